@@ -1,0 +1,148 @@
+"""lightly: Tobias as a collate function or a data set, for any of its multi-view transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tobias_aug.errors import MissingMaskError
+from tobias_aug.images.decode import squash, to_tensor, upright
+from tobias_aug.integrations._hosts import require
+from tobias_aug.masks.cells import cells_to_pixels, half_mask, random_cells
+from tobias_aug.masks.localizer import Localizer, input_size
+from tobias_aug.masks.table import MaskTable
+from tobias_aug.patch_merge.functional import draw_merge
+from tobias_aug.patch_merge.pictures import merge_pictures
+from tobias_aug.patch_merge.views import MergedViews, make_views
+
+require("lightly", extra="lightly")
+from lightly.data import MultiViewCollate  # noqa: E402
+from lightly.transforms.multi_view_transform import MultiViewTransform  # noqa: E402
+from lightly.transforms.multi_view_transform_v2 import MultiViewTransformV2  # noqa: E402
+
+__all__ = ["ForegroundSegments", "MergedViews", "TobiasCollate", "one_per_view"]
+
+Sample = tuple[Image.Image, int, str]
+
+
+class TobiasCollate:
+    """A collate function in the shape of lightly's ``MultiViewCollate`` that changes backgrounds within the batch.
+
+    Give the data set no transform and this one the transform: pictures come in, and each is decoded once. With
+    probability ``p`` the view ``view`` of a picture is made on the background of a picture of the same batch. For
+    backgrounds from the whole data set, at the cost of decoding them, use
+    ``DataLoader(MergedViews(LightlyDataset(...), masks, transform), collate_fn=MultiViewCollate())``.
+
+    Args:
+        masks: the data set's masks, looked up by file name; ``None`` keeps random cells (the paper's control).
+        transform: any lightly multi-view transform, or a callable that makes two views of a picture by itself.
+        p: probability that a picture's view is changed.
+        view: number of the view that is changed.
+        resolution: merge at this side and resize back, as the released code does with 224.
+        missing: "raise" if the table has no mask for a picture, or "keep" to leave such a picture as it is.
+        generator: draws the merge; torch's own where not given, so that loader workers and epochs differ.
+
+    Example:
+        >>> dataset = LightlyDataset("photos")  # doctest: +SKIP
+        >>> collate = TobiasCollate(MaskTable.open("masks"), MoCoV2Transform(input_size=224))  # doctest: +SKIP
+        >>> loader = DataLoader(dataset, batch_size=256, shuffle=True, collate_fn=collate)  # doctest: +SKIP
+        >>> views, targets, filenames = next(iter(loader))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        masks: MaskTable | None,
+        transform: Callable[[Any], Any],
+        p: float = 0.3,
+        *,
+        view: int = 0,
+        resolution: int | None = None,
+        missing: str = "raise",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"p is a probability in [0, 1], got {p}")
+        if missing not in ("raise", "keep"):
+            raise ValueError(f'missing must be "raise" or "keep", got {missing!r}')
+        self.masks, self.transform, self.p, self.view = masks, one_per_view(transform), p, view
+        self.resolution, self.missing, self._generator = resolution, missing, generator
+        self._join = MultiViewCollate()
+
+    def __call__(self, batch: list[Sample]) -> tuple[list[Tensor], Tensor, list[str]]:
+        """Make the views of a batch.
+
+        Args:
+            batch: samples (picture, target, file name) of a ``LightlyDataset`` without a transform.
+
+        Returns:
+            A batch (batch, channels, height, width) for each view, the targets, and the file names.
+
+        Raises:
+            MissingMaskError: if the table has no mask for a picture.
+            TypeError: if the samples hold no pictures.
+        """
+        for sample in batch:
+            if not isinstance(sample[0], Image.Image):
+                raise TypeError(
+                    f"TobiasCollate needs pictures, got {type(sample[0]).__name__}; "
+                    "make the LightlyDataset without a transform and give the transform to TobiasCollate"
+                )
+        pictures = [upright(sample[0]) for sample in batch]
+        changed = self._merge(pictures, [sample[2] for sample in batch])
+        views = [make_views(self.transform, *pair, self.view) for pair in zip(pictures, changed, strict=True)]
+        return self._join([(made, sample[1], sample[2]) for made, sample in zip(views, batch, strict=True)])
+
+    def _merge(self, pictures: list[Image.Image], filenames: list[str]) -> list[Image.Image]:
+        known, masks = self._masks(filenames)
+        drawn = draw_merge(masks, self.p, generator=self._generator)
+        result = list(pictures)
+        for number in drawn["changed"].nonzero()[:, 0].tolist():
+            giver = pictures[known[int(drawn["partner"][number])]]
+            own = known[number]
+            result[own] = merge_pictures(pictures[own], giver, drawn["donors"][number], self.resolution)
+        return result
+
+    def _masks(self, filenames: list[str]) -> tuple[list[int], Tensor]:
+        """Which pictures of the batch have a mask, and their masks."""
+        if self.masks is None:
+            return list(range(len(filenames))), random_cells(len(filenames), generator=self._generator)
+        keys = [PurePath(name).as_posix() for name in filenames]
+        known = [n for n, key in enumerate(keys) if self.missing == "raise" or key in self.masks]
+        return known, self.masks.masks([keys[number] for number in known])
+
+
+class ForegroundSegments:
+    """Picture in, integer segments out (1 object, 0 background): the ``mask_fn`` of lightly's DetCon transforms.
+
+    Args:
+        localizer: tells the object's cells; it runs in the loader's workers, so take a fast one.
+        grid: cells a side.
+
+    Example:
+        >>> DetConSTransform(mask_fn=ForegroundSegments(RandomCNN("resnet18")))  # doctest: +SKIP
+    """
+
+    def __init__(self, localizer: Localizer, grid: int = 4) -> None:
+        self.localizer, self.grid = localizer, grid
+
+    @torch.inference_mode()
+    def __call__(self, image: Image.Image) -> Tensor:
+        pixels = squash(to_tensor(image.convert("RGB")), input_size(self.localizer))[None]
+        cells = half_mask(self.localizer.cell_scores(pixels, self.grid))[0]
+        return cells_to_pixels(cells.cpu(), image.height, image.width).long()
+
+
+def one_per_view(transform: Callable[[Any], Any]) -> Callable[[Any], Any] | Sequence[Callable[[Any], Any]]:
+    """Take a lightly multi-view transform apart into one transform a view; leave any other as it is.
+
+    So a changed picture costs no second run of the other views' transforms.
+    """
+    if type(transform).__call__ in (MultiViewTransform.__call__, MultiViewTransformV2.__call__):
+        parts: Sequence[Callable[[Any], Any]] = list(transform.transforms)  # type: ignore[attr-defined]
+        return parts
+    return transform

@@ -1,0 +1,66 @@
+"""Object masks that cost nothing, and the augmentations they buy.
+
+The public names are imported when first used, so that ``import tobias_aug`` stays as light as ``import torch``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tobias_aug.errors import ImageError, MissingMaskError, TableError, TobiasError
+    from tobias_aug.localization.random_cnn import RandomCNN
+    from tobias_aug.localization.scda import scda_box
+    from tobias_aug.masks.builder import build_masks
+    from tobias_aug.masks.cells import half_mask
+    from tobias_aug.masks.table import MaskTable
+    from tobias_aug.patch_merge.functional import merge_patches
+    from tobias_aug.patch_merge.transform import PatchMerge
+    from tobias_aug.patch_merge.views import MergedViews
+
+_HOMES = {
+    "ImageError": "errors",
+    "MaskTable": "masks.table",
+    "MergedViews": "patch_merge.views",
+    "MissingMaskError": "errors",
+    "PatchMerge": "patch_merge.transform",
+    "RandomCNN": "localization.random_cnn",
+    "TableError": "errors",
+    "TobiasError": "errors",
+    "build_masks": "masks.builder",
+    "half_mask": "masks.cells",
+    "merge_patches": "patch_merge.functional",
+    "scda_box": "localization.scda",
+}
+
+__all__ = [
+    "ImageError",
+    "MaskTable",
+    "MergedViews",
+    "MissingMaskError",
+    "PatchMerge",
+    "RandomCNN",
+    "TableError",
+    "TobiasError",
+    "build_masks",
+    "half_mask",
+    "merge_patches",
+    "scda_box",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tobias-aug")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tobias_aug' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(f"tobias_aug.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,100 @@
+"""``tobias-aug masks``: build, look at and verify the mask table of an image folder."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tobias_aug.cli.localizers import LocalizerName, Precision, make_localizer, remake_localizer
+
+app = typer.Typer(help="Build, look at and verify the mask table of an image folder.", no_args_is_help=True)
+
+
+class Engine(str, Enum):
+    local = "local"
+
+
+ImagesFolder = Annotated[Path, typer.Argument(help="Folder with images at any depth.")]
+ImagesOption = Annotated[Path, typer.Option("--images", help="Folder that the table was built from.")]
+TableFolder = Annotated[Path, typer.Argument(help="Folder of the table.")]
+Device = Annotated[str, typer.Option(help='"auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...')]
+
+
+@app.command()
+def build(
+    images: ImagesFolder,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the table.")],
+    localizer: Annotated[LocalizerName, typer.Option(help="What finds the objects.")] = LocalizerName.random_cnn,
+    arch: Annotated[str, typer.Option(help="torchvision CNN of random-cnn.")] = "resnet50",
+    seed: Annotated[int, typer.Option(help="Seed of the random weights.")] = 0,
+    grid: Annotated[int, typer.Option(min=2, help="Cells a side.")] = 4,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a batch.")] = 64,
+    workers: Annotated[int | None, typer.Option(min=0, help="Decoding processes; chosen where not given.")] = None,
+    device: Device = "auto",
+    precision: Annotated[Precision, typer.Option(help="bf16 is faster; cells can differ from fp32's.")] = Precision.fp32,
+    engine: Annotated[Engine, typer.Option(help="Where the work runs.")] = Engine.local,
+    retry_failed: Annotated[bool, typer.Option(help="Try unreadable images of an earlier build again.")] = False,
+) -> None:
+    """Build the masks of every image below IMAGES; run it again to go on after an interruption."""
+    from tobias_aug.images.sources import ImageFiles
+    from tobias_aug.masks.builder import FAILURES, build_masks
+
+    source = ImageFiles(images)
+    table = build_masks(
+        source,
+        make_localizer(localizer.value, arch=arch, seed=seed, precision=precision.value),
+        out,
+        grid=grid,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        retry_failed=retry_failed,
+    )
+    print(f"{out}: {len(table)} masks of {len(source)} images")
+    if table.description.failures:
+        print(f"{table.description.failures} images could not be read; the reasons are in {out / FAILURES}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    table: TableFolder,
+    images: ImagesOption,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write, for example sheet.png.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of images.")] = 16,
+    seed: Annotated[int, typer.Option(help="Draws the backgrounds of the merged examples.")] = 0,
+) -> None:
+    """Draw picture, heat map, kept cells and two merged examples of some images of a table."""
+    from tobias_aug.cli.sheet import draw_sheet
+    from tobias_aug.masks.table import MaskTable
+
+    opened = MaskTable.open(table)
+    draw_sheet(opened, images, remake_localizer(opened.description.localizer), count, seed).save(out)
+    print(out)
+
+
+@app.command()
+def verify(
+    table: TableFolder,
+    images: ImagesOption,
+    count: Annotated[int, typer.Option("--count", "-n", min=0, help="Masks to recompute.")] = 64,
+    seed: Annotated[int, typer.Option(help="Draws the masks to recompute.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Compare a table with its images: missing, extra and changed keys."""
+    from tobias_aug.masks.table import MaskTable
+    from tobias_aug.masks.verify import verify_masks
+
+    opened = MaskTable.open(table)
+    localizer = remake_localizer(opened.description.localizer)
+    result = verify_masks(opened, images, localizer, sample=count, seed=seed, device=device)
+    print(f"{table}: {len(opened)} masks, {result.recomputed} recomputed, {len(result.unreadable)} images unreadable")
+    for name in ("missing", "extra", "changed"):
+        keys = getattr(result, name)
+        listed = ", ".join(key.encode("utf-8", "backslashreplace").decode() for key in keys[:5])
+        print(f"{name}: {len(keys)}" + (f" ({listed}{', ...' if len(keys) > 5 else ''})" if keys else ""))
+    if not result.is_good:
+        raise typer.Exit(1)

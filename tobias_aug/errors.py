@@ -1,0 +1,23 @@
+"""The errors this library raises on purpose; each says what came, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class TobiasError(Exception):
+    """Base of the library's own errors, so that one ``except`` can catch them all."""
+
+
+class ImageError(TobiasError, ValueError):
+    """A picture, or a folder of them, that cannot be used."""
+
+
+class TableError(TobiasError, ValueError):
+    """A mask table that is unfinished, of another format, or made by another localizer."""
+
+
+class MissingMaskError(TobiasError, KeyError):
+    """A key that the mask table does not hold."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument, which would put the message in quotes.
+        return str(self.args[0])

@@ -1,0 +1,1 @@
+"""Find, key and decode images."""

@@ -1,0 +1,81 @@
+"""Pictures of what a localizer sees, and contact sheets of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from torch import Tensor
+
+# From cold to hot, the order the field's heat maps use.
+_HEAT = np.array(
+    [(48, 18, 59), (65, 105, 225), (42, 201, 196), (164, 245, 78), (250, 180, 50), (220, 50, 20)], dtype=np.float32
+)
+_INK, _PAPER, _FAINT = (32, 32, 32), (250, 250, 248), (110, 110, 110)
+
+
+def heat_overlay(
+    image: Image.Image, heatmap: Float[Tensor, "rows columns"], strength: float = 0.55
+) -> Image.Image:
+    """Lay a heat map over a picture, its lowest value cold and its highest hot, whatever the scale."""
+    heat = heatmap.float().cpu().numpy()
+    span = float(heat.max() - heat.min())
+    heat = (heat - heat.min()) / (span or 1.0)
+    smooth = np.asarray(Image.fromarray(heat).resize(image.size, Image.Resampling.BICUBIC)).clip(0, 1)
+    place = smooth * (len(_HEAT) - 1)
+    below = np.minimum(place.astype(int), len(_HEAT) - 2)
+    colours = _HEAT[below] + (place - below)[..., None] * (_HEAT[below + 1] - _HEAT[below])
+    mixed = (1 - strength) * np.asarray(image.convert("RGB"), dtype=np.float32) + strength * colours
+    return Image.fromarray(mixed.astype(np.uint8))
+
+
+def cells_overlay(image: Image.Image, cells: Bool[Tensor, "rows columns"]) -> Image.Image:
+    """Show the kept cells as they are and the others pale; ``cells`` may be a mask of cells or of pixels."""
+    mask = Image.fromarray(cells.cpu().numpy().astype(np.uint8) * 255)
+    mask = mask.resize(image.size, Image.Resampling.NEAREST)
+    pale = Image.blend(image.convert("L").convert("RGB"), Image.new("RGB", image.size, (255, 255, 255)), 0.75)
+    return Image.composite(image.convert("RGB"), pale, mask)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Image.Image]], titles: Sequence[str], labels: Sequence[str], tile: int = 208
+) -> Image.Image:
+    """Lay pictures out in rows under column titles, each row with a label; aspects are kept.
+
+    Args:
+        rows: pictures, one list a row.
+        titles: a title a column.
+        labels: a label a row; shortened at its start where it is too long.
+        tile: side in pixels of the square that a picture is fitted into.
+    """
+    gap, head, foot = 12, 34, 24
+    width = gap + len(titles) * (tile + gap)
+    sheet = Image.new("RGB", (width, head + len(rows) * (tile + foot)), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    large, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    for column, title in enumerate(titles):
+        draw.text((gap + column * (tile + gap) + tile / 2, head / 2), title, _INK, large, anchor="mm")
+    for line, (pictures, label) in enumerate(zip(rows, labels, strict=True)):
+        top = head + line * (tile + foot)
+        for column, picture in enumerate(pictures):
+            fitted = ImageOps.contain(picture, (tile, tile), Image.Resampling.LANCZOS)
+            left = gap + column * (tile + gap)
+            sheet.paste(fitted, (left + (tile - fitted.width) // 2, top + (tile - fitted.height) // 2))
+        label = label.encode("utf-8", "replace").decode()
+        while draw.textlength(label, small) > width - 2 * gap:
+            label = "…" + label[2:]
+        draw.text((gap, top + tile + 3), label, _FAINT, small)
+    return sheet
+
+
+def spread(count: int, total: int) -> list[int]:
+    """``count`` indices spread evenly over ``total``, first and last included; all of them where there are fewer.
+
+    Example:
+        >>> spread(3, 9)
+        [0, 4, 8]
+    """
+    return torch.linspace(0, total - 1, min(count, total)).round().long().tolist()

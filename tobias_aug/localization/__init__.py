@@ -1,0 +1,1 @@
+"""Localizers: what points at objects without having been taught."""

@@ -1,0 +1,203 @@
+"""RandomCNN: a network that was never trained points at objects (Cao and Wu, AAAI 2022)."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from jaxtyping import Float, UInt8
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from tobias_aug.images.decode import squash
+from tobias_aug.localization.weights import seeded, weight_hash
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+
+# On a CPU larger batches lose more to page faults than they gain; a result does not depend on the batch it is in.
+_CPU_BATCH = 8
+
+
+class RandomCNN(nn.Module):
+    """An untrained torchvision CNN as a localizer: where many channels respond, there is the object.
+
+    Batch normalisation stays in evaluation mode, where an untrained one is the identity. The same seed gives the same
+    weights on every machine and device. On real photographs much of what an untrained CNN knows is that objects are
+    in the middle, which it learns from its zero padding.
+
+    Args:
+        arch: name of any torchvision classification CNN, for example "resnet50".
+        seed: decides the weights.
+        input_size: side in pixels that pictures are squashed to.
+        precision: "fp32", or "bf16" for twice the speed; scores then carry three decimal digits.
+
+    Raises:
+        ValueError: if ``arch`` or ``precision`` is unknown, or the network has no map of features.
+
+    Example:
+        >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
+        >>> RandomCNN("resnet18").cell_scores(images).shape
+        torch.Size([2, 4, 4])
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, arch: str = "resnet50", seed: int = 0, *, input_size: int = 224, precision: str = "fp32"
+    ) -> None:
+        super().__init__()
+        if precision not in ("fp32", "bf16"):
+            raise ValueError(f"unknown precision {precision!r}; choose fp32 or bf16")
+        self.arch, self.seed, self.input_size, self.precision = arch, seed, input_size, precision
+        self.network = feature_network(seeded(lambda: _construct(arch), seed).eval(), input_size)
+        self.requires_grad_(False)
+        self.eval()
+        self._weights = weight_hash(self.network)
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.network.to(dtype=self.dtype, memory_format=torch.channels_last)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> RandomCNN:
+        """Stay in evaluation mode, also inside a model that is trained."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Float[Tensor, "batch rows columns"]:
+        """The same as :meth:`heatmaps`."""
+        return self.heatmaps(images)
+
+    def features(
+        self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """The network's last map of features (for ResNet-50 at 224 × 224: 2048 × 7 × 7).
+
+        Args:
+            images: uint8, or float in [0, 1]; any size. They are squashed to the input size and normalised here.
+
+        Raises:
+            ValueError: if float images hold NaN or values outside [0, 1], or the shape is another.
+        """
+        images = self._prepare(images)
+        if images.device.type == "cuda":
+            # TF32 keeps ten bits of mantissa: enough to move a cell across the half.
+            exact = torch.backends.cudnn.flags(allow_tf32=False, deterministic=True)
+        else:
+            exact = nullcontext()
+        with exact:
+            features: Tensor = self.network(images)
+        return features
+
+    def heatmaps(
+        self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch rows columns"]:
+        """Sum of the features over the channels (SCDA's aggregation map, equation 1 of the paper); args as above."""
+        return self._chunked(images, lambda features: features.sum(1, dtype=torch.float32))
+
+    def cell_scores(
+        self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"], grid: int = 4
+    ) -> Float[Tensor, "batch {grid} {grid}"]:
+        """Sum over the channels of the features' maximum in each cell; args as above.
+
+        Raises:
+            ValueError: besides the above, if the grid is finer than the map of features.
+        """
+        return self._chunked(images, lambda features: pool_cells(features, grid).sum(1, dtype=torch.float32))
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this localizer from another, for the table's description."""
+        options = {"arch": self.arch, "seed": self.seed, "input_size": self.input_size}
+        return {"name": "random-cnn", "options": options, "weights": self._weights, "precision": self.precision}
+
+    def extra_repr(self) -> str:
+        return f"{self.arch!r}, seed={self.seed}, input_size={self.input_size}, precision={self.precision!r}"
+
+    def _chunked(self, images: Tensor, reduce: Any) -> Tensor:
+        size = _CPU_BATCH if images.device.type == "cpu" else max(1, len(images))
+        return torch.cat([reduce(self.features(chunk)) for chunk in images.split(size)])
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"expected images of shape (batch, 3, height, width), got {tuple(images.shape)}")
+        if images.dtype == torch.uint8:
+            images = squash(images, self.input_size).to(torch.float32).div_(255)
+        elif images.is_floating_point():
+            images = images.float()
+            if images.isnan().any():
+                raise ValueError("the images hold NaN; look at what made them")
+            if images.numel() and (images.min() < 0 or images.max() > 1):
+                raise ValueError(
+                    f"float images must lie in [0, 1], got [{images.min():.3g}, {images.max():.3g}]; "
+                    "give them before normalisation, or as uint8"
+                )
+            images = squash(images, self.input_size)
+        else:
+            raise ValueError(f"expected uint8 or float images, got {images.dtype}")
+        images = (images - self.mean) / self.deviation
+        return images.to(dtype=self.dtype, memory_format=torch.channels_last)
+
+
+def pool_cells(features: Float[Tensor, "batch channels rows columns"], grid: int) -> Tensor:
+    """Maximum of each channel in each cell of a grid.
+
+    The released code brings 7 × 7 to 4 × 4 by a 2 × 2 maximum with stride 2 and padding 1, and so does this for any
+    map that such a pooling brings to the grid; other maps are pooled over the cells' own, overlapping, windows.
+
+    Raises:
+        ValueError: if the grid is finer than the map.
+    """
+    rows, columns = features.shape[-2:]
+    if (rows, columns) == (grid, grid):
+        return features
+    if grid > min(rows, columns):
+        raise ValueError(
+            f"a grid of {grid} x {grid} is finer than the network's {rows} x {columns} map; "
+            "use a coarser grid, a larger input_size or a network with a smaller stride"
+        )
+    if rows // 2 + 1 == grid == columns // 2 + 1:
+        return F.max_pool2d(features, 2, stride=2, padding=1)
+    return F.adaptive_max_pool2d(features, grid)
+
+
+def feature_network(network: nn.Module, input_size: int) -> fx.GraphModule:
+    """Cut a classification CNN after its last map of features: the last 4-d value of more than one position.
+
+    Raises:
+        ValueError: if there is no such value.
+    """
+    graph = fx.symbolic_trace(network)
+    with torch.inference_mode():
+        ShapeProp(graph).propagate(torch.zeros(1, 3, input_size, input_size))
+    last = None
+    for node in graph.graph.nodes:
+        shape = getattr(node.meta.get("tensor_meta"), "shape", ())
+        if node.op != "placeholder" and len(shape) == 4 and shape[-1] > 1 and shape[-2] > 1:
+            last = node
+    if last is None:
+        raise ValueError(f"{type(network).__name__} has no map of features at {input_size} x {input_size} pixels")
+    with graph.graph.inserting_after(last):
+        graph.graph.output(last)
+    graph.graph.eliminate_dead_code()
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+    return graph
+
+
+def _construct(arch: str) -> nn.Module:
+    known = [
+        name
+        for name in torchvision.models.list_models(module=torchvision.models)
+        if not name.startswith(("vit_", "swin_", "maxvit"))
+    ]
+    if arch not in known:
+        raise ValueError(f"unknown arch {arch!r}; torchvision's CNNs are {', '.join(known)}")
+    with warnings.catch_warnings():
+        # Inception and GoogLeNet announce that their initialisation is slow.
+        warnings.simplefilter("ignore")
+        network: nn.Module = torchvision.models.get_model(arch, weights=None)
+    return network

@@ -1,0 +1,127 @@
+"""MaskTable: the precomputed masks of a data set."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tobias_aug.errors import MissingMaskError, TableError
+from tobias_aug.images.keys import KeyList
+from tobias_aug.masks.cells import unpack_cells
+from tobias_aug.masks.index import KeyIndex
+from tobias_aug.masks.parts import DESCRIPTION, TableDescription, part_path, read_columns
+
+
+class MaskTable:
+    """The masks of a data set, by key; read-only, small, and shared by forked loader workers.
+
+    Opening loads the keys and the packed cells; scores are read when asked for. A key is an image's path below the
+    data set's root with "/" between, or the sample's id.
+
+    Example:
+        >>> table = MaskTable.open("masks")  # doctest: +SKIP
+        >>> table["n01440764/n01440764_10026.JPEG"]  # doctest: +SKIP
+        tensor([[False, False, False, False],
+                [ True,  True,  True,  True],
+                [ True,  True,  True,  True],
+                [False, False, False, False]])
+    """
+
+    def __init__(self, path: Path, description: TableDescription) -> None:
+        self.path, self.description = path, description
+        self.grid = description.grid
+        data, lengths, cells, hashes = bytearray(), [], [], []
+        rows = [0]
+        for number in range(description.parts):
+            part = read_columns(part_path(path, number), ["key", "cells"])
+            rows.append(rows[-1] + len(part))
+            if not len(part):
+                continue
+            key, cell = part["key"].combine_chunks(), part["cells"].combine_chunks()
+            offsets = np.frombuffer(key.buffers()[1], dtype=np.int32, count=len(key) + 1, offset=4 * key.offset)
+            data += memoryview(key.buffers()[2])[offsets[0] : offsets[-1]]
+            lengths.append(np.diff(offsets))
+            hashes.append(KeyIndex.hashes(key.cast(pa.binary()).to_pylist()))
+            width = cell.type.byte_width
+            packed = np.frombuffer(cell.buffers()[1], dtype=np.uint8, count=len(cell) * width, offset=cell.offset * width)
+            cells.append(packed.reshape(-1, width).copy())
+        if rows[-1] != description.rows:
+            raise TableError(
+                f"{path} holds {rows[-1]} rows where {DESCRIPTION} says {description.rows}; run the build again"
+            )
+        self._part_starts = rows
+        self._scores: dict[int, np.ndarray] = {}
+        self._cells = np.concatenate([*cells, np.zeros((0, -(-self.grid * self.grid // 8)), np.uint8)])
+        offsets = np.cumsum(np.concatenate([[0], *lengths]), dtype=np.int64)
+        self._index = KeyIndex(KeyList.from_buffers(data, offsets), np.concatenate([np.zeros(0, np.int64), *hashes]))
+        pa.default_memory_pool().release_unused()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> MaskTable:
+        """Open a finished table.
+
+        Raises:
+            TableError: if there is no table, if its build has not finished, or if it has another format version.
+        """
+        folder = Path(path)
+        if not (folder / DESCRIPTION).is_file():
+            if (folder / "build.json").is_file():
+                raise TableError(f"the build of {folder} has not finished; run the same build again to complete it")
+            raise TableError(f"{folder} is not a mask table (no {DESCRIPTION}); build one with: tobias-aug masks build")
+        return cls(folder, TableDescription.read(folder / DESCRIPTION))
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._index.find(key) >= 0
+
+    def keys(self) -> Sequence[str]:
+        """All keys, in the order of the rows."""
+        return self._index.keys
+
+    def __getitem__(self, key: str) -> Bool[Tensor, "grid grid"]:
+        """The foreground cells of one image.
+
+        Raises:
+            MissingMaskError: if the table does not hold ``key``.
+        """
+        return unpack_cells(self._cells[self._row(key)], self.grid)
+
+    def masks(self, keys: Sequence[str]) -> Bool[Tensor, "rows grid grid"]:
+        """The foreground cells of several images; errors as for one."""
+        return unpack_cells(self._cells[[self._row(key) for key in keys]], self.grid)
+
+    def scores(self, key: str) -> Float[Tensor, "grid grid"]:
+        """The scores that the cells of ``key`` were ranked by, float32; each part's are read once."""
+        row = self._row(key)
+        part = bisect_right(self._part_starts, row) - 1
+        if part not in self._scores:
+            column = read_columns(part_path(self.path, part), ["scores"])["scores"].combine_chunks()
+            self._scores[part] = column.flatten().to_numpy().reshape(-1, self.grid, self.grid)
+        return torch.tensor(self._scores[part][row - self._part_starts[part]])
+
+    def _row(self, key: str) -> int:
+        row = self._index.find(key)
+        if row < 0:
+            example = f", such as {self.keys()[0]!r}" if len(self) else ""
+            raise MissingMaskError(
+                f"no mask for {key!r} in {self.path}; keys are paths below the folder that the masks were built "
+                f"from{example}; an image that could not be read is listed in failures.jsonl"
+            )
+        return row
+
+    def __repr__(self) -> str:
+        return f"MaskTable({str(self.path)!r}, rows={len(self)}, grid={self.grid})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MaskTable.open, (str(self.path),)

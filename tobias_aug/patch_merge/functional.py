@@ -1,0 +1,238 @@
+"""The merge itself: tensors in, tensors out, no state, no hidden randomness.
+
+Equation 3 of the paper, for grids of any size and images of any size: where A's cell is foreground, A stays as it is;
+the others, in reading order, take B's background cells in the order given. Nothing is flipped, rotated or scaled.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int, Shaped
+from torch import Tensor
+
+from tobias_aug.masks.cells import cell_edges
+
+
+def merge_patches(
+    foreground: Shaped[Tensor, "..."],
+    background: Shaped[Tensor, "..."],
+    foreground_mask: Bool[Tensor, "*batch grid grid"],
+    background_mask: Bool[Tensor, "*batch grid grid"],
+    order: Int[Tensor, "*batch slots"] | None = None,
+    generator: torch.Generator | None = None,
+) -> Shaped[Tensor, "..."]:
+    """Keep A's foreground cells in place and fill its other cells with B's background cells.
+
+    Where the cells' sizes differ by a pixel, a donor is taken at its slot's size, shifted to lie inside the image.
+
+    Args:
+        foreground: images A, of shape (*batch, ..., height, width); any dtype and device. What lies between the
+            batch and the last two dimensions (channels, frames, nothing) moves as one.
+        background: images B, of A's shape, dtype and device.
+        foreground_mask: A's foreground cells.
+        background_mask: B's foreground cells; as many in each image as in A's mask.
+        order: which background cell of B, counted in reading order, goes into which slot of A; a permutation for
+            each image. Drawn where not given.
+        generator: draws ``order``; torch's own where not given.
+
+    Returns:
+        A new tensor with A's dtype, device and memory layout.
+
+    Raises:
+        ValueError: if shapes, dtypes or the number of foreground cells do not agree, or ``order`` is no permutation.
+
+    Example:
+        >>> a, b = torch.zeros(4, 4, dtype=torch.uint8), torch.arange(16, dtype=torch.uint8).view(4, 4)
+        >>> left = torch.tensor([[True, False], [True, False]])
+        >>> merge_patches(a, b, left, left, order=torch.tensor([1, 0]))
+        tensor([[ 0,  0, 10, 11],
+                [ 0,  0, 14, 15],
+                [ 0,  0,  2,  3],
+                [ 0,  0,  6,  7]], dtype=torch.uint8)
+    """
+    if foreground.shape != background.shape or foreground.dtype != background.dtype:
+        raise ValueError(
+            f"merge_patches needs two images of one shape and dtype, got {tuple(foreground.shape)} "
+            f"{foreground.dtype} and {tuple(background.shape)} {background.dtype}; resize the background first"
+        )
+    batch = foreground_mask.shape[:-2]
+    if foreground_mask.shape != background_mask.shape or foreground.shape[: len(batch)] != batch:
+        raise ValueError(
+            f"merge_patches got masks of shape {tuple(foreground_mask.shape)} and {tuple(background_mask.shape)} for "
+            f"images of shape {tuple(foreground.shape)}; the masks' leading dimensions must be the images'"
+        )
+    if order is None:
+        order = draw_order(foreground_mask, generator)
+    donors = donor_cells(foreground_mask, background_mask, order)
+    if foreground.ndim == 4 and len(batch) == 1:
+        merged = foreground.clone()
+        planes, source = merged, background
+    else:
+        merged = foreground.clone(memory_format=torch.contiguous_format)
+        shape = (batch.numel(), -1, *foreground.shape[-2:])
+        planes, source = (merged.view(shape), background.reshape(shape)) if merged.numel() else (merged, merged)
+    if merged.numel():
+        fill_slots(planes, source, torch.arange(len(planes)), donors.view(-1, *donors.shape[-2:]))
+    return merged
+
+
+def draw_merge(
+    masks: Bool[Tensor, "batch grid grid"],
+    p: float,
+    partner: Int[Tensor, "batch"] | None = None,
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Draw which images of a batch are changed, who gives the background, and which cell goes where.
+
+    Args:
+        masks: foreground cells of each image, on the CPU.
+        p: probability that an image is changed.
+        partner: who gives the background to each image; any image of the batch, itself included, where not given.
+        generator: torch's own where not given.
+
+    Returns:
+        ``changed`` (batch,), ``partner`` (batch,) and ``donors`` (batch, grid, grid), see :func:`donor_cells`; -1
+        throughout where an image is not changed.
+
+    Raises:
+        ValueError: if the masks differ in their number of foreground cells.
+    """
+    changed = torch.rand(len(masks), generator=generator) < p
+    if partner is None:
+        partner = torch.randint(max(1, len(masks)), (len(masks),), generator=generator)
+    donors = _donors(masks, masks[partner], draw_order(masks, generator))
+    donors[~changed] = -1
+    return {"changed": changed, "partner": partner, "donors": donors}
+
+
+def draw_order(
+    mask: Bool[Tensor, "*batch grid grid"], generator: torch.Generator | None = None
+) -> Int[Tensor, "*batch slots"]:
+    """Draw the order in which background cells fill the slots: a permutation for each image of a batch.
+
+    Raises:
+        ValueError: if the masks differ in their number of foreground cells.
+    """
+    device = generator.device if generator is not None else torch.device("cpu")
+    slots = _background_cells(mask)
+    return torch.rand(*mask.shape[:-2], slots, generator=generator, device=device).argsort(-1).to(mask.device)
+
+
+def donor_cells(
+    foreground_mask: Bool[Tensor, "*batch grid grid"],
+    background_mask: Bool[Tensor, "*batch grid grid"],
+    order: Int[Tensor, "*batch slots"],
+) -> Int[Tensor, "*batch grid grid"]:
+    """Which cell of B each cell of A takes, numbered in reading order; -1 where A stays.
+
+    Raises:
+        ValueError: if the masks differ in their number of foreground cells, or ``order`` is no permutation.
+
+    Example:
+        >>> mask = torch.tensor([[True, False], [False, True]])
+        >>> donor_cells(mask, ~mask, torch.tensor([1, 0]))
+        tensor([[-1,  3],
+                [ 0, -1]])
+    """
+    slots = _background_cells(torch.stack([foreground_mask, background_mask]))
+    batch = foreground_mask.shape[:-2]
+    if order.shape != (*batch, slots) or not (order.sort(-1).values == torch.arange(slots, device=order.device)).all():
+        raise ValueError(f"order must hold a permutation of 0 .. {slots - 1} for each image, got {order.tolist()}")
+    return _donors(foreground_mask, background_mask, order)
+
+
+def _background_cells(masks: Tensor) -> int:
+    """Number of background cells that all masks have."""
+    if not masks.numel():
+        cells = masks.shape[-2] * masks.shape[-1]
+        return cells - cells // 2
+    least, most = map(int, masks.flatten(-2).sum(-1).aminmax())
+    if least != most:
+        raise ValueError(
+            f"a merge needs equally many foreground cells in every mask, got {least} to {most}; make the masks with half_mask"
+        )
+    return masks.shape[-2] * masks.shape[-1] - most
+
+
+def _donors(foreground_mask: Tensor, background_mask: Tensor, order: Tensor) -> Tensor:
+    # A stable sort of "is foreground" lists the background cells first, in reading order.
+    background = background_mask.flatten(-2).byte().argsort(dim=-1, stable=True)[..., : order.shape[-1]]
+    donors = torch.full_like(foreground_mask, -1, dtype=torch.long)
+    return donors.masked_scatter_(~foreground_mask, background.gather(-1, order.to(background.device)))
+
+
+def fill_slots(
+    merged: Shaped[Tensor, "batch planes height width"],
+    source: Shaped[Tensor, "sources planes height width"],
+    partner: Int[Tensor, "batch"],
+    donors: Int[Tensor, "batch grid grid"],
+) -> None:
+    """Copy ``source[partner[b]]``'s cells into the slots of ``merged[b]``, in place.
+
+    Args:
+        merged: images A, overwritten where ``donors`` is not -1.
+        source: images that the donors lie in; must not share memory with ``merged``.
+        partner: which of them each image takes from.
+        donors: see :func:`donor_cells`.
+    """
+    grid = donors.shape[-1]
+    rows, columns = cell_edges(merged.shape[-2], grid), cell_edges(merged.shape[-1], grid)
+    on_cpu = merged.device.type == "cpu"
+    if on_cpu and not merged.requires_grad and not source.requires_grad and not torch.compiler.is_compiling():
+        _copy_blocks(merged, source, partner.tolist(), donors, rows, columns)
+    else:
+        _gather_pixels(merged, source, partner.to(merged.device), donors.to(merged.device), rows, columns)
+
+
+def _copy_blocks(
+    merged: Tensor, source: Tensor, partner: list[int], donors: Tensor, rows: list[int], columns: list[int]
+) -> None:
+    """One block copy a slot, through NumPy, whose cost per call is a quarter of torch's."""
+    # Of the dtypes that NumPy lacks only the bits matter.
+    as_bits = {torch.bfloat16: torch.int16}.get(merged.dtype)
+    target = (merged.view(as_bits) if as_bits else merged).numpy()
+    origin = (source.view(as_bits) if as_bits else source).numpy()
+    grid = len(rows) - 1
+    slots = {}
+    for i, j in product(range(grid), repeat=2):
+        view = target[:, :, rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
+        slots[i, j] = view, view.shape[2:]
+    givers: dict[tuple[int, tuple[int, int]], Any] = {}
+    blocks = (donors >= 0).nonzero()
+    for (image, i, j), donor in zip(blocks.tolist(), donors[tuple(blocks.T)].tolist(), strict=True):
+        slot, size = slots[i, j]
+        giver = givers.get((donor, size))
+        if giver is None:
+            # At the slot's size, inside the image.
+            y = min(rows[donor // grid], rows[-1] - size[0])
+            x = min(columns[donor % grid], columns[-1] - size[1])
+            giver = givers[donor, size] = origin[:, :, y : y + size[0], x : x + size[1]]
+        slot[image] = giver[partner[image]]
+
+
+def _gather_pixels(
+    merged: Tensor, source: Tensor, partner: Tensor, donors: Tensor, rows: list[int], columns: list[int]
+) -> None:
+    """One gather over all pixels, without a loop or a synchronisation; differentiable."""
+    grid, device = len(rows) - 1, merged.device
+
+    def along(edges: list[int], donor: Tensor) -> tuple[Tensor, Tensor]:
+        """For each pixel along a side: its cell, and where its donor's pixel lies, given the donor of each cell."""
+        edge = torch.tensor(edges, device=device)
+        position = torch.arange(edges[-1], device=device)
+        cell = torch.bucketize(position, edge[1:], right=True)
+        length = (edge[1:] - edge[:-1])[:, None]
+        start = torch.minimum(edge[:-1][None], edge[-1] - length)  # (slot, donor)
+        return cell, (position - edge[cell])[:, None] + start[cell]
+
+    cell_y, from_y = along(rows, donors)
+    cell_x, from_x = along(columns, donors)
+    donor = donors[:, cell_y][:, :, cell_x]  # (batch, height, width)
+    y = torch.arange(rows[-1], device=device)[:, None]
+    x = torch.arange(columns[-1], device=device)
+    donor_row, donor_column = donor.clamp(min=0) // grid, donor.clamp(min=0) % grid
+    taken = source[partner[:, None, None], :, from_y[y, donor_row], from_x[x, donor_column]].movedim(-1, 1)
+    merged.copy_(torch.where((donor >= 0)[:, None], taken, merged))
