@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 
 PHOTOGRAPHS = {
-    "skimage/data": ["astronaut.png", "camera.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg"],
+    "skimage/data": [
+        "astronaut.png",
+        "camera.png",
+        "chelsea.png",
+        "coffee.png",
+        "motorcycle_left.png",
+        "rocket.jpg",
+    ],
     "sklearn/datasets/images": ["china.jpg", "flower.jpg"],
 }
 
@@ -51,6 +58,7 @@ def built_in_photographs() -> list[Path]:
     missing = [path.name for path in found if not path.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"the demo's photographs {', '.join(missing)} are missing; install them with: pip install 'tobias-aug[demo]'"
+            f"the demo's photographs {', '.join(missing)} are missing; "
+            "install the packages that bring them with: pip install 'tobias-aug[demo]'"
         )
     return found

@@ -34,7 +34,9 @@ def build(
     batch_size: Annotated[int, typer.Option(min=1, help="Images a batch.")] = 64,
     workers: Annotated[int | None, typer.Option(min=0, help="Decoding processes; chosen where not given.")] = None,
     device: Device = "auto",
-    precision: Annotated[Precision, typer.Option(help="bf16 is faster; cells can differ from fp32's.")] = Precision.fp32,
+    precision: Annotated[
+        Precision, typer.Option(help="bf16 is faster; cells can differ from fp32's.")
+    ] = Precision.fp32,
     engine: Annotated[Engine, typer.Option(help="Where the work runs.")] = Engine.local,
     retry_failed: Annotated[bool, typer.Option(help="Try unreadable images of an earlier build again.")] = False,
 ) -> None:

@@ -68,7 +68,8 @@ def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
 
 
 def squash(
-    images: UInt8[Tensor, "*batch channels height width"] | Float[Tensor, "*batch channels height width"], size: int
+    images: UInt8[Tensor, "*batch channels height width"] | Float[Tensor, "*batch channels height width"],
+    size: int,
 ) -> Tensor:
     """Resize to ``size`` × ``size``, whatever the aspect: bicubic with antialiasing, nothing when already there."""
     if images.shape[-2:] == (size, size):

@@ -12,14 +12,13 @@ from torch import Tensor
 
 # From cold to hot, the order the field's heat maps use.
 _HEAT = np.array(
-    [(48, 18, 59), (65, 105, 225), (42, 201, 196), (164, 245, 78), (250, 180, 50), (220, 50, 20)], dtype=np.float32
+    [(48, 18, 59), (65, 105, 225), (42, 201, 196), (164, 245, 78), (250, 180, 50), (220, 50, 20)],
+    dtype=np.float32,
 )
 _INK, _PAPER, _FAINT = (32, 32, 32), (250, 250, 248), (110, 110, 110)
 
 
-def heat_overlay(
-    image: Image.Image, heatmap: Float[Tensor, "rows columns"], strength: float = 0.55
-) -> Image.Image:
+def heat_overlay(image: Image.Image, heatmap: Float[Tensor, "rows columns"], strength: float = 0.55) -> Image.Image:
     """Lay a heat map over a picture, its lowest value cold and its highest hot, whatever the scale."""
     heat = heatmap.float().cpu().numpy()
     span = float(heat.max() - heat.min())
@@ -51,23 +50,25 @@ def contact_sheet(
         labels: a label a row; shortened at its start where it is too long.
         tile: side in pixels of the square that a picture is fitted into.
     """
-    gap, head, foot = 12, 34, 24
+    gap, head, foot = 12, 34, 30
     width = gap + len(titles) * (tile + gap)
-    sheet = Image.new("RGB", (width, head + len(rows) * (tile + foot)), _PAPER)
+    fitted = [[ImageOps.contain(picture, (tile, tile), Image.Resampling.LANCZOS) for picture in row] for row in rows]
+    heights = [max(picture.height for picture in row) for row in fitted]
+    sheet = Image.new("RGB", (width, head + sum(heights) + foot * len(rows)), _PAPER)
     draw = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(15), ImageFont.load_default(12)
     for column, title in enumerate(titles):
         draw.text((gap + column * (tile + gap) + tile / 2, head / 2), title, _INK, large, anchor="mm")
-    for line, (pictures, label) in enumerate(zip(rows, labels, strict=True)):
-        top = head + line * (tile + foot)
+    top = head
+    for pictures, height, label in zip(fitted, heights, labels, strict=True):
         for column, picture in enumerate(pictures):
-            fitted = ImageOps.contain(picture, (tile, tile), Image.Resampling.LANCZOS)
             left = gap + column * (tile + gap)
-            sheet.paste(fitted, (left + (tile - fitted.width) // 2, top + (tile - fitted.height) // 2))
+            sheet.paste(picture, (left + (tile - picture.width) // 2, top + (height - picture.height) // 2))
         label = label.encode("utf-8", "replace").decode()
         while draw.textlength(label, small) > width - 2 * gap:
             label = "…" + label[2:]
-        draw.text((gap, top + tile + 3), label, _FAINT, small)
+        draw.text((gap, top + height + 4), label, _FAINT, small)
+        top += height + foot
     return sheet
 
 

@@ -34,7 +34,7 @@ class KeyList(Sequence[str]):
 
     def _set(self, data: bytes | bytearray, offsets: np.ndarray) -> None:
         self._data, self._offsets = data, offsets
-        self._at = memoryview(offsets)
+        self._at = offsets.data
 
     def raw(self, index: int) -> bytes | bytearray:
         """The bytes of a key."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from PIL import Image
@@ -16,7 +16,8 @@ from tobias_aug.images.decode import read_rgb, to_rgb, upright
 from tobias_aug.images.keys import KeyList, sample_key
 
 EXTENSIONS = frozenset(
-    ".avif .bmp .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+    f".{name}"
+    for name in "avif bmp gif jfif jpe jpeg jpg pbm pgm png pnm ppm tif tiff webp".split()  # noqa: SIM905
 )
 
 
@@ -123,5 +124,5 @@ def _walk(folder: Path, prefix: str = "", above: frozenset[str] = frozenset()) -
         for entry in entries:
             if entry.is_dir():
                 yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {real})
-            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+            elif PurePath(entry.name).suffix.lower() in EXTENSIONS:
                 yield prefix + entry.name

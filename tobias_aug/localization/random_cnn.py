@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -60,7 +60,7 @@ class RandomCNN(nn.Module):
         self.eval()
         self._weights = weight_hash(self.network)
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self.network.to(dtype=self.dtype, memory_format=torch.channels_last)
+        self.network.to(self.dtype).to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
@@ -84,11 +84,10 @@ class RandomCNN(nn.Module):
             ValueError: if float images hold NaN or values outside [0, 1], or the shape is another.
         """
         images = self._prepare(images)
+        exact: AbstractContextManager[None] = nullcontext()
         if images.device.type == "cuda":
             # TF32 keeps ten bits of mantissa: enough to move a cell across the half.
             exact = torch.backends.cudnn.flags(allow_tf32=False, deterministic=True)
-        else:
-            exact = nullcontext()
         with exact:
             features: Tensor = self.network(images)
         return features
@@ -100,7 +99,9 @@ class RandomCNN(nn.Module):
         return self._chunked(images, lambda features: features.sum(1, dtype=torch.float32))
 
     def cell_scores(
-        self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"], grid: int = 4
+        self,
+        images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
+        grid: int = 4,
     ) -> Float[Tensor, "batch {grid} {grid}"]:
         """Sum over the channels of the features' maximum in each cell; args as above.
 
@@ -112,7 +113,12 @@ class RandomCNN(nn.Module):
     def identity(self) -> dict[str, Any]:
         """What tells this localizer from another, for the table's description."""
         options = {"arch": self.arch, "seed": self.seed, "input_size": self.input_size}
-        return {"name": "random-cnn", "options": options, "weights": self._weights, "precision": self.precision}
+        return {
+            "name": "random-cnn",
+            "options": options,
+            "weights": self._weights,
+            "precision": self.precision,
+        }
 
     def extra_repr(self) -> str:
         return f"{self.arch!r}, seed={self.seed}, input_size={self.input_size}, precision={self.precision!r}"
@@ -175,7 +181,7 @@ def feature_network(network: nn.Module, input_size: int) -> fx.GraphModule:
         ShapeProp(graph).propagate(torch.zeros(1, 3, input_size, input_size))
     last = None
     for node in graph.graph.nodes:
-        shape = getattr(node.meta.get("tensor_meta"), "shape", ())
+        shape: tuple[int, ...] = tuple(getattr(node.meta.get("tensor_meta"), "shape", ()))
         if node.op != "placeholder" and len(shape) == 4 and shape[-1] > 1 and shape[-2] > 1:
             last = node
     if last is None:

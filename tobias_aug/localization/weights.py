@@ -23,7 +23,7 @@ class _PortableDraws(TorchDispatchMode):
     """
 
     def __init__(self, seed: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._random = np.random.Generator(np.random.PCG64(seed))
 
     def __torch_dispatch__(
@@ -62,4 +62,4 @@ def weight_hash(network: nn.Module) -> str:
 def _bytes(value: Tensor) -> memoryview:
     flat = value.detach().cpu().contiguous().reshape(-1)
     # A view as bytes admits dtypes that NumPy lacks, such as bfloat16.
-    return memoryview(flat.view(torch.uint8).numpy()) if math.prod(value.shape) else memoryview(b"")
+    return flat.view(torch.uint8).numpy().data if math.prod(value.shape) else memoryview(b"")

@@ -152,7 +152,9 @@ class _Pictures(Dataset[tuple[Tensor, str]]):
 
 def _collate(samples: list[tuple[Tensor, str]]) -> tuple[Tensor, list[str]]:
     """Stack pictures with channels last in memory, as they come from the decoder."""
-    return torch.stack([image.permute(1, 2, 0) for image, _ in samples]).permute(0, 3, 1, 2), [why for _, why in samples]
+    return torch.stack([image.permute(1, 2, 0) for image, _ in samples]).permute(0, 3, 1, 2), [
+        why for _, why in samples
+    ]
 
 
 def _plan(source: ImageSource, description: TableDescription, part_size: int) -> list[_Part]:
@@ -225,9 +227,10 @@ def _compute(
     loaded: Iterator[tuple[Tensor, list[str]]] = iter(loader)
     to_do = sum(len(part.indices) for part in pending)
     failed = 0
-    with Progress(
-        len(source), done=len(source) - to_do, label="masks", unit="images", quiet=quiet
-    ) as progress, torch.inference_mode():
+    with (
+        Progress(len(source), done=len(source) - to_do, label="masks", unit="images", quiet=quiet) as progress,
+        torch.inference_mode(),
+    ):
         for part in pending:
             keys: list[str] = []
             scores: list[Tensor] = []

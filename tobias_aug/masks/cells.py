@@ -61,7 +61,9 @@ def cell_edges(length: int, grid: int) -> list[int]:
         [0, 2, 5, 7, 10]
     """
     if length < grid:
-        raise ValueError(f"a side of {length} pixels cannot be cut into {grid} cells; use larger images or a smaller grid")
+        raise ValueError(
+            f"a side of {length} pixels cannot be cut into {grid} cells; use larger images or a smaller grid"
+        )
     return [index * length // grid for index in range(grid + 1)]
 
 

@@ -21,7 +21,7 @@ class KeyIndex:
         size = 1 << max(3, (2 * len(keys) - 1).bit_length())
         self._mask = size - 1
         self._slots = np.full(size, -1, dtype=np.int32)
-        self._at = memoryview(self._slots)
+        self._at = self._slots.data
         position = (hashes & self._mask).astype(np.int64)
         row = np.arange(len(keys), dtype=np.int32)
         while len(row):

@@ -53,7 +53,5 @@ def box_iou(first: Box, second: Box) -> float:
         >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2))
         0.3333333333333333
     """
-    iou = ops.box_iou(
-        torch.tensor([first], dtype=torch.float64), torch.tensor([second], dtype=torch.float64)
-    )
+    iou = ops.box_iou(torch.tensor([first], dtype=torch.float64), torch.tensor([second], dtype=torch.float64))
     return float(iou.nan_to_num(0.0))

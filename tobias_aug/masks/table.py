@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,9 @@ class MaskTable:
             lengths.append(np.diff(offsets))
             hashes.append(KeyIndex.hashes(key.cast(pa.binary()).to_pylist()))
             width = cell.type.byte_width
-            packed = np.frombuffer(cell.buffers()[1], dtype=np.uint8, count=len(cell) * width, offset=cell.offset * width)
+            packed = np.frombuffer(
+                cell.buffers()[1], dtype=np.uint8, count=len(cell) * width, offset=cell.offset * width
+            )
             cells.append(packed.reshape(-1, width).copy())
         if rows[-1] != description.rows:
             raise TableError(
@@ -84,6 +86,9 @@ class MaskTable:
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and self._index.find(key) >= 0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
 
     def keys(self) -> Sequence[str]:
         """All keys, in the order of the rows."""

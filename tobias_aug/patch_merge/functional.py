@@ -152,7 +152,8 @@ def _background_cells(masks: Tensor) -> int:
     least, most = map(int, masks.flatten(-2).sum(-1).aminmax())
     if least != most:
         raise ValueError(
-            f"a merge needs equally many foreground cells in every mask, got {least} to {most}; make the masks with half_mask"
+            f"a merge needs equally many foreground cells in every mask, got {least} to {most}; "
+            "make the masks with half_mask"
         )
     return masks.shape[-2] * masks.shape[-1] - most
 

@@ -41,7 +41,11 @@ class PatchMerge(v2.Transform):
         self.p, self.grid, self._generator = p, grid, generator
 
     def forward(
-        self, images: Any, masks: Bool[Tensor, "batch grid grid"] | None = None, *, partner: Tensor | None = None
+        self,
+        images: Any,
+        masks: Bool[Tensor, "batch grid grid"] | None = None,
+        *,
+        partner: Tensor | None = None,
     ) -> Any:
         """Merge a batch.
 

@@ -1,0 +1,1 @@
+"""The one training loop: any step, on Lightning Fabric, resumable to the batch. Needs the extra ``train``."""

@@ -1,0 +1,50 @@
+"""One checkpoint file, replaced in one move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+
+from tobias_aug.files import atomic_path
+
+NAME = "checkpoint.pt"
+
+
+def save_checkpoint(fabric: Fabric, folder: Path, state: dict[str, Any], step: int) -> None:
+    """Save whatever in ``state`` has a ``state_dict``, with the step and the generators; all processes call it.
+
+    A kill leaves the old checkpoint or the new one.
+    """
+    whole = {**state, "step": step, "generators": _generators()}
+    if fabric.global_rank == 0:
+        with atomic_path(folder / NAME) as temporary:
+            fabric.save(temporary, whole)
+    else:
+        fabric.save(folder / NAME, whole)
+    fabric.barrier()
+
+
+def load_checkpoint(fabric: Fabric, folder: Path, state: dict[str, Any]) -> int:
+    """Load the checkpoint of a folder into ``state`` in place; give its step, 0 where there is none.
+
+    Nothing is unpickled but tensors and plain containers.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return 0
+    rest = fabric.load(path, state, weights_only=True)
+    generators = rest["generators"]
+    torch.set_rng_state(generators["cpu"])
+    if torch.cuda.is_available() and generators["cuda"]:
+        torch.cuda.set_rng_state(generators["cuda"][0])
+    return int(rest["step"])
+
+
+def _generators() -> dict[str, Any]:
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
+    }
