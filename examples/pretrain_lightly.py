@@ -35,8 +35,9 @@ from tobias_aug.training.loop import train
 class MoCo(nn.Module):
     """MoCo v2: a query encoder, its slowly following copy for the keys, and a queue of old keys."""
 
-    def __init__(self, backbone: nn.Module, width: int, queue: int) -> None:
+    def __init__(self, backbone: nn.Module, width: int, queue: int, momentum: float) -> None:
         super().__init__()
+        self.momentum = momentum
         self.query = nn.Sequential(backbone, nn.Flatten(), MoCoProjectionHead(width, width, 128))
         self.key = copy.deepcopy(self.query)
         deactivate_requires_grad(self.key)
@@ -44,7 +45,7 @@ class MoCo(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        update_momentum(self.query, self.key, m=0.999)
+        update_momentum(self.query, self.key, m=self.momentum)
         with torch.no_grad():
             # Shuffling over processes keeps batch normalisation from telling the pair.
             shuffled, order = batch_shuffle(key, distributed=distributed)
@@ -101,7 +102,8 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet18", help="a torchvision ResNet")
     parser.add_argument("--input-size", type=int, default=112)
     parser.add_argument("--batch-size", type=int, default=64, help="of one process")
-    parser.add_argument("--queue", type=int, default=4096, help="MoCo's queue, below the number of images")
+    parser.add_argument("--queue", type=int, default=1024, help="MoCo's queue, below the number of images")
+    parser.add_argument("--momentum", type=float, default=0.99, help="of MoCo's key encoder; 0.999 for long runs")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--lr", type=float, default=0.06)
     parser.add_argument("--weight-decay", type=float, default=5e-4)
@@ -119,7 +121,9 @@ def main() -> None:
     network = torchvision.models.get_model(args.backbone, weights=None)
     backbone = nn.Sequential(*list(network.children())[:-1])
     width = network.fc.in_features
-    model: nn.Module = MoCo(backbone, width, args.queue) if args.method == "moco" else SimCLR(backbone, width)
+    model: nn.Module = (
+        MoCo(backbone, width, args.queue, args.momentum) if args.method == "moco" else SimCLR(backbone, width)
+    )
     if fabric.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     model = model.to(memory_format=torch.channels_last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 from torch import Tensor
@@ -21,6 +21,7 @@ EXTENSIONS = frozenset(
 )
 
 
+@runtime_checkable
 class ImageSource(Protocol):
     """Images in a fixed order, each with a key."""
 
@@ -107,9 +108,8 @@ def as_source(images: Any) -> ImageSource:
     """Accept a folder, an :class:`ImageSource`, or a data set with a length."""
     if isinstance(images, (str, os.PathLike)):
         return ImageFiles(images)
-    if hasattr(images, "key") and hasattr(images, "load"):
-        source: ImageSource = images
-        return source
+    if isinstance(images, ImageSource):
+        return images
     if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
         raise TypeError(f"expected a folder or a data set with a length, got {type(images).__name__}")
     return DatasetImages(images)

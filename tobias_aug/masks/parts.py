@@ -61,9 +61,9 @@ class TableDescription:
             TableError: if it is damaged or of another format version.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = dict(json.loads(path.read_text(encoding="utf-8")))
             version = values.pop("format_version")
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise TableError(f"{path} is damaged ({error}); build the table again") from error
         if version != FORMAT_VERSION:
             raise TableError(
