@@ -24,10 +24,10 @@ from lightly.models.modules import MoCoProjectionHead, SimCLRProjectionHead
 from lightly.models.utils import batch_shuffle, batch_unshuffle, deactivate_requires_grad, update_momentum
 from lightly.transforms import MoCoV2Transform, SimCLRTransform
 from lightning.fabric import Fabric
-from tobias_aug.integrations.lightly import TobiasCollate
 from torch import Tensor, nn
 
 from tobias_aug import MaskTable, MergedViews
+from tobias_aug.integrations.lightly import TobiasCollate
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
 
@@ -42,6 +42,10 @@ class MoCo(nn.Module):
         self.key = copy.deepcopy(self.query)
         deactivate_requires_grad(self.key)
         self.criterion = NTXentLoss(temperature=0.2, memory_bank_size=(queue, 128), gather_distributed=True)
+        memory = self.criterion.memory_bank
+        for name in ("bank", "bank_ptr"):
+            # lightly leaves the queue out of checkpoints; going on without it would be another training.
+            memory.register_buffer(name, getattr(memory, name), persistent=True)
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import IOBase
 from os import PathLike
 
 import numpy as np
@@ -15,11 +16,11 @@ from torchvision.transforms.v2 import functional as F
 from tobias_aug.errors import ImageError
 
 
-def read_rgb(file: str | PathLike[str], at_least: int | None = None) -> Image.Image:
+def read_rgb(file: str | PathLike[str] | IOBase, at_least: int | None = None) -> Image.Image:
     """Decode an image file to upright RGB; the first frame of an animation.
 
     Args:
-        file: any format that Pillow reads, whatever the name's extension.
+        file: path or open file of any format that Pillow reads, whatever the name's extension.
         at_least: let the JPEG decoder skip detail, down to the smallest of its scales (1, 1/2, 1/4, 1/8) at which
             both sides still have this many pixels.
 
@@ -31,7 +32,7 @@ def read_rgb(file: str | PathLike[str], at_least: int | None = None) -> Image.Im
         >>> read_rgb("photo.jpg", at_least=224)  # doctest: +SKIP
         <PIL.Image.Image image mode=RGB size=250x375>
     """
-    with Image.open(file) as image:
+    with Image.open(file) as image:  # type: ignore[arg-type]  # an IOBase is what typeshed calls IO[bytes]
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         return upright(to_rgb(image))

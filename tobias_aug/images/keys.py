@@ -29,10 +29,12 @@ class KeyList(Sequence[str]):
     def from_buffers(cls, data: bytes | bytearray, offsets: np.ndarray) -> KeyList:
         """Wrap key bytes laid end to end, key ``i`` at ``offsets[i]:offsets[i + 1]``, without copying them."""
         keys = cls.__new__(cls)
-        keys._set(data, offsets.astype(np.int64, copy=False))
+        keys._set(data, offsets)
         return keys
 
     def _set(self, data: bytes | bytearray, offsets: np.ndarray) -> None:
+        if len(data) < 1 << 32:
+            offsets = offsets.astype(np.uint32)
         self._data, self._offsets = data, offsets
         self._at = offsets.data
 

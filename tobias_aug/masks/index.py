@@ -22,7 +22,7 @@ class KeyIndex:
         self._mask = size - 1
         self._slots = np.full(size, -1, dtype=np.int32)
         self._at = self._slots.data
-        position = (hashes & self._mask).astype(np.int64)
+        position = (hashes & self._mask).astype(np.int32)
         row = np.arange(len(keys), dtype=np.int32)
         while len(row):
             free = self._slots[position] < 0

@@ -39,32 +39,30 @@ class MaskTable:
     def __init__(self, path: Path, description: TableDescription) -> None:
         self.path, self.description = path, description
         self.grid = description.grid
-        data, lengths, cells, hashes = bytearray(), [], [], []
-        rows = [0]
+        self._cells = np.empty((description.rows, -(-self.grid * self.grid // 8)), dtype=np.uint8)
+        self._part_starts = [0]
+        self._scores: dict[int, np.ndarray] = {}
+        data = bytearray()
+        ends = np.zeros(description.rows + 1, dtype=np.int64)
+        hashes = np.empty(description.rows, dtype=np.int64)
         for number in range(description.parts):
             part = read_columns(part_path(path, number), ["key", "cells"])
-            rows.append(rows[-1] + len(part))
-            if not len(part):
-                continue
-            key, cell = part["key"].combine_chunks(), part["cells"].combine_chunks()
-            offsets = np.frombuffer(key.buffers()[1], dtype=np.int32, count=len(key) + 1, offset=4 * key.offset)
-            data += memoryview(key.buffers()[2])[offsets[0] : offsets[-1]]
-            lengths.append(np.diff(offsets))
-            hashes.append(KeyIndex.hashes(key.cast(pa.binary()).to_pylist()))
-            width = cell.type.byte_width
-            packed = np.frombuffer(
-                cell.buffers()[1], dtype=np.uint8, count=len(cell) * width, offset=cell.offset * width
-            )
-            cells.append(packed.reshape(-1, width).copy())
-        if rows[-1] != description.rows:
+            start, end = self._part_starts[-1], self._part_starts[-1] + len(part)
+            self._part_starts.append(end)
+            if start < end <= description.rows:
+                key, cell = part["key"].combine_chunks(), part["cells"].combine_chunks()
+                offsets = np.frombuffer(key.buffers()[1], dtype=np.int32, count=len(key) + 1, offset=4 * key.offset)
+                ends[start + 1 : end + 1] = len(data) + offsets[1:] - offsets[0]
+                data += memoryview(key.buffers()[2])[offsets[0] : offsets[-1]]
+                hashes[start:end] = KeyIndex.hashes(key.cast(pa.binary()).to_pylist())
+                packed = np.frombuffer(cell.buffers()[1], dtype=np.uint8)[cell.offset * cell.type.byte_width :]
+                self._cells[start:end] = packed[: self._cells[start:end].size].reshape(len(part), -1)
+        if self._part_starts[-1] != description.rows:
             raise TableError(
-                f"{path} holds {rows[-1]} rows where {DESCRIPTION} says {description.rows}; run the build again"
+                f"{path} holds {self._part_starts[-1]} rows where {DESCRIPTION} says {description.rows}; "
+                "run the build again"
             )
-        self._part_starts = rows
-        self._scores: dict[int, np.ndarray] = {}
-        self._cells = np.concatenate([*cells, np.zeros((0, -(-self.grid * self.grid // 8)), np.uint8)])
-        offsets = np.cumsum(np.concatenate([[0], *lengths]), dtype=np.int64)
-        self._index = KeyIndex(KeyList.from_buffers(data, offsets), np.concatenate([np.zeros(0, np.int64), *hashes]))
+        self._index = KeyIndex(KeyList.from_buffers(data, ends), hashes)
         pa.default_memory_pool().release_unused()
 
     @classmethod

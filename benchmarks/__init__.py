@@ -1,0 +1,1 @@
+"""Numbers that come from runs: ``python -m benchmarks.NAME --help``."""

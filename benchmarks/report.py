@@ -1,0 +1,121 @@
+"""Rows of a benchmark: measured, printed beside a reference, and stored with all it takes to repeat them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        name: what was measured.
+        value: the number, in ``unit``.
+        unit: of ``value`` and ``reference``.
+        reference: what it is compared with, measured in the same run or taken from a paper.
+        ratio: ``value / reference``.
+        n: number of measurements, images or trials behind the value.
+    """
+
+    name: str
+    value: float
+    unit: str
+    reference: float | None = None
+    ratio: float | None = None
+    n: int = 1
+
+
+def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, device: str = "cpu") -> dict[str, list[float]]:
+    """Seconds of each function in each round; the functions take turns, so that a noisy moment hits all of them."""
+
+    def clock() -> float:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        return perf_counter()
+
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for number in range(rounds + 1):
+        for name, function in functions.items():
+            begun = clock()
+            function()
+            if number:  # The first round warms up.
+                seconds[name].append(clock() - begun)
+    return seconds
+
+
+def rate_row(name: str, seconds: list[float], reference: list[float], images: int) -> Row:
+    """Images a second against a reference's, the ratio being the median over the rounds."""
+    ratio = median(theirs / ours for ours, theirs in zip(seconds, reference, strict=True))
+    return Row(name, images / median(seconds), "images/s", images / median(reference), ratio, len(seconds))
+
+
+def time_row(name: str, seconds: list[float], reference: list[float]) -> Row:
+    """Milliseconds against a reference's, the ratio being the median over the rounds."""
+    ratio = median(ours / theirs for ours, theirs in zip(seconds, reference, strict=True))
+    return Row(name, 1e3 * median(seconds), "ms", 1e3 * median(reference), ratio, len(seconds))
+
+
+def markdown(rows: list[Row]) -> str:
+    """The rows as a table."""
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+    lines = ["| name | value | unit | reference | ratio | n |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {row.name} | {number(row.value)} | {row.unit} | {number(row.reference)} | {number(row.ratio)} | {row.n} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def publish(rows: list[Row], path: Path | None, **settings: Any) -> None:
+    """Print the rows, and store them with versions, hardware, command and settings where a path is given."""
+    print(markdown(rows))
+    if path is None:
+        return
+    module = (sys.modules["__main__"].__spec__ or sys.modules[__name__].__spec__).name  # type: ignore[union-attr]
+    record = {
+        "command": " ".join(["python -m", module, *sys.argv[1:]]),
+        "settings": settings,
+        "versions": {
+            name: _version(name) for name in ("tobias-aug", "torch", "torchvision", "numpy", "pillow", "pyarrow")
+        },
+        "python": platform.python_version(),
+        "hardware": _hardware(),
+        "rows": [asdict(row) for row in rows],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _hardware() -> dict[str, Any]:
+    model = platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [
+            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}

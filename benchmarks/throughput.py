@@ -1,0 +1,213 @@
+"""Speed as ratios, ours against the peer or the limit, in one run.
+
+    python -m benchmarks.throughput --data ../shared/data --only masks merge
+
+``masks``   ``masks build`` end to end against the bare network on ready tensors (same weights, dtype and layout),
+            and against the published script's way: one image at a time, NCHW, fp32, Pillow's resize.
+``merge``   ``PatchMerge`` on a (64, 3, 224, 224) batch against ``clone`` and torchvision's ``CutMix``.
+``table``   opening a made-up ``MaskTable``, looking up a key, resident memory.
+``collate`` one training step fed by ``TobiasCollate`` against one fed by lightly's ``MultiViewCollate``, reading,
+            augmentation and step one after the other in one process, so that nothing hides behind anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+from torchvision.transforms import v2
+
+from benchmarks.report import Row, interleaved, publish, rate_row, time_row
+from tobias_aug import PatchMerge, RandomCNN, build_masks, half_mask
+from tobias_aug.images.decode import squash, to_tensor
+from tobias_aug.images.sources import ImageFiles
+from tobias_aug.masks.parts import TableDescription, part_path, write_part
+
+
+def masks(args: argparse.Namespace) -> Iterator[Row]:
+    """Rates on the same images, taking turns: end to end, bare, and as the published script does it."""
+    everything = ImageFiles(args.data / "imagenette128" / "train")
+    picked = np.random.default_rng(args.seed).permutation(len(everything))[: args.images]
+    files = ImageFiles(everything.root, [everything.keys[int(n)] for n in sorted(picked)])
+    ready = torch.stack([squash(to_tensor(files.load(n, 224)), 224) for n in range(len(files))])
+    for precision in ("fp32", "bf16"):
+        cnn = RandomCNN(args.arch, precision=precision).to(args.device)
+        batches = ready.to(args.device).split(args.batch_size if args.device != "cpu" else 8)
+        inputs = [cnn._prepare(batch) for batch in batches]
+
+        def end_to_end(cnn: RandomCNN = cnn) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                build_masks(files, cnn, folder, batch_size=args.batch_size, device=args.device, quiet=True)
+
+        def bare(cnn: RandomCNN = cnn, inputs: list[torch.Tensor] = inputs) -> None:
+            with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False, deterministic=True):
+                for batch in inputs:
+                    cnn.network(batch)
+
+        seconds = interleaved(
+            {"ours": end_to_end, "bare": bare, "published": published_way(args, files)}, args.rounds, args.device
+        )
+        yield rate_row(
+            f"masks build, {precision}, against the bare network", seconds["ours"], seconds["bare"], len(files)
+        )
+        yield rate_row(
+            f"masks build, {precision}, against one by one", seconds["ours"], seconds["published"], len(files)
+        )
+
+
+def published_way(args: argparse.Namespace, files: ImageFiles) -> Callable[[], None]:
+    """One image at a time: Pillow's resize, ToTensor, Normalize, the network in NCHW and fp32, scores to a list."""
+    network = torchvision.models.get_model(args.arch, weights=None).eval()
+    trunk = nn.Sequential(*list(network.children())[:-2], nn.MaxPool2d(2, 2, padding=1)).to(args.device)
+    prepare = torchvision.transforms.Compose(
+        [
+            torchvision.transforms.ToTensor(),
+            torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+
+    def run() -> None:
+        with torch.no_grad():
+            for key in files.keys:
+                picture = Image.open(files.root / key).convert("RGB").resize((224, 224))
+                trunk(prepare(picture)[None].to(args.device)).sum(1).tolist()
+
+    return run
+
+
+def merge(args: argparse.Namespace) -> Iterator[Row]:
+    cells = half_mask(torch.rand(64, 4, 4))
+    labels = torch.randint(10, (64,), device=args.device)
+    cutmix = v2.CutMix(num_classes=10)
+    for dtype in (torch.uint8, torch.float32):
+        images = (torch.rand(64, 3, 224, 224, device=args.device) * 255).to(dtype)
+        some, all_ = PatchMerge(p=0.3), PatchMerge(p=1.0)
+        functions: dict[str, Callable[[], Any]] = {
+            "clone": lambda images=images: images.clone(),
+            "CutMix": lambda images=images: cutmix(images, labels),
+            "p=0.3": lambda images=images, some=some: some(images, cells),
+            "p=1": lambda images=images, all_=all_: all_(images, cells),
+        }
+        # Each function in a row of its own, so that none pays for the caches and the threads another leaves behind.
+        seconds: dict[str, list[float]] = {name: [] for name in functions}
+        for _ in range(args.rounds):
+            for name, function in functions.items():
+                seconds[name].append(median(interleaved({name: function}, 20, args.device)[name]))
+        kind = str(dtype).removeprefix("torch.")
+        for p in ("p=0.3", "p=1"):
+            for peer in ("clone", "CutMix"):
+                yield time_row(f"PatchMerge {p}, {kind}, against {peer}", seconds[p], seconds[peer])
+
+
+OPEN_TABLE = """
+import gc, random, sys, time
+from tobias_aug import MaskTable
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+import pyarrow.parquet, torch
+before, begun = resident(), time.perf_counter()
+table = MaskTable.open(sys.argv[1])
+opened = time.perf_counter() - begun
+gc.collect()
+memory = resident() - before
+keys = random.Random(0).sample(range(len(table)), 20_000)
+keys = [table.keys()[row] for row in keys]
+begun = time.perf_counter()
+for key in keys:
+    table[key]
+print(opened, (time.perf_counter() - begun) / len(keys) * 1e6, memory)
+"""
+
+
+def table(args: argparse.Namespace) -> Iterator[Row]:
+    """Each opening in a process of its own; the references are the limits the library sets itself."""
+    rows, part_size = args.table_rows, 16384
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        random = np.random.default_rng(args.seed)
+        for number, start in enumerate(range(0, rows, part_size)):
+            numbers = range(start, min(rows, start + part_size))
+            keys = [f"n{row // 1300:08d}/ILSVRC2012_train_{row:08d}.JPEG" for row in numbers]
+            scores = torch.from_numpy(random.random((len(keys), 4, 4), dtype=np.float32))
+            write_part(part_path(folder, number), keys, half_mask(scores), scores)
+        parts = -(-rows // part_size)
+        TableDescription({"name": "made up"}, 4, 224, rows=rows, parts=parts).write(folder / "table.json")
+        measured = []
+        for _ in range(args.rounds):
+            command = [sys.executable, "-c", OPEN_TABLE, str(folder)]
+            printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            measured.append([float(number) for number in printed.split()])
+        limits = (("open", "s", 1.5), ("look a key up", "us", 5.0), ("resident memory added", "MB", 150.0))
+        for (what, unit, limit), values in zip(limits, zip(*measured, strict=True), strict=True):
+            value = median(values)
+            yield Row(f"MaskTable of {rows:,} rows: {what}", value, unit, limit, value / limit, len(values))
+
+
+def collate(args: argparse.Namespace) -> Iterator[Row]:
+    from lightly.data import LightlyDataset, MultiViewCollate
+    from lightly.transforms import MoCoV2Transform
+
+    from tobias_aug.integrations.lightly import TobiasCollate
+
+    root = args.data / "imagenette128" / "val"
+    views = MoCoV2Transform(input_size=112)
+    plain, pictures = LightlyDataset(str(root), transform=views), LightlyDataset(str(root))
+    batches = np.random.default_rng(args.seed).permutation(len(plain)).reshape(-1)[: 64 * 4].reshape(4, 64)
+    network = torchvision.models.resnet18(num_classes=128).to(args.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), 1e-3)
+
+    def step(dataset: Any, collate: Any) -> None:
+        for batch in batches:
+            both, _, _ = collate([dataset[int(index)] for index in batch])
+            first, second = (view.to(args.device, memory_format=torch.channels_last) for view in both)
+            with torch.no_grad():
+                keys = network(second)
+            loss = (network(first) - keys).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = ImageFiles(root, sorted(plain.get_filenames()[int(index)] for index in batches.ravel()))
+        stored = build_masks(files, RandomCNN("resnet18"), folder, device=args.device, quiet=True)
+        ours, theirs = TobiasCollate(stored, views), MultiViewCollate()
+        seconds = interleaved(
+            {"tobias": lambda: step(pictures, ours), "plain": lambda: step(plain, theirs)}, args.rounds, args.device
+        )
+    per_step = {name: [value / len(batches) for value in values] for name, values in seconds.items()}
+    yield time_row("step fed by TobiasCollate p=0.3, against MultiViewCollate", per_step["tobias"], per_step["plain"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sections = {"masks": masks, "merge": merge, "table": table, "collate": collate}
+    parser.add_argument("--only", nargs="+", choices=sections, default=list(sections))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds imagenette128")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--arch", default="resnet50")
+    parser.add_argument("--images", type=int, default=256, help="images a round of --only masks")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--table-rows", type=int, default=1_280_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="also store the rows here")
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    rows = [row for name in args.only for row in sections[name](args)]
+    settings = {key: str(value) for key, value in vars(args).items() if key not in ("json", "data")}
+    publish(rows, args.json, **settings)
+
+
+if __name__ == "__main__":
+    main()

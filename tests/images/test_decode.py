@@ -1,0 +1,105 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tobias_aug import ImageError
+from tobias_aug.images.decode import read_rgb, squash, to_rgb, to_tensor, upright
+
+
+def stored(image, **options):
+    """The image as a file."""
+    file = io.BytesIO()
+    image.save(file, **options)
+    file.seek(0)
+    return file
+
+
+RAMP = np.linspace(0, 255, 20 * 30).reshape(20, 30).astype(np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "CMYK", "YCbCr", "HSV"])
+def test_any_mode_becomes_the_rgb_that_pillow_makes_of_it(mode):
+    image = Image.fromarray(RAMP).convert(mode)
+    assert to_rgb(image).mode == "RGB"
+    assert np.array_equal(np.asarray(to_rgb(image)), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("format", ["png", "tiff"])
+def test_sixteen_bits_are_scaled_not_clipped(format):
+    deep = Image.fromarray(RAMP.astype(np.uint16) * 257)
+    assert deep.mode.startswith("I;16")
+    grey = np.asarray(read_rgb(stored(deep, format=format)))
+    assert np.array_equal(grey, np.repeat(RAMP[..., None], 3, axis=2))
+
+
+def test_pixels_of_unknown_range_are_refused():
+    with pytest.raises(ImageError, match="floating-point picture of unknown range"):
+        to_rgb(Image.fromarray(RAMP.astype(np.float32)))
+    with pytest.raises(ImageError, match="beyond the 16-bit range"):
+        to_rgb(Image.fromarray(RAMP.astype(np.int32) * 1000))
+
+
+def test_alpha_is_dropped_as_torchvisions_loader_drops_it():
+    pixels = np.dstack([RAMP, RAMP, RAMP, np.zeros_like(RAMP)])
+    assert np.array_equal(np.asarray(read_rgb(stored(Image.fromarray(pixels), format="png"))), pixels[..., :3])
+
+
+def test_a_transparent_palette_warns_of_nothing(recwarn):
+    image = Image.fromarray(RAMP).convert("P")
+    assert read_rgb(stored(image, format="png", transparency=bytes(range(256)))).size == (30, 20)
+    assert not recwarn.list
+
+
+def test_an_animation_gives_its_first_frame():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
+    file = stored(frames[0], format="gif", save_all=True, append_images=frames[1:])
+    assert read_rgb(file).getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_obeyed_also_after_a_data_sets_conversion(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turns = [
+        lambda a: a,
+        lambda a: a[:, ::-1],
+        lambda a: a[::-1, ::-1],
+        lambda a: a[::-1],
+        lambda a: a.swapaxes(0, 1),
+        lambda a: np.rot90(a, -1),
+        lambda a: a[::-1, ::-1].swapaxes(0, 1),
+        lambda a: np.rot90(a),
+    ]
+    pixels = np.dstack([RAMP, RAMP.T.reshape(20, 30), RAMP[::-1]])
+    file = stored(Image.fromarray(pixels), format="png", exif=exif)
+    expected = turns[orientation - 1](pixels)
+    assert np.array_equal(np.asarray(read_rgb(file)), expected)
+    file.seek(0)
+    assert np.array_equal(np.asarray(upright(Image.open(file).convert("RGB"))), expected)
+
+
+def test_a_large_jpeg_is_decoded_no_larger_than_needed():
+    image = Image.fromarray(RAMP).resize((1000, 800)).convert("RGB")
+    assert read_rgb(stored(image, format="jpeg")).size == (1000, 800)
+    assert read_rgb(stored(image, format="jpeg"), at_least=224).size == (500, 400)
+    assert read_rgb(stored(image, format="jpeg"), at_least=200).size == (250, 200)
+    assert read_rgb(stored(image, format="jpeg"), at_least=100).size == (125, 100)
+
+
+def test_squash_is_pillows_bicubic_to_a_grey_level():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    expected = np.asarray(image.resize((24, 24), Image.Resampling.BICUBIC)).astype(int)
+    squashed = squash(to_tensor(image), 24).permute(1, 2, 0).numpy()
+    assert np.abs(squashed - expected).max() <= 1
+    as_float = squash(to_tensor(image) / 255, 24).permute(1, 2, 0).numpy() * 255
+    assert np.abs(as_float - expected).max() <= 1.01
+    same = to_tensor(image.resize((24, 24)))
+    assert squash(same, 24) is same
+
+
+def test_to_tensor_keeps_every_pixel():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    assert torch.equal(to_tensor(Image.fromarray(pixels)), torch.from_numpy(pixels).permute(2, 0, 1))

@@ -1,0 +1,53 @@
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Subset, TensorDataset
+from torchvision.datasets import ImageFolder
+
+from tobias_aug.images.keys import sample_key
+from tobias_aug.images.sources import DatasetImages, ImageFiles, as_source
+
+
+def test_keys_are_sorted_paths_below_the_root(photos):
+    (photos / "dog" / "deep").mkdir()
+    (photos / "cat" / "01.jpg").rename(photos / "dog" / "deep" / "x.JPEG")
+    (photos / "readme.txt").touch()
+    files = ImageFiles(photos)
+    assert list(files.keys)[-2:] == ["dog/10.jpg", "dog/deep/x.JPEG"]
+    assert len(files) == 12
+    picture, target = files[11]
+    assert picture.size == (47, 86)
+    assert target == 1
+
+
+def test_links_are_followed_but_not_in_circles(photos, tmp_path):
+    (photos / "cat" / "up").symlink_to(photos)
+    (photos / "more").symlink_to(photos / "dog")
+    keys = list(ImageFiles(photos).keys)
+    assert len(keys) == 18
+    assert not any("up" in key for key in keys)
+
+
+def test_a_data_set_and_its_folder_agree_on_keys_and_targets(photos):
+    files, folder = ImageFiles(photos), ImageFolder(photos)
+    assert files.classes == folder.classes
+    subset = Subset(folder, [3, 5])
+    for index in range(len(files)):
+        assert sample_key(folder, index) == files.key(index) == sample_key(files, index)
+        assert folder[index][1] == files[index][1]
+    assert sample_key(subset, 1) == files.key(5)
+    assert sample_key(TensorDataset(torch.zeros(9)), 4) == "4"
+
+
+def test_a_data_set_gives_pictures_or_says_what_it_gave():
+    picture = Image.new("L", (4, 5))
+    tensor = torch.zeros(3, 4, 5, dtype=torch.uint8)
+    assert DatasetImages([(picture, 1)]).load(0).mode == "RGB"
+    assert DatasetImages([tensor]).load(0) is tensor
+    with pytest.raises(TypeError, match=r"got a tensor of torch.float32, \(3, 4, 5\); masks are made before any augm"):
+        DatasetImages([tensor.float()]).load(0)
+    with pytest.raises(TypeError, match="got str"):
+        DatasetImages([("x.jpg", 1)]).load(0)
+    files = as_source([picture])
+    assert isinstance(files, DatasetImages)
+    assert as_source(files) is files

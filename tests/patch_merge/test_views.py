@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+from tobias_aug import MergedViews, MissingMaskError, build_masks
+from tobias_aug.patch_merge.functional import donor_cells
+from tobias_aug.patch_merge.pictures import merge_pictures
+from tobias_aug.patch_merge.views import make_views
+
+
+def pixels(image):
+    return np.asarray(image)
+
+
+@pytest.fixture
+def table(photos, tmp_path, brightness):
+    return build_masks(photos, brightness, tmp_path / "masks", workers=0, quiet=True)
+
+
+def blocks(image, grid=4):
+    """Cells of a picture as arrays, in reading order."""
+    array = pixels(image)
+    height, width = array.shape[:2]
+    return [
+        array[i * height // grid : (i + 1) * height // grid, j * width // grid : (j + 1) * width // grid]
+        for i in range(grid)
+        for j in range(grid)
+    ]
+
+
+def test_one_view_has_its_object_on_another_background(photos, table):
+    data = MergedViews(photos, table, lambda picture: picture, p=1.0)
+    pictures = {key: data.images.load(n) for n, key in enumerate(data.images.keys)}
+    for n in range(len(data)):
+        (changed, same), target = data[n]
+        key = data.key(n)
+        assert target == data.images.target(n)
+        assert np.array_equal(pixels(same), pixels(pictures[key]))
+        kept = table[key].flatten().tolist()
+        mine, theirs = blocks(same), blocks(changed)
+        assert all(np.array_equal(mine[c], theirs[c]) for c in range(16) if kept[c])
+        slots = [theirs[c] for c in range(16) if not kept[c]]
+
+        def fits(other, slots=slots, size=same.size):
+            """All slots are found among the other picture's background cells, brought to this picture's size."""
+            given = blocks(pictures[other].resize(size, Image.Resampling.BICUBIC))
+            background = [given[c] for c in range(16) if not table[other].flatten()[c]]
+            return all(any(s.shape == b.shape and np.array_equal(s, b) for b in background) for s in slots)
+
+        if same.size[0] % 4 == same.size[1] % 4 == 0:
+            assert sum(fits(other) for other in pictures) == 1
+
+
+def test_the_published_variant_meets_at_224(photos):
+    a, b = (Image.open(photos / "dog" / name).convert("RGB") for name in ("00.jpg", "10.jpg"))
+    mask = torch.zeros(16).bool()
+    mask[4:12] = True
+    donors = donor_cells(mask.view(4, 4), mask.view(4, 4), torch.arange(8).flip(0))
+    squashed_a, squashed_b = (pixels(image.resize((224, 224), Image.Resampling.BICUBIC)) for image in (a, b))
+    expected = squashed_a.copy()
+    background = [0, 1, 2, 3, 12, 13, 14, 15]
+    for slot, donor in zip(background, background[::-1], strict=True):
+        (i, j), (k, m) = divmod(slot, 4), divmod(donor, 4)
+        expected[56 * i : 56 * i + 56, 56 * j : 56 * j + 56] = squashed_b[56 * k : 56 * k + 56, 56 * m : 56 * m + 56]
+    merged = merge_pictures(a, b, donors, resolution=224)
+    assert np.array_equal(pixels(merged), pixels(Image.fromarray(expected).resize(a.size, Image.Resampling.BICUBIC)))
+
+
+def test_p_and_view_decide_what_is_changed(photos, table):
+    never = MergedViews(photos, table, pixels, p=0.0)
+    assert all(np.array_equal(*never[n][0]) for n in range(12))
+    second = MergedViews(photos, table, pixels, p=1.0, view=1)
+    original = ImageFolder(photos)
+    (first, changed), _ = second[3]
+    assert np.array_equal(first, pixels(original[3][0]))
+    assert not np.array_equal(first, changed)
+    half = MergedViews(photos, table, pixels, p=0.5, generator=torch.Generator().manual_seed(0))
+    changed = sum(not np.array_equal(*half[n % 12][0]) for n in range(240))
+    assert 90 < changed < 150
+
+
+def test_a_data_set_keeps_what_follows_the_picture(photos, table):
+    data = MergedViews(ImageFolder(photos), table, pixels, p=1.0)
+    for n in range(len(data)):
+        assert data[n][1] == data.images[n][1]
+    random = MergedViews(ImageFolder(photos), None, pixels, p=1.0)
+    assert not np.array_equal(*random[0][0])
+
+
+def test_backgrounds_come_from_the_whole_data_set():
+    pictures = [(Image.new("RGB", (8, 8), (0, 0, n)), n) for n in range(200)]
+    data = MergedViews(pictures, None, pixels, p=1.0, generator=torch.Generator().manual_seed(1))
+    givers = [np.setdiff1d(data[7][0][0][..., 2], [7]) for _ in range(100)]
+    givers = [int(giver[0]) for giver in givers if len(giver)]
+    assert len(set(givers)) > 60
+    assert max(givers) > 150
+    assert min(givers) < 50
+
+
+def test_a_missing_mask_raises_or_keeps_the_picture(photos, table):
+    (photos / "dog" / "00.jpg").rename(photos / "dog" / "new.jpg")
+    data = MergedViews(photos, table, pixels, p=1.0)
+    with pytest.raises(MissingMaskError, match="no mask for"):
+        [data[n] for n in range(12)]
+    kept = MergedViews(photos, table, pixels, p=1.0, missing="keep")
+    new = list(kept.images.keys).index("dog/new.jpg")
+    assert np.array_equal(*kept[new][0])
+
+
+def test_options_and_samples_that_make_no_sense_are_refused(photos, table):
+    with pytest.raises(ValueError, match='missing must be "raise" or "keep", got \'drop\''):
+        MergedViews(photos, table, pixels, missing="drop")
+    with pytest.raises(ValueError, match="p is a probability"):
+        MergedViews(photos, table, pixels, p=-1.0)
+    with pytest.raises(TypeError, match="needs pictures from the data set, got ndarray; give it the data set without"):
+        MergedViews([(np.zeros((4, 4)), 0)], table, pixels)[0]
+
+
+@pytest.mark.parametrize("view", [0, 1, 2])
+def test_views_of_any_transform_are_made_from_the_right_picture(view):
+    own, new = Image.new("L", (1, 1), 1), Image.new("L", (1, 1), 2)
+
+    def tag(name):
+        return lambda image: (name, image.getpixel((0, 0)))
+
+    separate = make_views([tag("a"), tag("b"), tag("c")], own, new, view)
+    together = make_views(lambda image: [tag(name)(image) for name in "abc"], own, new, view)
+    assert separate == together == [(name, 2 if n == view else 1) for n, name in enumerate("abc")]
+    if view < 2:
+        assert make_views(lambda image: image, own, new, view) == [[new, own], [own, new]][view]
+
+
+def test_an_unchanged_picture_is_transformed_once():
+    calls = []
+    own = Image.new("L", (1, 1))
+    make_views(lambda image: calls.append(image) or [image, image], own, own, 0)
+    assert calls == [own]
