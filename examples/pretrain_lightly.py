@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 
 from tobias_aug import MaskTable, MergedViews
 from tobias_aug.integrations.lightly import TobiasCollate
+from tobias_aug.training.checkpoint import NAME as CHECKPOINT
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
 
@@ -48,13 +50,21 @@ class MoCo(nn.Module):
             memory.register_buffer(name, getattr(memory, name), persistent=True)
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         update_momentum(self.query, self.key, m=self.momentum)
-        with torch.no_grad():
-            # Shuffling over processes keeps batch normalisation from telling the pair.
-            shuffled, order = batch_shuffle(key, distributed=distributed)
-            keys = batch_unshuffle(self.key(shuffled), order, distributed=distributed)
-        return self.criterion(self.query(query), keys)
+        return self.criterion(self.query(query), self.keys(key))
+
+    @torch.no_grad()
+    def keys(self, key: Tensor) -> Tensor:
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        # Shuffling over processes keeps batch normalisation from telling the pair.
+        shuffled, order = batch_shuffle(key, distributed=distributed)
+        return batch_unshuffle(self.key(shuffled), order, distributed=distributed)
+
+    def fill_queue(self, batches: Iterable[Any], device: torch.device) -> None:
+        """Put real keys where lightly puts random vectors, so that the loss means the same from the first step on."""
+        for (_, key), _, _ in batches:
+            keys = nn.functional.normalize(self.keys(key.to(device)), dim=1)
+            self.criterion.memory_bank(keys, update=True)
 
 
 class SimCLR(nn.Module):
@@ -130,11 +140,10 @@ def main() -> None:
     )
     if fabric.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(fabric.device, memory_format=torch.channels_last)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, args.lr, momentum=0.9, weight_decay=args.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.steps)
-    model, optimizer = fabric.setup(model, optimizer)
 
     def step(batch: Any) -> dict[str, Tensor]:
         views, _, _ = batch
@@ -146,11 +155,16 @@ def main() -> None:
         schedule.step()
         return {"loss": loss}
 
+    loader = make_loader(args, fabric)
+    if isinstance(model, MoCo) and not (args.out / CHECKPOINT).is_file():
+        batches = min(len(loader), args.queue // (args.batch_size * fabric.world_size))
+        model.fill_queue(itertools.islice(loader.epoch(0), batches), fabric.device)
+    model, optimizer = fabric.setup(model, optimizer)
     state = {"model": model, "optimizer": optimizer, "schedule": schedule}
     times = train(
         fabric,
         step,
-        make_loader(args, fabric),
+        loader,
         state,
         args.out,
         steps=args.steps,

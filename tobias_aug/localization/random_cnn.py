@@ -14,13 +14,14 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from tobias_aug.images.decode import squash
+from tobias_aug.localization.fusion import fused_for_cpu
 from tobias_aug.localization.weights import seeded, weight_hash
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 
 # On a CPU larger batches lose more to page faults than they gain; a result does not depend on the batch it is in.
-_CPU_BATCH = 8
+_CPU_BATCH = 4
 
 
 class RandomCNN(nn.Module):
@@ -52,6 +53,7 @@ class RandomCNN(nn.Module):
         self, arch: str = "resnet50", seed: int = 0, *, input_size: int = 224, precision: str = "fp32"
     ) -> None:
         super().__init__()
+        self._fused: tuple[nn.Module] | None = None
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"unknown precision {precision!r}; choose fp32 or bf16")
         self.arch, self.seed, self.input_size, self.precision = arch, seed, input_size, precision
@@ -83,13 +85,14 @@ class RandomCNN(nn.Module):
         Raises:
             ValueError: if float images hold NaN or values outside [0, 1], or the shape is another.
         """
+        network = self._network_for(images)
         images = self._prepare(images)
         exact: AbstractContextManager[None] = nullcontext()
         if images.device.type == "cuda":
             # TF32 keeps ten bits of mantissa: enough to move a cell across the half.
             exact = torch.backends.cudnn.flags(allow_tf32=False, deterministic=True)
         with exact:
-            features: Tensor = self.network(images)
+            features: Tensor = network(images)
         return features
 
     def heatmaps(
@@ -122,6 +125,26 @@ class RandomCNN(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.arch!r}, seed={self.seed}, input_size={self.input_size}, precision={self.precision!r}"
+
+    def _network_for(self, images: Tensor) -> nn.Module:
+        if images.device.type != "cpu" or images.requires_grad:
+            return self.network
+        if self._fused is None:
+            sample = torch.zeros(_CPU_BATCH, 3, self.input_size, self.input_size, dtype=self.dtype)
+            # In a tuple, since a module's attribute that is a module would be saved and moved with it.
+            self._fused = (fused_for_cpu(self.network, sample.to(memory_format=torch.channels_last)),)
+        return self._fused[0]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self._fused = None
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        self._fused = None
+        return super().load_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_fused": None}
 
     def _chunked(self, images: Tensor, reduce: Any) -> Tensor:
         size = _CPU_BATCH if images.device.type == "cpu" else max(1, len(images))
