@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from tobias_aug.files import write_text
+
 
 @dataclass(frozen=True)
 class Row:
@@ -28,6 +30,7 @@ class Row:
         reference: what it is compared with, measured in the same run or taken from a paper.
         ratio: ``value / reference``.
         n: number of measurements, images or trials behind the value.
+        deviation: standard deviation over trials.
     """
 
     name: str
@@ -36,10 +39,17 @@ class Row:
     reference: float | None = None
     ratio: float | None = None
     n: int = 1
+    deviation: float | None = None
 
 
-def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, device: str = "cpu") -> dict[str, list[float]]:
-    """Seconds of each function in each round; the functions take turns, so that a noisy moment hits all of them."""
+def interleaved(
+    functions: dict[str, Callable[[], Any]], rounds: int, device: str = "cpu", lead: int = 0
+) -> dict[str, list[float]]:
+    """Seconds of each function in each round; the functions take turns, so that a noisy moment hits all of them.
+
+    Before it is timed, a function runs ``lead`` times unmeasured, so that it does not pay for the caches, the memory
+    and the sleeping threads that the one before it leaves behind.
+    """
 
     def clock() -> float:
         if device.startswith("cuda"):
@@ -49,6 +59,8 @@ def interleaved(functions: dict[str, Callable[[], Any]], rounds: int, device: st
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(rounds + 1):
         for name, function in functions.items():
+            for _ in range(lead):
+                function()
             begun = clock()
             function()
             if number:  # The first round warms up.
@@ -75,31 +87,44 @@ def markdown(rows: list[Row]) -> str:
         return "" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
     lines = ["| name | value | unit | reference | ratio | n |", "| --- | --- | --- | --- | --- | --- |"]
-    lines += [
-        f"| {row.name} | {number(row.value)} | {row.unit} | {number(row.reference)} | {number(row.ratio)} | {row.n} |"
-        for row in rows
-    ]
+    for row in rows:
+        value = number(row.value) + (f" ± {number(row.deviation)}" if row.deviation else "")
+        cells = [row.name, value, row.unit, number(row.reference), number(row.ratio), str(row.n)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def publish(rows: list[Row], path: Path | None, **settings: Any) -> None:
     """Print the rows, and store them with versions, hardware, command and settings where a path is given."""
     print(markdown(rows))
-    if path is None:
-        return
-    module = (sys.modules["__main__"].__spec__ or sys.modules[__name__].__spec__).name  # type: ignore[union-attr]
-    record = {
-        "command": " ".join(["python -m", module, *sys.argv[1:]]),
+    publish_record({**record_of(None, **settings), "rows": [asdict(row) for row in rows]}, path)
+
+
+def publish_record(record: dict[str, Any], path: Path | None) -> None:
+    """Store a record, whole, where a path is given."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def record_of(path: Path | None, **settings: Any) -> dict[str, Any]:
+    """A record of this run without rows; with those of the file at ``path``, where that has the same settings."""
+    main = sys.modules["__main__"].__spec__
+    record: dict[str, Any] = {
+        "command": " ".join(["python -m", main.name if main else Path(sys.argv[0]).name, *sys.argv[1:]]),
         "settings": settings,
         "versions": {
             name: _version(name) for name in ("tobias-aug", "torch", "torchvision", "numpy", "pillow", "pyarrow")
         },
         "python": platform.python_version(),
         "hardware": _hardware(),
-        "rows": [asdict(row) for row in rows],
+        "rows": [],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if path is not None and path.is_file():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["settings"] == settings:
+            record["rows"] = stored["rows"]
+    return record
 
 
 def _version(name: str) -> str | None:

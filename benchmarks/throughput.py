@@ -2,7 +2,7 @@
 
     python -m benchmarks.throughput --data ../shared/data --only masks merge
 
-``masks``   ``masks build`` end to end against the bare network on ready tensors (same weights, dtype and layout),
+``masks``   ``masks build`` end to end against the bare network on ready tensors (same network, dtype and layout),
             and against the published script's way: one image at a time, NCHW, fp32, Pillow's resize.
 ``merge``   ``PatchMerge`` on a (64, 3, 224, 224) batch against ``clone`` and torchvision's ``CutMix``.
 ``table``   opening a made-up ``MaskTable``, looking up a key, resident memory.
@@ -44,18 +44,19 @@ def masks(args: argparse.Namespace) -> Iterator[Row]:
     cells = {}
     for precision in ("fp32", "bf16"):
         cnn = RandomCNN(args.arch, precision=precision).to(args.device)
-        batches = ready.to(args.device).split(args.batch_size if args.device != "cpu" else 8)
+        batches = ready.to(args.device).split(args.batch_size if args.device != "cpu" else 4)
         inputs = [cnn._prepare(batch) for batch in batches]
+        network = cnn._network_for(ready.to(args.device))
         cells[precision] = torch.cat([half_mask(cnn.cell_scores(batch)) for batch in batches])
 
         def end_to_end(cnn: RandomCNN = cnn) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 build_masks(files, cnn, folder, batch_size=args.batch_size, device=args.device, quiet=True)
 
-        def bare(cnn: RandomCNN = cnn, inputs: list[torch.Tensor] = inputs) -> None:
+        def bare(network: nn.Module = network, inputs: list[torch.Tensor] = inputs) -> None:
             with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False, deterministic=True):
                 for batch in inputs:
-                    cnn.network(batch)
+                    network(batch)
 
         seconds = interleaved(
             {"ours": end_to_end, "bare": bare, "published": published_way(args, files)}, args.rounds, args.device
@@ -104,11 +105,7 @@ def merge(args: argparse.Namespace) -> Iterator[Row]:
             "p=0.3": lambda images=images, some=some: some(images, cells),
             "p=1": lambda images=images, all_=all_: all_(images, cells),
         }
-        # Each function in a row of its own, so that none pays for the caches and the threads another leaves behind.
-        seconds: dict[str, list[float]] = {name: [] for name in functions}
-        for _ in range(args.rounds):
-            for name, function in functions.items():
-                seconds[name].append(median(interleaved({name: function}, 20, args.device)[name]))
+        seconds = interleaved(functions, 20 * args.rounds, args.device, lead=2)
         kind = str(dtype).removeprefix("torch.")
         for p in ("p=0.3", "p=1"):
             for peer in ("clone", "CutMix"):

@@ -138,7 +138,7 @@ def main() -> None:
     model: nn.Module = (
         MoCo(backbone, width, args.queue, args.momentum) if args.method == "moco" else SimCLR(backbone, width)
     )
-    if fabric.world_size > 1:
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     model = model.to(fabric.device, memory_format=torch.channels_last)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

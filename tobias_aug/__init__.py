@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tobias_aug.errors import ImageError, MissingMaskError, TableError, TobiasError
+    from tobias_aug.localization.border_contrast import BorderContrast
+    from tobias_aug.localization.priors import CentrePrior
     from tobias_aug.localization.random_cnn import RandomCNN
     from tobias_aug.localization.scda import scda_box
     from tobias_aug.masks.builder import build_masks
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from tobias_aug.patch_merge.views import MergedViews
 
 _HOMES = {
+    "BorderContrast": "localization.border_contrast",
+    "CentrePrior": "localization.priors",
     "ImageError": "errors",
     "MaskTable": "masks.table",
     "MergedViews": "patch_merge.views",
@@ -35,6 +39,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "BorderContrast",
+    "CentrePrior",
     "ImageError",
     "MaskTable",
     "MergedViews",

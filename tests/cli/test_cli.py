@@ -78,6 +78,14 @@ def test_refusals_are_one_line_and_status_two(photos, tmp_path, monkeypatch, arg
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("localizer", ["border-contrast", "centre-prior"])
+def test_any_localizer_can_be_shown_and_verified(photos, tmp_path, localizer):
+    assert build(photos, tmp_path / "out", "--localizer", localizer).returncode == 0
+    shown = tobias("masks", "show", tmp_path / "out", "--images", photos, "-o", tmp_path / "sheet.png", "-n", 2)
+    assert shown.returncode == 0, shown.stderr
+    assert tobias("masks", "verify", tmp_path / "out", "--images", photos).returncode == 0
+
+
 def test_another_localizer_is_refused_with_status_two(photos, tmp_path):
     assert build(photos, tmp_path / "out").returncode == 0
     done = build(photos, tmp_path / "out", "--seed", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -10,6 +11,8 @@ from tobias_aug.masks.localizer import Localizer
 
 class LocalizerName(str, Enum):
     random_cnn = "random-cnn"
+    border_contrast = "border-contrast"
+    centre_prior = "centre-prior"
 
 
 class Precision(str, Enum):
@@ -23,9 +26,15 @@ def make_localizer(name: str, **options: Any) -> Localizer:
     Raises:
         ValueError: if the name or an option is unknown.
     """
+    from tobias_aug.localization.border_contrast import BorderContrast
+    from tobias_aug.localization.priors import CentrePrior
     from tobias_aug.localization.random_cnn import RandomCNN
 
-    makers = {LocalizerName.random_cnn.value: RandomCNN}
+    makers: dict[str, Callable[..., Localizer]] = {
+        LocalizerName.random_cnn.value: RandomCNN,
+        LocalizerName.border_contrast.value: BorderContrast,
+        LocalizerName.centre_prior.value: CentrePrior,
+    }
     if name not in makers:
         raise ValueError(f"unknown localizer {name!r}; the command line knows {', '.join(makers)}")
     return makers[name](**options)
@@ -33,4 +42,7 @@ def make_localizer(name: str, **options: Any) -> Localizer:
 
 def remake_localizer(described: dict[str, Any]) -> Localizer:
     """Build the localizer that a table's description names."""
-    return make_localizer(described["name"], **described["options"], precision=described["precision"])
+    options = dict(described["options"])
+    if described["name"] == LocalizerName.random_cnn.value:
+        options["precision"] = described["precision"]
+    return make_localizer(described["name"], **options)

@@ -45,9 +45,12 @@ def build(
     from tobias_aug.masks.builder import FAILURES, build_masks
 
     source = ImageFiles(images)
+    options = {}
+    if localizer is LocalizerName.random_cnn:
+        options = {"arch": arch, "seed": seed, "precision": precision.value}
     table = build_masks(
         source,
-        make_localizer(localizer.value, arch=arch, seed=seed, precision=precision.value),
+        make_localizer(localizer.value, **options),
         out,
         grid=grid,
         batch_size=batch_size,

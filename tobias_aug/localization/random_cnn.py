@@ -15,6 +15,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from tobias_aug.images.decode import squash
 from tobias_aug.localization.fusion import fused_for_cpu
+from tobias_aug.localization.variants import PAPER
 from tobias_aug.localization.weights import seeded, weight_hash
 
 MEAN = (0.485, 0.456, 0.406)
@@ -32,7 +33,8 @@ class RandomCNN(nn.Module):
     in the middle, which it learns from its zero padding.
 
     Args:
-        arch: name of any torchvision classification CNN, for example "resnet50".
+        arch: name of any torchvision classification CNN, for example "resnet50", or of a row of the paper's tables,
+            for example "r50-softplus"; see :data:`~tobias_aug.localization.variants.PAPER`.
         seed: decides the weights.
         input_size: side in pixels that pictures are squashed to.
         precision: "fp32", or "bf16" for twice the speed; scores then carry three decimal digits.
@@ -218,13 +220,18 @@ def feature_network(network: nn.Module, input_size: int) -> fx.GraphModule:
 
 
 def _construct(arch: str) -> nn.Module:
+    if arch in PAPER:
+        return PAPER[arch].build()
     known = [
         name
         for name in torchvision.models.list_models(module=torchvision.models)
         if not name.startswith(("vit_", "swin_", "maxvit"))
     ]
     if arch not in known:
-        raise ValueError(f"unknown arch {arch!r}; torchvision's CNNs are {', '.join(known)}")
+        raise ValueError(
+            f"unknown arch {arch!r}; torchvision's CNNs are {', '.join(known)}; "
+            f"the paper's variants are {', '.join(PAPER)}"
+        )
     with warnings.catch_warnings():
         # Inception and GoogLeNet announce that their initialisation is slow.
         warnings.simplefilter("ignore")

@@ -32,5 +32,6 @@ def scda_box(heatmap: Float[Tensor, "rows columns"], size: tuple[int, int]) -> B
     if heatmap.isnan().any():
         raise ValueError("scda_box got NaN in the heat map; look at the image or the network that made it")
     component = largest_component(heatmap > heatmap.mean())
-    pixels = torch.nn.functional.interpolate(component[None, None].float(), size=size, mode="nearest")
-    return bounding_box(pixels[0, 0] > 0)
+    # In integers, where torch's own nearest interpolation can miss a pixel by a rounding.
+    down, across = (torch.arange(side) * cells // side for side, cells in zip(size, heatmap.shape, strict=True))
+    return bounding_box(component.cpu()[down][:, across])

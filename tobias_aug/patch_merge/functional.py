@@ -197,21 +197,22 @@ def _copy_blocks(
     target = (merged.view(as_bits) if as_bits else merged).numpy()
     origin = (source.view(as_bits) if as_bits else source).numpy()
     grid = len(rows) - 1
-    slots = {}
-    for i, j in product(range(grid), repeat=2):
-        view = target[:, :, rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
-        slots[i, j] = view, view.shape[2:]
-    givers: dict[tuple[int, tuple[int, int]], Any] = {}
-    blocks = (donors >= 0).nonzero()
-    for (image, i, j), donor in zip(blocks.tolist(), donors[tuple(blocks.T)].tolist(), strict=True):
-        slot, size = slots[i, j]
-        giver = givers.get((donor, size))
-        if giver is None:
-            # At the slot's size, inside the image.
-            y = min(rows[donor // grid], rows[-1] - size[0])
-            x = min(columns[donor % grid], columns[-1] - size[1])
-            giver = givers[donor, size] = origin[:, :, y : y + size[0], x : x + size[1]]
-        slot[image] = giver[partner[image]]
+    cells = list(product(range(grid), repeat=2))
+    slots = [target[:, :, rows[i] : rows[i + 1], columns[j] : columns[j + 1]] for i, j in cells]
+
+    def givers(height: int, width: int) -> list[Any]:
+        """All donor cells at a slot's size, inside the image."""
+        tops = [min(edge, rows[-1] - height) for edge in rows[:-1]]
+        lefts = [min(edge, columns[-1] - width) for edge in columns[:-1]]
+        return [origin[:, :, tops[i] : tops[i] + height, lefts[j] : lefts[j] + width] for i, j in cells]
+
+    sizes = {slot.shape[2:]: givers(*slot.shape[2:]) for slot in slots}
+    given = [sizes[slot.shape[2:]] for slot in slots]
+    flat = donors.flatten(1)
+    images, cell = (flat >= 0).nonzero(as_tuple=True)
+    blocks = zip(images.tolist(), cell.tolist(), flat[images, cell].tolist(), strict=True)
+    for image, place, donor in blocks:
+        slots[place][image] = given[place][donor][partner[image]]
 
 
 def _gather_pixels(

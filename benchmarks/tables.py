@@ -1,0 +1,73 @@
+"""Write the committed results into the documents: ``python -m benchmarks.tables``.
+
+Every file of ``benchmarks/results`` becomes a section of ``benchmarks/README.md``. In ``README.md`` the lines between
+``<!-- results: NAME -->`` and ``<!-- end of results -->`` become the table of ``results/NAME.json``. With ``--check``
+nothing is written, and the exit status says whether the documents are up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import Row, markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+
+HEAD = """# Benchmarks
+
+Every number below comes from the run whose command stands above it; `python -m benchmarks.tables` writes this page from
+`benchmarks/results/*.json`. Run the same command on your machine: ratios carry over, absolute numbers do not. A
+reference is what the value is compared with in the same run, or a limit the library sets itself.
+"""
+
+
+def table(record: dict[str, Any]) -> str:
+    """The rows of a stored run."""
+    return markdown([Row(**row) for row in record["rows"]])
+
+
+def section(name: str, record: dict[str, Any]) -> str:
+    """A run with its command, machine and versions."""
+    hardware = record["hardware"]
+    machine = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores, no GPU"
+    versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items() if version)
+    return (
+        f"\n## {name}\n\n```bash\n{record['command']}\n```\n\n{machine}; Python {record['python']}, {versions}.\n\n"
+        f"{table(record)}\n"
+    )
+
+
+def documents() -> dict[Path, str]:
+    """What the documents should say."""
+    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    page = HEAD + "".join(section(name, record) for name, record in records.items())
+    readme = ROOT / "README.md"
+    filled = MARKED.sub(
+        lambda found: found[1] + table(records[found["name"]]) + "\n" + found[3], readme.read_text(encoding="utf-8")
+    )
+    return {ROOT / "benchmarks" / "README.md": page, readme: filled}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only compare")
+    check = parser.parse_args().check
+    stale = [
+        path for path, text in documents().items() if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    if check and stale:
+        sys.exit(f"not up to date: {', '.join(str(path.relative_to(ROOT)) for path in stale)}; run benchmarks.tables")
+    for path in stale:
+        path.write_text(documents()[path], encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The protocol of the localisation benchmark, on examples computed by hand."""
+
+import pytest
+import torch
+
+from benchmarks.localization import Pictures, fitted_centre, kept_share, load, scores, whole_image
+from tobias_aug.masks.cells import half_mask
+
+
+@pytest.fixture
+def four():
+    """Two classes, three pictures of one and one of the other; objects from a corner to the whole."""
+    boxes = [[[0, 0, 112, 112]], [[0, 0, 224, 224], [0, 0, 10, 10]], [[0, 0, 224, 113]], [[0, 0, 224, 112]]]
+    pixels = torch.zeros(4, 3, 224, 224, dtype=torch.uint8)
+    return Pictures(pixels, ["a", "a", "a", "b"], [torch.tensor(box, dtype=torch.float64) for box in boxes])
+
+
+def test_accuracy_is_the_mean_of_the_classes_shares_above_one_half(four):
+    result = scores(whole_image(four), four)
+    # IoU: 1/4, 1, 113/224, exactly 1/2, which is not above it.
+    assert result["accuracy, all pictures"] == 50
+    assert result["accuracy"] == pytest.approx(100 * (2 / 3 + 0) / 2)
+    assert result["mean IoU"] == pytest.approx(100 * (0.25 + 1 + 113 / 224 + 0.5) / 4)
+    assert result["accuracy, object 25-50 % of the picture"] == 0
+    assert result["accuracy, object 75-100 % of the picture"] == 100
+
+
+def test_the_swap_judges_a_picture_by_its_neighbours_box(four):
+    own = torch.stack([boxes[0] for boxes in four.boxes])
+    result = scores(own, four)
+    assert result["accuracy"] == 100
+    # Boxes of pictures 3, 0, 1, 2 for pictures 0, 1, 2, 3: IoU 1/2, 1/4, 113/224, 112/113.
+    assert result["accuracy, boxes swapped"] == 50
+
+
+def test_the_objects_share_of_the_kept_cells_is_counted_in_pixels(four):
+    upper = half_mask(-torch.arange(16.0).view(4, 4)).expand(4, -1, -1)
+    left = half_mask(-(torch.arange(16.0) % 4).view(4, 4)).expand(4, -1, -1)
+    assert kept_share(upper, four) == pytest.approx(100 * (1 + 0.5 + 112 / 113 + 1) / 4)
+    assert kept_share(left, four) == pytest.approx(100 * (1 + 0.5 + 0.5 + 0.5) / 4)
+
+
+def test_the_fitted_centre_box_is_fitted_on_the_other_half():
+    boxes = [[[22, 22, 202, 202]], [[90, 90, 134, 134]]] * 3
+    pictures = Pictures(
+        torch.zeros(6, 3, 224, 224, dtype=torch.uint8), ["a"] * 6, [torch.tensor(b, dtype=torch.float64) for b in boxes]
+    )
+    # Even pictures get the odd ones' best box, which is small and wrong for them, and the other way round.
+    assert scores(fitted_centre(pictures), pictures)["accuracy"] == 0
+
+
+def test_boxes_are_scaled_with_their_pictures(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "images" / "cat").mkdir(parents=True)
+    Image.new("RGB", (100, 50)).save(tmp_path / "images" / "cat" / "1.jpg")
+    (tmp_path / "boxes.csv").write_text(
+        "image,class,original_width,original_height,xmin,ymin,xmax,ymax\n"
+        "cat/1.jpg,cat,200,100,50,25,100,100\ncat/1.jpg,cat,200,100,0,0,200,100\n"
+    )
+    pictures = load(tmp_path)
+    assert pictures.pixels.shape == (1, 3, 224, 224)
+    assert pictures.boxes[0].tolist() == [[56, 56, 112, 224], [0, 0, 224, 224]]
+    with pytest.raises(FileNotFoundError, match=r"holds no boxes.csv, no bounding_boxes.txt of CUB and no XML"):
+        load(tmp_path / "images")
+
+
+def test_voc_and_cub_trees_are_read(tmp_path):
+    from PIL import Image
+
+    voc = tmp_path / "voc"
+    for folder in ("Annotations", "JPEGImages"):
+        (voc / folder).mkdir(parents=True)
+    Image.new("RGB", (100, 50)).save(voc / "JPEGImages" / "1.jpg")
+    (voc / "Annotations" / "1.xml").write_text(
+        "<annotation><size><width>100</width><height>50</height></size><object><name>dog</name><bndbox>"
+        "<xmin>1</xmin><ymin>1</ymin><xmax>51</xmax><ymax>26</ymax></bndbox></object></annotation>"
+    )
+    pictures = load(voc)
+    assert pictures.classes == ["dog"]
+    assert pictures.boxes[0].tolist() == [[0, 0, 112, 112]]
+    cub = tmp_path / "cub"
+    (cub / "images" / "001.Albatross").mkdir(parents=True)
+    for number in (1, 2):
+        Image.new("RGB", (100, 50)).save(cub / "images" / "001.Albatross" / f"{number}.jpg")
+    (cub / "images.txt").write_text("1 001.Albatross/1.jpg\n2 001.Albatross/2.jpg\n")
+    (cub / "bounding_boxes.txt").write_text("1 25.0 0.0 50.0 50.0\n2 0.0 0.0 10.0 10.0\n")
+    (cub / "train_test_split.txt").write_text("1 0\n2 1\n")
+    pictures = load(cub)
+    assert pictures.classes == ["001.Albatross"]
+    assert pictures.boxes[0].tolist() == [[56, 0, 168, 224]]

@@ -1,0 +1,169 @@
+"""BorderContrast: what differs from the border of the picture is the object; no weights, no training.
+
+This project's own localizer. Where an untrained CNN mostly repeats that objects are in the middle, this one looks at
+the picture: it describes 28 × 28 cells by colour and texture and asks how far each is from its nearest border cells.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from tobias_aug.images.decode import squash
+from tobias_aug.images.filters import gaussian_blur, gaussian_matrix, sobel
+from tobias_aug.localization.colour import rgb_to_lab
+from tobias_aug.masks.regions import bounding_box, largest_component
+
+_SIZE, _CELLS, _BLOCK = 224, 28, 8
+_NEAREST = 5
+_BOX_WIDTH, _CELL_WIDTH, _CELL_SHIFT = 0.8, 0.6, 0.1
+_BOX_TRUST = 0.75
+_CENTRE_BOX = (33.6, 33.6, 190.4, 190.4)
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class BorderContrast:
+    """Score a cell by its distance to the cells most like it along the border.
+
+    Args:
+        features: "colour-texture" (L*a*b*, gradients, local deviation), or "random-convolution" (the leading principal
+            components of one random 7 × 7 convolution), which is faster and a little worse.
+        seed: decides the random convolution's weights.
+
+    Raises:
+        ValueError: if ``features`` is unknown.
+
+    Example:
+        >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
+        >>> BorderContrast().cell_scores(images).shape
+        torch.Size([2, 4, 4])
+    """
+
+    input_size = _SIZE
+
+    def __init__(self, features: str = "colour-texture", seed: int = 0) -> None:
+        if features not in ("colour-texture", "random-convolution"):
+            raise ValueError(f"unknown features {features!r}; choose colour-texture or random-convolution")
+        self.features, self.seed = features, seed
+
+    def heatmaps(
+        self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 28 28"]:
+        """Contrast to the border in [0, 1], times a wide Gaussian in the middle; what :meth:`boxes` thresholds."""
+        return self.contrast(images) * _gaussian(_BOX_WIDTH, 0.0, images.device)
+
+    def cell_scores(
+        self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"], grid: int = 4
+    ) -> Float[Tensor, "batch {grid} {grid}"]:
+        """Mean contrast of each cell, under a narrower Gaussian a little below the middle."""
+        weighted = self.contrast(images) * _gaussian(_CELL_WIDTH, _CELL_SHIFT, images.device)
+        return F.adaptive_avg_pool2d(weighted, grid)
+
+    def boxes(
+        self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 4"]:
+        """(xmin, ymin, xmax, ymax) of the object in pixels of the images given, half open.
+
+        The largest component of the heat map above Otsu's threshold, drawn a quarter of the way to a centred box.
+        """
+        found = torch.tensor([_threshold_box(heatmap) for heatmap in self.heatmaps(images)], dtype=torch.float32)
+        boxes = _BOX_TRUST * found.view(-1, 4) * _BLOCK + (1 - _BOX_TRUST) * torch.tensor(_CENTRE_BOX)
+        height, width = images.shape[-2:]
+        return boxes * torch.tensor([width, height, width, height]) / _SIZE
+
+    def contrast(
+        self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 28 28"]:
+        """Mean distance of each cell to the five nearest of the 108 border cells, scaled to [0, 1] over the picture."""
+        if images.dtype == torch.uint8:
+            pixels = squash(images, _SIZE).float() / 255
+        else:
+            if images.isnan().any():
+                raise ValueError("the images hold NaN; look at what made them")
+            pixels = squash(images.float(), _SIZE)
+        described = self._colour_texture(pixels) if self.features == "colour-texture" else self._random(pixels)
+        place = torch.arange(_CELLS, device=images.device) / _CELLS
+        where = torch.stack(torch.meshgrid(place, place, indexing="ij"), -1).view(1, -1, 2).expand(len(images), -1, -1)
+        cells = torch.cat([described, where], dim=2)
+        distances = torch.cdist(cells, cells[:, _border(images.device)])
+        score = distances.topk(_NEAREST, dim=2, largest=False).values.mean(2)
+        low, high = score.amin(1, keepdim=True), score.amax(1, keepdim=True)
+        return ((score - low) / (high - low).clamp(min=1e-12)).view(-1, _CELLS, _CELLS)
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this localizer from another, for the table's description."""
+        options = {"features": self.features, "seed": self.seed}
+        return {"name": "border-contrast", "options": options, "weights": None, "precision": "fp32"}
+
+    def __repr__(self) -> str:
+        return f"BorderContrast(features={self.features!r}, seed={self.seed})"
+
+    def _colour_texture(self, pixels: Tensor) -> Tensor:
+        lab = rgb_to_lab(pixels)
+        light = lab[:, :1]
+        slopes = torch.cat(sobel(gaussian_blur(light, 1.0)), dim=1).abs().sqrt()
+        mean, square = gaussian_blur(torch.cat([light, light**2], dim=1), 4.0).split(1, dim=1)
+        deviation = (square - mean**2).clamp(min=0).sqrt()
+        # Blurring and averaging blocks are both linear, so the slopes are blurred at the blocks alone.
+        blocks = gaussian_matrix(_SIZE, 4.0, pixels.device).view(_CELLS, _BLOCK, _SIZE).mean(1)
+        means = torch.cat([F.avg_pool2d(lab, _BLOCK), blocks @ slopes @ blocks.T, F.avg_pool2d(deviation, _BLOCK)], 1)
+        columns = means.flatten(2).transpose(1, 2)
+        columns = columns - columns.mean(1, keepdim=True)
+        spread = columns.square().mean(1, keepdim=True).sqrt()
+        # A column that is constant but for rounding says nothing and stays 0.
+        return torch.where(spread > 1e-4, columns / spread.clamp(min=1e-4), 0.0)
+
+    def _random(self, pixels: Tensor) -> Tensor:
+        device = pixels.device
+        drawn = np.random.Generator(np.random.PCG64(self.seed)).standard_normal((64, 3, 7, 7)) * (2 / (64 * 49)) ** 0.5
+        mean, deviation = (torch.tensor(values, device=device).view(3, 1, 1) for values in (_MEAN, _DEVIATION))
+        padded = F.pad((pixels - mean) / deviation, (3, 3, 3, 3), mode="reflect")
+        responses = F.conv2d(padded, torch.from_numpy(drawn).float().to(device), stride=2).relu()
+        columns = F.avg_pool2d(responses, 4).flatten(2).transpose(1, 2)
+        columns = columns - columns.mean(1, keepdim=True)
+        # What differs by rounding alone says nothing.
+        columns = torch.where(columns.abs().amax(1, keepdim=True) > 1e-4, columns, 0.0)
+        # The covariance is 64 x 64, so its eigenvectors cost less than a decomposition of the 784 rows.
+        values, vectors = torch.linalg.eigh(columns.transpose(1, 2) @ columns / columns.shape[1])
+        values, vectors = values[:, -8:].flip(1), vectors[:, :, -8:].flip(2)
+        scale = torch.where(values > 1e-10, (6 / 8 / values.clamp(min=1e-10)).sqrt(), 0.0)
+        leading: Tensor = (columns @ vectors) * scale[:, None]
+        return leading
+
+
+def otsu_threshold(values: Float[Tensor, "count"], bins: int = 256) -> float:
+    """Otsu's threshold: the split of a histogram with the largest variance between its two classes.
+
+    Returns:
+        The middle of the last bin of the lower class; what is above it belongs to the upper class.
+    """
+    array = values.cpu().numpy().astype(np.float64)
+    counts, edges = np.histogram(array, bins)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = np.cumsum(counts[::-1])[::-1]
+    mean_below = np.cumsum(counts * centres) / np.maximum(below, 1)
+    mean_above = (np.cumsum((counts * centres)[::-1]) / np.maximum(above[::-1], 1))[::-1]
+    between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
+    return float(centres[int(between.argmax())])
+
+
+def _threshold_box(heatmap: Tensor) -> tuple[int, int, int, int]:
+    return bounding_box(largest_component(heatmap > otsu_threshold(heatmap.flatten())))
+
+
+def _gaussian(width: float, shift: float, device: torch.device) -> Tensor:
+    """exp(-((u_y - shift)² + u_x²) / (2 width²)) for u from -1 to 1 over the cells' centres."""
+    u = (torch.arange(_CELLS, device=device) + 0.5) / _CELLS * 2 - 1
+    return torch.exp(-((u[:, None] - shift) ** 2 + u[None] ** 2) / (2 * width**2))
+
+
+def _border(device: torch.device) -> Int[Tensor, "108"]:
+    inside = torch.zeros(_CELLS, _CELLS, dtype=torch.bool, device=device)
+    inside[1:-1, 1:-1] = True
+    return (~inside).flatten().nonzero()[:, 0]
