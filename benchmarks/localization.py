@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import time
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from dataclasses import dataclass
@@ -238,7 +237,6 @@ def fitted_centre(pictures: Pictures) -> Tensor:
 
 def run_row(row: str, seed: int, pictures: Pictures, device: str) -> dict[str, float]:
     """All numbers of one localizer with one seed."""
-    begun = time.perf_counter()
     pixels = pictures.pixels.to(device)
     with torch.inference_mode():
         cells = None
@@ -259,11 +257,10 @@ def run_row(row: str, seed: int, pictures: Pictures, device: str) -> dict[str, f
             cells = torch.cat([half_mask(localizer.cell_scores(batch)) for batch in batches])
         else:
             boxes, cells = _by_network(row, seed, pictures, pixels)
-    seconds = time.perf_counter() - begun
     result = scores(boxes.cpu(), pictures) if boxes is not None else {}
     if cells is not None:
         result["object kept"] = kept_share(cells.cpu(), pictures)
-    return result | {"ms per picture": 1e3 * seconds / len(pixels)}
+    return result
 
 
 def _by_network(row: str, seed: int, pictures: Pictures, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -325,7 +322,7 @@ def main() -> None:
                     "name": f"{row}: {what}",
                     "value": mean(values),
                     "deviation": stdev(values) if seeds > 1 else 0.0,
-                    "unit": "ms" if what.startswith("ms") else "%",
+                    "unit": "%",
                     "reference": reference,
                     "ratio": mean(values) / reference if reference else None,
                     "n": seeds,

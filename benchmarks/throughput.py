@@ -5,6 +5,7 @@
 ``masks``   ``masks build`` end to end against the bare network on ready tensors (same network, dtype and layout),
             and against the published script's way: one image at a time, NCHW, fp32, Pillow's resize.
 ``merge``   ``PatchMerge`` on a (64, 3, 224, 224) batch against ``clone`` and torchvision's ``CutMix``.
+``localizers``  cell scores by ``BorderContrast`` against an untrained ResNet-50.
 ``table``   opening a made-up ``MaskTable``, looking up a key, resident memory.
 ``collate`` one training step fed by ``TobiasCollate`` against one fed by lightly's ``MultiViewCollate``, reading,
             augmentation and step one after the other in one process, so that nothing hides behind anything.
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,9 +31,10 @@ from torch import nn
 from torchvision.transforms import v2
 
 from benchmarks.report import Row, interleaved, publish, rate_row, time_row
-from tobias_aug import PatchMerge, RandomCNN, build_masks, half_mask
+from tobias_aug import BorderContrast, PatchMerge, RandomCNN, build_masks, half_mask
 from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.sources import ImageFiles
+from tobias_aug.masks.localizer import Localizer
 from tobias_aug.masks.parts import TableDescription, part_path, write_part
 
 
@@ -110,6 +113,28 @@ def merge(args: argparse.Namespace) -> Iterator[Row]:
         for p in ("p=0.3", "p=1"):
             for peer in ("clone", "CutMix"):
                 yield time_row(f"PatchMerge {p}, {kind}, against {peer}", seconds[p], seconds[peer])
+
+
+def localizers(args: argparse.Namespace) -> Iterator[Row]:
+    images = torch.randint(256, (64, 3, 224, 224), dtype=torch.uint8, device=args.device)
+    named: dict[str, Localizer] = {
+        "RandomCNN(resnet50)": RandomCNN("resnet50").to(args.device),
+        "BorderContrast(colour-texture)": BorderContrast(),
+        "BorderContrast(random-convolution)": BorderContrast("random-convolution"),
+    }
+    functions = {name: partial(_score, localizer, images) for name, localizer in named.items()}
+    seconds = interleaved(functions, args.rounds, args.device)
+    for name in list(named)[1:]:
+        row = time_row(
+            f"{name}, 64 pictures, against RandomCNN(resnet50)", seconds[name], seconds["RandomCNN(resnet50)"]
+        )
+        yield row
+
+
+def _score(localizer: Localizer, images: torch.Tensor) -> None:
+    with torch.inference_mode():
+        for batch in images.split(16):
+            localizer.cell_scores(batch)
 
 
 OPEN_TABLE = """
@@ -193,7 +218,7 @@ def collate(args: argparse.Namespace) -> Iterator[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sections = {"masks": masks, "merge": merge, "table": table, "collate": collate}
+    sections = {"masks": masks, "merge": merge, "localizers": localizers, "table": table, "collate": collate}
     parser.add_argument("--only", nargs="+", choices=sections, default=list(sections))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds imagenette128")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--input-size", type=int, default=112)
     parser.add_argument("--batch-size", type=int, default=64, help="of one process")
     parser.add_argument("--queue", type=int, default=1024, help="MoCo's queue, below the number of images")
-    parser.add_argument("--momentum", type=float, default=0.99, help="of MoCo's key encoder; 0.999 for long runs")
+    parser.add_argument("--momentum", type=float, default=0.999, help="of MoCo's key encoder")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--lr", type=float, default=0.06)
     parser.add_argument("--weight-decay", type=float, default=5e-4)
