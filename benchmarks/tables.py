@@ -1,8 +1,8 @@
 """Write the committed results into the documents: ``python -m benchmarks.tables``.
 
-Every file of ``benchmarks/results`` becomes a section of ``benchmarks/README.md``. In ``README.md`` the lines between
-``<!-- results: NAME -->`` and ``<!-- end of results -->`` become the table of ``results/NAME.json``. With ``--check``
-nothing is written, and the exit status says whether the documents are up to date.
+Every file of ``benchmarks/results`` becomes a section of ``benchmarks/README.md``. In ``README.md`` and ``docs`` the
+lines between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` become the table of ``results/NAME.json``. With
+``--check`` nothing is written, and the exit status says whether the documents are up to date.
 """
 
 from __future__ import annotations
@@ -29,8 +29,28 @@ reference is what the value is compared with in the same run, or a limit the lib
 
 
 def table(record: dict[str, Any]) -> str:
-    """The rows of a stored run."""
-    return markdown([Row(**row) for row in record["rows"]])
+    """The rows of a stored run; those of the localisation benchmark as one line a localizer."""
+    rows = [Row(**row) for row in record["rows"]]
+    return localizers(rows) if "localization" in record["command"] else markdown(rows)
+
+
+def localizers(rows: list[Row]) -> str:
+    """One line a localizer: the paper's accuracy and ours, and what the paper leaves out; per cent."""
+    measured: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        name, what = row.name.split(": ")
+        measured.setdefault(name, {})[what] = row
+
+    def cell(row: Row | None) -> str:
+        return "" if row is None else f"{row.value:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation else "")
+
+    columns = ["accuracy", "accuracy, boxes swapped", "mean IoU", "object kept"]
+    lines = [f"| localizer | paper | {' | '.join(columns)} | seeds |", "| --- " * (len(columns) + 3) + "|"]
+    for name, found in measured.items():
+        reference = found["accuracy"].reference if "accuracy" in found else None
+        cells = [name, "" if reference is None else str(reference), *(cell(found.get(column)) for column in columns)]
+        lines.append(f"| {' | '.join(cells)} | {next(iter(found.values())).n} |")
+    return "\n".join(lines)
 
 
 def section(name: str, record: dict[str, Any]) -> str:
@@ -48,11 +68,12 @@ def documents() -> dict[Path, str]:
     """What the documents should say."""
     records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
     page = HEAD + "".join(section(name, record) for name, record in records.items())
-    readme = ROOT / "README.md"
-    filled = MARKED.sub(
-        lambda found: found[1] + table(records[found["name"]]) + "\n" + found[3], readme.read_text(encoding="utf-8")
-    )
-    return {ROOT / "benchmarks" / "README.md": page, readme: filled}
+    pages = {ROOT / "benchmarks" / "README.md": page}
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        pages[path] = MARKED.sub(
+            lambda found: found[1] + table(records[found["name"]]) + "\n" + found[3], path.read_text(encoding="utf-8")
+        )
+    return pages
 
 
 def main() -> None:

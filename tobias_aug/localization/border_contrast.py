@@ -32,7 +32,7 @@ class BorderContrast:
 
     Args:
         features: "colour-texture" (L*a*b*, gradients, local deviation), or "random-convolution" (the leading principal
-            components of one random 7 × 7 convolution), which is faster and a little worse.
+            components of one random 7 × 7 convolution), which needs no choice of colours and is a little worse.
         seed: decides the random convolution's weights.
 
     Raises:
