@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from tobias_aug import MaskTable, MergedViews
 from tobias_aug.integrations.lightly import TobiasCollate
 from tobias_aug.training.checkpoint import NAME as CHECKPOINT
+from tobias_aug.training.launch import launch
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
 
@@ -129,8 +130,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint.pt and log.jsonl")
     args = parser.parse_args()
 
-    fabric = Fabric(precision=args.precision)
-    fabric.launch()
+    fabric = launch(precision=args.precision)
     fabric.seed_everything(args.seed, verbose=False)
     network = torchvision.models.get_model(args.backbone, weights=None)
     backbone = nn.Sequential(*list(network.children())[:-1])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class Hourglass(nn.Module):
@@ -26,7 +28,7 @@ class Hourglass(nn.Module):
             )
         self.rise = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Any) -> Any:  # a Tensor, or what stands for one while the network is traced
         entering = [images]
         for down in self.down:
             entering.append(down(entering[-1]))

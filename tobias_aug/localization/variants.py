@@ -16,7 +16,7 @@ from tobias_aug.localization.hourglass import Hourglass
 
 
 class Arctan(nn.Module):
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Any) -> Any:  # a Tensor, or what stands for one while the network is traced
         return values.arctan()
 
 
@@ -136,10 +136,10 @@ class _ViTMap(nn.Module):
         self.patches, self.layers = vit.conv_proj, vit.encoder.layers
         self.token, self.position = vit.class_token, vit.encoder.pos_embedding
 
-    def forward(self, images: Tensor) -> Tensor:
-        patches: Tensor = self.patches(images)
+    def forward(self, images: Any) -> Any:  # a Tensor, or what stands for one while the network is traced
+        patches = self.patches(images)
         tokens = torch.cat([self.token.expand(patches.shape[0], -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
-        tokens = cast(Tensor, self.layers(tokens + self.position))
+        tokens = self.layers(tokens + self.position)
         return tokens[:, 1:].transpose(1, 2).reshape(patches.shape)
 
 

@@ -57,6 +57,8 @@ class ReproducibleLoader:
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
+            # Its own, so that starting workers draws nothing from the generator that the model draws from.
+            generator=torch.Generator(),
         )
 
     def __len__(self) -> int:

@@ -1,0 +1,26 @@
+"""Start Fabric as the environment asks: one device, or a process of ``torchrun``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from lightning.fabric import Fabric
+
+
+def launch(**options: Any) -> Fabric:
+    """Give a launched Fabric: distributed where ``torchrun`` started this process, else on one device.
+
+    Left to itself, Fabric on a CPU takes each process of ``torchrun`` for a training of its own.
+
+    Args:
+        options: for ``Fabric``, for example ``precision="bf16-mixed"``; they win over what is chosen here.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    chosen: dict[str, Any] = {"devices": 1}
+    if processes > 1:
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        chosen = {"devices": here, "num_nodes": processes // here, "strategy": "ddp"}
+    fabric = Fabric(**{**chosen, **options})
+    fabric.launch()
+    return fabric
