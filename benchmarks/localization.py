@@ -13,29 +13,24 @@ every finished row is stored at once, and a run started again goes on after it.
 from __future__ import annotations
 
 import argparse
-import csv
-import xml.etree.ElementTree as ET
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from benchmarks.pictures import SIDE, Pictures, load
 from benchmarks.report import publish_record, record_of
 from tobias_aug import RandomCNN, half_mask, scda_box
-from tobias_aug.images.decode import read_rgb, squash, to_tensor
 from tobias_aug.localization.border_contrast import BorderContrast
 from tobias_aug.localization.priors import CentrePrior
 from tobias_aug.localization.random_cnn import pool_cells
 from tobias_aug.masks.cells import cells_to_pixels, random_cells
 
-SIDE = 224
 SIZES = (0.1, 0.25, 0.5, 0.75, 1.01)
 
 # (ImageNet, CUB-200), accuracy in per cent, of the paper's Tables 1 and 2.
@@ -71,108 +66,6 @@ REFERENCE = {
     "hourglass": (52.6, 46.9),
     "whole-image": (38.8, 19.1),
 }
-
-
-@dataclass
-class Pictures:
-    """A data set in memory: uint8 pictures (n, 3, 224, 224); a class and boxes (k, 4) each; object pixels or none."""
-
-    pixels: Tensor
-    classes: list[str]
-    boxes: list[Tensor]
-    objects: list[Tensor] | None = None
-
-    def object_masks(self) -> Tensor:
-        """Object pixels (n, 224, 224): the masks where there are some, else the boxes filled."""
-        if self.objects is not None:
-            return torch.stack(self.objects)
-        masks = torch.zeros(len(self.pixels), SIDE, SIDE, dtype=torch.bool)
-        for mask, boxes in zip(masks, self.boxes, strict=True):
-            for xmin, ymin, xmax, ymax in boxes.round().long().clamp(0, SIDE).tolist():
-                mask[ymin:ymax, xmin:xmax] = True
-        return masks
-
-
-def load(folder: Path) -> Pictures:
-    """Read a folder with ``boxes.csv``, a VOC tree, CUB-200-2011's official test split, or ILSVRC's validation tree.
-
-    Raises:
-        FileNotFoundError: if the folder is none of these.
-    """
-    if (folder / "boxes.csv").is_file():
-        rows = _from_csv(folder)
-    elif (folder / "bounding_boxes.txt").is_file():
-        rows = _from_cub(folder)
-    else:
-        rows = _from_xml(folder)
-    pixels, classes, boxes, objects = [], [], [], []
-    for path in sorted(rows):
-        kind, size, found = rows[path]
-        picture = read_rgb(path)
-        width, height = size or picture.size
-        pixels.append(squash(to_tensor(picture), SIDE))
-        classes.append(kind)
-        boxes.append(torch.tensor(found, dtype=torch.float64) * SIDE / torch.tensor([width, height, width, height]))
-        labels = folder / "SegmentationClassAug" / f"{path.stem}.png"
-        if labels.is_file():
-            label = np.asarray(Image.open(labels).resize((SIDE, SIDE), Image.Resampling.NEAREST))
-            objects.append(torch.from_numpy((label > 0) & (label < 255)))
-    return Pictures(torch.stack(pixels), classes, boxes, objects or None)
-
-
-Found = dict[Path, tuple[str, tuple[int, int] | None, list[list[float]]]]
-
-
-def _from_csv(folder: Path) -> Found:
-    found: Found = {}
-    with open(folder / "boxes.csv", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            path = folder / "images" / row["image"]
-            size = (int(row["original_width"]), int(row["original_height"])) if "original_width" in row else None
-            box = [float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")]
-            found.setdefault(path, (row["class"], size, []))[2].append(box)
-    return found
-
-
-def _from_cub(folder: Path) -> Found:
-    def table(name: str) -> dict[str, list[str]]:
-        lines = (folder / name).read_text(encoding="utf-8").splitlines()
-        return {line.split()[0]: line.split()[1:] for line in lines}
-
-    names, boxes, split = table("images.txt"), table("bounding_boxes.txt"), table("train_test_split.txt")
-    found: Found = {}
-    for number, (name,) in names.items():
-        if split[number] == ["0"]:
-            x, y, width, height = map(float, boxes[number])
-            found[folder / "images" / name] = (name.split("/")[0], None, [[x, y, x + width, y + height]])
-    return found
-
-
-def _from_xml(folder: Path) -> Found:
-    layouts = [
-        ("Annotations", "JPEGImages", "jpg"),
-        ("annotations", "images", "jpg"),
-        ("Annotations/CLS-LOC/val", "Data/CLS-LOC/val", "JPEG"),
-    ]
-    layout = next((layout for layout in layouts if any((folder / layout[0]).glob("*.xml"))), None)
-    if layout is None:
-        raise FileNotFoundError(
-            f"{folder} holds no boxes.csv, no bounding_boxes.txt of CUB and no XML annotations of VOC or ILSVRC"
-        )
-    notes, images, kind = layout
-    found: Found = {}
-    for path in sorted((folder / notes).glob("*.xml")):
-        tree = ET.parse(path).getroot()
-        size = (int(tree.findtext("size/width", "0")), int(tree.findtext("size/height", "0")))
-        objects = tree.findall("object")
-        boxes = [
-            [float(thing.findtext(f"bndbox/{side}", "0")) - 1 for side in ("xmin", "ymin", "xmax", "ymax")]
-            for thing in objects
-        ]
-        picture = folder / images / f"{path.stem}.{kind}"
-        if boxes and picture.is_file():
-            found[picture] = (objects[0].findtext("name", ""), size if all(size) else None, boxes)
-    return found
 
 
 def scores(boxes: Tensor, pictures: Pictures) -> dict[str, float]:

@@ -15,9 +15,9 @@ from tobias_aug.integrations._hosts import require
 from tobias_aug.masks.cells import cells_to_pixels, half_mask, random_cells
 from tobias_aug.masks.localizer import Localizer, input_size
 from tobias_aug.masks.table import MaskTable
-from tobias_aug.patch_merge.functional import draw_merge
+from tobias_aug.patch_merge.functional import check_probability, draw_merge
 from tobias_aug.patch_merge.pictures import merge_pictures
-from tobias_aug.patch_merge.views import MergedViews, make_views
+from tobias_aug.patch_merge.views import MergedViews, check_missing, make_views
 
 require("lightly", extra="lightly")
 from lightly.data import MultiViewCollate  # noqa: E402
@@ -64,10 +64,8 @@ class TobiasCollate:
         missing: str = "raise",
         generator: torch.Generator | None = None,
     ) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"p is a probability in [0, 1], got {p}")
-        if missing not in ("raise", "keep"):
-            raise ValueError(f'missing must be "raise" or "keep", got {missing!r}')
+        check_probability(p)
+        check_missing(missing)
         self.masks, self.transform, self.p, self.view = masks, one_per_view(transform), p, view
         self.resolution, self.missing, self._generator = resolution, missing, generator
         self._join = MultiViewCollate()

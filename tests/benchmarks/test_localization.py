@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from benchmarks.localization import Pictures, fitted_centre, kept_share, load, scores, whole_image
+from benchmarks.localization import fitted_centre, kept_share, scores, whole_image
+from benchmarks.pictures import Pictures, load
 from tobias_aug.masks.cells import half_mask
 
 

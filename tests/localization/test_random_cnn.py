@@ -41,7 +41,7 @@ def test_scores_are_the_published_ones(resnet):
 
 
 def test_a_seed_gives_the_same_weights_everywhere():
-    """The hash was made on another machine; a change of NumPy's or torchvision's draws would show here."""
+    """The hash is pinned: another machine, or a change of NumPy's or torchvision's draws, would show here."""
     torch.manual_seed(1)
     before = torch.get_rng_state()
     cnn = RandomCNN("resnet18", seed=0, input_size=32)

@@ -79,6 +79,16 @@ def merge_patches(
     return merged
 
 
+def check_probability(p: float) -> None:
+    """Refuse what is no probability.
+
+    Raises:
+        ValueError: if ``p`` lies outside [0, 1].
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is a probability in [0, 1], got {p}")
+
+
 def draw_merge(
     masks: Bool[Tensor, "batch grid grid"],
     p: float,

@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from tobias_aug.masks.cells import cell_edges, random_cells
-from tobias_aug.patch_merge.functional import draw_merge, fill_slots
+from tobias_aug.patch_merge.functional import check_probability, draw_merge, fill_slots
 
 
 class PatchMerge(v2.Transform):
@@ -36,8 +36,7 @@ class PatchMerge(v2.Transform):
 
     def __init__(self, p: float = 0.3, *, grid: int = 4, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"p is a probability in [0, 1], got {p}")
+        check_probability(p)
         self.p, self.grid, self._generator = p, grid, generator
 
     def forward(

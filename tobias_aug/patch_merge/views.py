@@ -18,7 +18,7 @@ from tobias_aug.images.keys import sample_key
 from tobias_aug.images.sources import ImageFiles
 from tobias_aug.masks.cells import random_cells
 from tobias_aug.masks.table import MaskTable
-from tobias_aug.patch_merge.functional import donor_cells, draw_order
+from tobias_aug.patch_merge.functional import check_probability, donor_cells, draw_order
 from tobias_aug.patch_merge.pictures import merge_pictures
 
 Transform = Callable[[Image.Image], Any]
@@ -66,10 +66,8 @@ class MergedViews(Dataset[tuple[Any, ...]]):
         missing: str = "raise",
         generator: torch.Generator | None = None,
     ) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"p is a probability in [0, 1], got {p}")
-        if missing not in ("raise", "keep"):
-            raise ValueError(f'missing must be "raise" or "keep", got {missing!r}')
+        check_probability(p)
+        check_missing(missing)
         self.images = ImageFiles(images) if isinstance(images, (str, os.PathLike)) else images
         self.masks, self.transform, self.p, self.view = masks, transform, p, view
         self.resolution, self.missing, self._generator = resolution, missing, generator
@@ -111,6 +109,16 @@ class MergedViews(Dataset[tuple[Any, ...]]):
             if self.missing == "raise":
                 raise
             return None
+
+
+def check_missing(missing: str) -> None:
+    """Refuse any other answer to a picture without a mask.
+
+    Raises:
+        ValueError: if ``missing`` is neither "raise" nor "keep".
+    """
+    if missing not in ("raise", "keep"):
+        raise ValueError(f'missing must be "raise" or "keep", got {missing!r}')
 
 
 def make_views(
