@@ -178,7 +178,7 @@ for line in sys.stdin:
     else:
         os.setsid()
         cnn = RandomCNN("resnet18", input_size=64)
-        build_masks(sys.argv[1], cnn, line.strip(), grid=2, batch_size=4, part_size=16, workers=1, quiet=True)
+        build_masks(sys.argv[1], cnn, line.strip(), grid=2, batch_size=4, part_size=8, workers=1, quiet=True)
         os._exit(0)
 """
 
@@ -196,10 +196,14 @@ def test_killed_builds_end_with_the_same_bytes(tmp_path):
     ) as server:
 
         def build(out, kill_after=None):
-            """Exit status of a build, killed with its workers after some seconds."""
+            """Exit status of a build, killed with its workers some seconds after its first new part."""
+            there = len(list(out.glob("part-*")))
             print(out, file=server.stdin, flush=True)
             child = int(server.stdout.readline())
             if kill_after is not None:
+                patience = time.monotonic() + 60
+                while len(list(out.glob("part-*"))) == there and time.monotonic() < patience:
+                    time.sleep(0.001)
                 time.sleep(kill_after)
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child, signal.SIGKILL)
@@ -207,10 +211,9 @@ def test_killed_builds_end_with_the_same_bytes(tmp_path):
 
         begun = time.monotonic()
         assert build(tmp_path / "whole") == 0
-        seconds = time.monotonic() - begun
-        # A tenth of a whole build on average, so that the kills fall all over it.
-        ends = [build(tmp_path / "killed", float(random.uniform(0.05, 0.25)) * seconds) for _ in range(10)]
-        assert ends.count(signal.SIGKILL) >= 5
+        per_part = (time.monotonic() - begun) / 38
+        ends = [build(tmp_path / "killed", float(random.uniform(0, 2)) * per_part) for _ in range(10)]
+        assert ends.count(signal.SIGKILL) >= 8
         assert build(tmp_path / "killed") == 0
         server.stdin.close()
     assert contents(tmp_path / "whole") == contents(tmp_path / "killed")

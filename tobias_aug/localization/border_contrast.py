@@ -140,9 +140,12 @@ def otsu_threshold(values: Float[Tensor, "count"], bins: int = 256) -> float:
     """Otsu's threshold: the split of a histogram with the largest variance between its two classes.
 
     Returns:
-        The middle of the last bin of the lower class; what is above it belongs to the upper class.
+        The middle of the last bin of the lower class; what is above it belongs to the upper class. The largest value
+        where all are alike, so that nothing is above.
     """
     array = values.cpu().numpy().astype(np.float64)
+    if array.max() - array.min() < 1e-9:
+        return float(array.max())
     counts, edges = np.histogram(array, bins)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)

@@ -67,7 +67,8 @@ class PatchMerge(v2.Transform):
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         for item in flat_inputs:
-            if isinstance(item, (tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)):
+            carried = (tv_tensors.Image, tv_tensors.Mask)
+            if isinstance(item, tv_tensors.TVTensor) and not isinstance(item, carried):
                 raise ValueError(
                     f"PatchMerge cannot carry {type(item).__name__}: objects of the background would be cut; "
                     "take them out of the sample, or merge before they are attached"
