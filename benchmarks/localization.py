@@ -229,6 +229,7 @@ def main() -> None:
             flush=True,
         )
         publish_record(record, args.json)
+    publish_record(record, args.json)
 
 
 if __name__ == "__main__":

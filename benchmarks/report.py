@@ -110,8 +110,11 @@ def publish_record(record: dict[str, Any], path: Path | None) -> None:
 def record_of(path: Path | None, **settings: Any) -> dict[str, Any]:
     """A record of this run without rows; with those of the file at ``path``, where that has the same settings."""
     main = sys.modules["__main__"].__spec__
+    # Where the result went is no part of how it came about.
+    at = sys.argv.index("--json") if "--json" in sys.argv else len(sys.argv)
+    arguments = sys.argv[1:at] + sys.argv[at + 2 :]
     record: dict[str, Any] = {
-        "command": " ".join(["python -m", main.name if main else Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join(["python -m", main.name if main else Path(sys.argv[0]).name, *arguments]),
         "settings": settings,
         "versions": {
             name: _version(name) for name in ("tobias-aug", "torch", "torchvision", "numpy", "pillow", "pyarrow")
