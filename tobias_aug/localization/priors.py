@@ -13,8 +13,7 @@ from torch import Tensor
 class CentrePrior:
     """Objects are in the middle: the same heat map, cells and box for every picture.
 
-    On real photographs this is hard to beat. On 500 ILSVRC validation images a fixed centre box is right more often
-    than the box of an untrained ResNet-50.
+    On real photographs this is hard to beat; ``docs/localizers.md`` has the measurements.
 
     Args:
         box: width and height of the centred box as shares of the picture's.

@@ -201,7 +201,7 @@ def fill_slots(
 def _copy_blocks(
     merged: Tensor, source: Tensor, partner: list[int], donors: Tensor, rows: list[int], columns: list[int]
 ) -> None:
-    """One block copy a slot, through NumPy, whose cost per call is a quarter of torch's."""
+    """One block copy a slot, through NumPy, which costs less a call than torch."""
     # Of the dtypes that NumPy lacks only the bits matter.
     as_bits = {torch.bfloat16: torch.int16}.get(merged.dtype)
     target = (merged.view(as_bits) if as_bits else merged).numpy()
