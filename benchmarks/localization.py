@@ -6,66 +6,39 @@ The protocol of the paper's code: pictures squashed to 224 × 224, boxes scaled 
 heat map (SCDA), right if its IoU with any box of the picture is above 0.5, mean over classes of each class's share.
 Beside it stand what the paper leaves out: the plain share, mean IoU, the swap test (every picture judged by the box of
 the next one, which leaves nothing but what a localizer believes of all pictures), shares by object size, and the share
-of the object that lies in the kept half of the cells. With ``--json``
-every finished row is stored at once, and a run started again goes on after it.
+of the object that lies in the kept half of the cells; and the speed of the cell scores, in turns with the row r50.
+With ``--json`` every finished row is stored at once, and a run started again goes on after it.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
+from benchmarks.localization_figures import draw_cases, draw_depth
+from benchmarks.localization_rows import (
+    DETERMINISTIC,
+    EVERY,
+    REFERENCE,
+    SUPERVISED,
+    Setting,
+    best_iou,
+    find,
+    localizer_of,
+)
 from benchmarks.pictures import SIDE, Pictures, load
-from benchmarks.report import publish_record, record_of
-from tobias_aug import RandomCNN, half_mask, scda_box
-from tobias_aug.localization.border_contrast import BorderContrast
-from tobias_aug.localization.priors import CentrePrior
-from tobias_aug.localization.random_cnn import pool_cells
-from tobias_aug.masks.cells import cells_to_pixels, random_cells
+from benchmarks.report import Row, interleaved, publish_record, rate_row, record_of
+from tobias_aug.masks.cells import cells_to_pixels
 
 SIZES = (0.1, 0.25, 0.5, 0.75, 1.01)
-
-# (ImageNet, CUB-200), accuracy in per cent, of the paper's Tables 1 and 2.
-REFERENCE = {
-    "r50": (48.2, 41.8),
-    "r50-sigmoid": (45.5, 22.6),
-    "r50-arctan": (36.6, 18.1),
-    "r50-conv1": (41.3, 30.5),
-    "r50-conv1-2": (39.7, 29.6),
-    "r50-conv1-3": (42.2, 31.8),
-    "r50-conv1-4": (47.2, 40.1),
-    "vit-b16": (40.5, 31.9),
-    "cam-r50": (33.8, 26.0),
-    "r50-no-skip": (50.8, 42.3),
-    "r50-no-bn": (49.1, 41.0),
-    "r50-1231": (43.9, 36.7),
-    "r50-1111": (42.1, 31.8),
-    "r50-deep": (50.0, 45.0),
-    "r50-elu": (49.3, 46.6),
-    "r50-selu": (50.4, 45.4),
-    "r50-softplus": (51.0, 51.6),
-    "r50-normal": (50.6, 43.4),
-    "r50-uniform": (50.0, 43.4),
-    "r50-xavier": (42.2, 32.6),
-    "vgg11": (40.0, 30.6),
-    "vgg16": (40.8, 33.5),
-    "vgg16-sigmoid": (39.8, 18.2),
-    "vgg16-arctan": (34.6, 20.1),
-    "vgg16-elu": (40.4, 32.5),
-    "vgg19": (41.4, 34.2),
-    "alexnet": (34.6, 24.8),
-    "inception": (52.2, 49.6),
-    "hourglass": (52.6, 46.9),
-    "whole-image": (38.8, 19.1),
-}
+SPEED = "images/s"
 
 
 def scores(boxes: Tensor, pictures: Pictures) -> dict[str, float]:
@@ -74,8 +47,8 @@ def scores(boxes: Tensor, pictures: Pictures) -> dict[str, float]:
     Args:
         boxes: one box a picture (n, 4), in pixels of 224 × 224.
     """
-    best = _best_iou(boxes, pictures.boxes)
-    swapped = _best_iou(boxes.roll(1, 0), pictures.boxes)
+    best = best_iou(boxes, pictures.boxes)
+    swapped = best_iou(boxes.roll(1, 0), pictures.boxes)
     right = best > 0.5
     by_class: dict[str, list[bool]] = defaultdict(list)
     for kind, correct in zip(pictures.classes, right.tolist(), strict=True):
@@ -103,133 +76,87 @@ def kept_share(cells: Tensor, pictures: Pictures) -> float:
     return 100 * float((inside[total > 0] / total[total > 0]).mean())
 
 
-def _best_iou(boxes: Tensor, truth: list[Tensor]) -> Tensor:
-    return torch.stack([box_iou(box[None].double(), real).max() for box, real in zip(boxes, truth, strict=True)])
-
-
-def heat_boxes(heatmaps: Tensor) -> Tensor:
-    return torch.tensor([scda_box(heatmap, (SIDE, SIDE)) for heatmap in heatmaps])
-
-
-def whole_image(pictures: Pictures) -> Tensor:
-    return torch.tensor([0, 0, SIDE, SIDE]).expand(len(pictures.pixels), -1)
-
-
-def fitted_centre(pictures: Pictures) -> Tensor:
-    """The best centred box of every other picture, for the pictures between; both ways."""
-    boxes = torch.zeros(len(pictures.pixels), 4)
-    sides = [side / 20 for side in range(6, 21)]
-    for own in range(2):
-        fit = list(range(1 - own, len(boxes), 2))
-        truth = [pictures.boxes[number] for number in fit]
-        candidates = [CentrePrior((w, h)).boxes(pictures.pixels[:1]) for w in sides for h in sides]
-        shares = [(_best_iou(box.expand(len(fit), -1), truth) > 0.5).double().mean() for box in candidates]
-        boxes[own::2] = candidates[int(torch.stack(shares).argmax())]
-    return boxes
-
-
-def run_row(row: str, seed: int, pictures: Pictures, device: str) -> dict[str, float]:
+def run_row(row: str, seed: int, pictures: Pictures, setting: Setting) -> dict[str, float]:
     """All numbers of one localizer with one seed."""
-    pixels = pictures.pixels.to(device)
     with torch.inference_mode():
-        cells = None
-        if row == "whole-image":
-            boxes = whole_image(pictures)
-        elif row == "random-cells":
-            cells, boxes = random_cells(len(pixels), 4, torch.Generator().manual_seed(seed)), None
-        elif row == "centre-fitted":
-            boxes = fitted_centre(pictures)
-        elif row in ("centre-prior", "border-contrast", "border-contrast-b"):
-            localizer: Any = {
-                "centre-prior": CentrePrior(),
-                "border-contrast": BorderContrast(),
-                "border-contrast-b": BorderContrast("random-convolution", seed),
-            }[row]
-            batches = pixels.split(32)
-            boxes = torch.cat([localizer.boxes(batch) for batch in batches])
-            cells = torch.cat([half_mask(localizer.cell_scores(batch)) for batch in batches])
-        else:
-            boxes, cells = _by_network(row, seed, pictures, pixels)
+        boxes, cells = find(row, seed, pictures, setting)
     result = scores(boxes.cpu(), pictures) if boxes is not None else {}
     if cells is not None:
         result["object kept"] = kept_share(cells.cpu(), pictures)
     return result
 
 
-def _by_network(row: str, seed: int, pictures: Pictures, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Boxes and cells by an untrained network: its heat map, its CAM, or its mean heat map over all pictures."""
-    cnn = RandomCNN("r50" if row in ("cam-r50", "r50-mean-map") else row, seed).to(pixels.device)
-    heat, pooled = [], []
-    bound = 1 / 2048**0.5
-    names = sorted(set(pictures.classes))
-    # The untrained classifier of CAM: torch's default for a linear layer, drawn from the seed; a class is a row.
-    classifier = np.random.default_rng(seed).uniform(-bound, bound, (len(names), 2048)).astype(np.float32)
-    weight = torch.from_numpy(classifier[[names.index(kind) for kind in pictures.classes]]).to(pixels.device)
-    size = 4 if pixels.device.type == "cpu" else 64
-    for chunk, own in zip(pixels.split(size), weight.split(size), strict=True):
-        features = cnn.features(chunk)
-        if row == "cam-r50":
-            features = features * own[:, :, None, None]
-        heat.append(features.sum(1))
-        pooled.append(pool_cells(features, 4).sum(1))
-    heatmaps, cells = torch.cat(heat).float().cpu(), half_mask(torch.cat(pooled))
-    if row == "r50-mean-map":
-        heatmaps = (heatmaps / heatmaps.mean((1, 2), keepdim=True)).mean(0, keepdim=True)
-        cells = half_mask(torch.nn.functional.adaptive_max_pool2d(heatmaps, 4)).expand(len(pixels), -1, -1)
-        return heat_boxes(heatmaps).expand(len(pixels), -1), cells
-    boxes = heat_boxes(heatmaps)
-    # The released CAM keeps its boxes four pixels away from the border.
-    return (boxes.clamp(4, SIDE - 4) if row == "cam-r50" else boxes), cells
-
-
-CONTROLS = ["whole-image", "centre-prior", "centre-fitted", "r50-mean-map", "random-cells"]
-OURS = ["border-contrast", "border-contrast-b"]
-PAPER_ROWS = [row for row in REFERENCE if row != "whole-image"]
-DETERMINISTIC = {"whole-image", "centre-prior", "centre-fitted", "border-contrast"}
+def speed_of(row: str, pictures: Pictures, setting: Setting, rounds: int = 3) -> Row | None:
+    """Pictures a second that a row's localizer scores the cells of, in turns with r50."""
+    ours, r50 = localizer_of(row, 0, setting), localizer_of("r50", 0, setting)
+    if ours is None or r50 is None or row == "r50-mean-map":
+        return None
+    images = pictures.pixels[:8].to(setting.device)
+    with torch.inference_mode():
+        functions = {"ours": lambda: ours.cell_scores(images), "r50": lambda: r50.cell_scores(images)}
+        seconds = interleaved(functions, rounds, setting.device)
+    return rate_row(f"{row}: {SPEED}", seconds["ours"], seconds["r50"], len(images))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with boxes.csv, or a VOC, CUB or ILSVRC tree")
-    every = [*PAPER_ROWS, "resnet50", *CONTROLS, *OURS]
-    parser.add_argument("--rows", default=",".join(every), help=f"of {', '.join(every)}, or torchvision's names")
+    parser.add_argument("--rows", default=",".join(EVERY), help=f"of {', '.join(EVERY)}, or torchvision's names")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the networks")
+    parser.add_argument("--weights", type=Path, help="a checkpoint in place of random weights, for the rows it fits")
+    parser.add_argument("--no-speed", action="store_true", help="do not time the rows")
     parser.add_argument("--json", type=Path, help="store every finished row here, and skip the rows already there")
+    parser.add_argument("--figures", type=Path, help="folder for depth.png and a sheet of best and worst cases a row")
     args = parser.parse_args()
     pictures = load(args.data)
-    reference_column = 1 if "cub" in args.data.name.lower() else 0
-    record = record_of(args.json, data=args.data.name, pictures=len(pictures.pixels), seeds=args.seeds)
+    setting = Setting(args.device, args.precision, args.weights)
+    described: dict[str, Any] = {"data": args.data.name, "pictures": len(pictures.pixels), "precision": args.precision}
+    if args.weights:
+        described["weights"] = args.weights.name
+    record = record_of(args.json, **described)
+    published = SUPERVISED if args.weights else REFERENCE
+    column = 1 if "cub" in args.data.name.lower() else 0
     for row in args.rows.split(","):
-        seeds = 1 if row in DETERMINISTIC else args.seeds
-        if any(done["name"].startswith(f"{row}: ") and done["n"] >= seeds for done in record["rows"]):
-            continue
-        runs = [run_row(row, seed, pictures, args.device) for seed in range(seeds)]
-        record["rows"] = [done for done in record["rows"] if not done["name"].startswith(f"{row}: ")]
-        for what in runs[0]:
-            values = [run[what] for run in runs]
-            paper = REFERENCE.get(row) if what == "accuracy" else None
-            reference = paper[reference_column] if paper else None
-            record["rows"].append(
-                {
-                    "name": f"{row}: {what}",
-                    "value": mean(values),
-                    "deviation": stdev(values) if seeds > 1 else 0.0,
-                    "unit": "%",
-                    "reference": reference,
-                    "ratio": mean(values) / reference if reference else None,
-                    "n": seeds,
-                }
+        seeds = 1 if row in DETERMINISTIC or args.weights else args.seeds
+        done = {stored["name"]: stored["n"] for stored in record["rows"] if stored["name"].startswith(f"{row}: ")}
+        if max((n for name, n in done.items() if SPEED not in name), default=0) < seeds:
+            runs = [run_row(row, seed, pictures, setting) for seed in range(seeds)]
+            paper = published[row][column] if row in published else None
+            measured = [_row(f"{row}: {what}", [run[what] for run in runs], paper, what) for what in runs[0]]
+            _store(record, row, measured, args.json, keep=SPEED)
+            print(
+                f"{row}: " + ", ".join(f"{what} {mean([run[what] for run in runs]):.1f}" for what in runs[0]),
+                flush=True,
             )
-        print(
-            f"{row}: "
-            + ", ".join(
-                f"{what} {mean([run[what] for run in runs]):.1f}" for what in runs[0] if "object 0" not in what
-            ),
-            flush=True,
-        )
-        publish_record(record, args.json)
-    publish_record(record, args.json)
+        if not args.no_speed and f"{row}: {SPEED}" not in done:
+            timed = speed_of(row, pictures, setting)
+            if timed is not None:
+                _store(record, row, [timed], args.json)
+                print(f"{timed.name} {timed.value:.1f}, {timed.ratio:.2f} x r50", flush=True)
+    if args.figures:
+        args.figures.mkdir(parents=True, exist_ok=True)
+        draw_depth(record["rows"], column, args.figures / "depth.png")
+        for row in args.rows.split(","):
+            if localizer_of(row, 0, setting) is not None:
+                draw_cases(row, pictures, setting, args.figures / f"cases-{row}.png")
+
+
+def _row(name: str, values: list[float], paper: float | None, what: str) -> Row:
+    reference = paper if what == "accuracy" else None
+    ratio = mean(values) / reference if reference else None
+    deviation = stdev(values) if len(values) > 1 else 0.0
+    return Row(name, mean(values), "%", reference, ratio, len(values), deviation)
+
+
+def _store(record: dict[str, Any], row: str, new: list[Row], path: Path | None, keep: str = "") -> None:
+    """Put a row's numbers in the place of those that it had, save the one named ``keep``; timings are only added."""
+    rows = record["rows"]
+    if keep:
+        rows[:] = [old for old in rows if not old["name"].startswith(f"{row}: ") or old["name"].endswith(keep)]
+    rows += [asdict(one) for one in new]
+    publish_record(record, path)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,10 @@ def publish_record(record: dict[str, Any], path: Path | None) -> None:
 
 
 def record_of(path: Path | None, **settings: Any) -> dict[str, Any]:
-    """A record of this run without rows; with those of the file at ``path``, where that has the same settings."""
+    """A record of this run without rows; with those of the file at ``path``, where that has the same settings.
+
+    A record that several runs filled names the command of each, one a line.
+    """
     main = sys.modules["__main__"].__spec__
     # Where the result went is no part of how it came about.
     at = sys.argv.index("--json") if "--json" in sys.argv else len(sys.argv)
@@ -127,6 +130,8 @@ def record_of(path: Path | None, **settings: Any) -> dict[str, Any]:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["settings"] == settings:
             record["rows"] = stored["rows"]
+            commands = dict.fromkeys([*stored["command"].splitlines(), record["command"]])
+            record["command"] = "\n".join(commands)
     return record
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from benchmarks.localization import fitted_centre, kept_share, scores, whole_image
+from benchmarks.localization import kept_share, scores
+from benchmarks.localization_rows import Setting, find, fitted_centre
 from benchmarks.pictures import Pictures, load
 from tobias_aug.masks.cells import half_mask
 
@@ -17,7 +18,7 @@ def four():
 
 
 def test_accuracy_is_the_mean_of_the_classes_shares_above_one_half(four):
-    result = scores(whole_image(four), four)
+    result = scores(find("whole-image", 0, four, Setting())[0], four)
     # IoU: 1/4, 1, 113/224, exactly 1/2, which is not above it.
     assert result["accuracy, all pictures"] == 50
     assert result["accuracy"] == pytest.approx(100 * (2 / 3 + 0) / 2)

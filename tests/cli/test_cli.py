@@ -3,6 +3,8 @@ import subprocess
 import sys
 
 import pytest
+import torch
+import torchvision
 from PIL import Image
 
 pytest.importorskip("skimage", reason="needs the extra demo")
@@ -84,6 +86,19 @@ def test_any_localizer_can_be_shown_and_verified(photos, tmp_path, localizer):
     shown = tobias("masks", "show", tmp_path / "out", "--images", photos, "-o", tmp_path / "sheet.png", "-n", 2)
     assert shown.returncode == 0, shown.stderr
     assert tobias("masks", "verify", tmp_path / "out", "--images", photos).returncode == 0
+
+
+def test_own_weights_are_asked_for_again(photos, tmp_path):
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "own.pth")
+    done = build(photos, tmp_path / "out", "--weights", tmp_path / "own.pth")
+    assert done.returncode == 0, done.stderr
+    verify = ("masks", "verify", tmp_path / "out", "--images", photos)
+    asked = tobias(*verify)
+    assert asked.returncode == 2
+    assert "made with weights of your own; give their checkpoint by --weights" in asked.stderr
+    good = tobias(*verify, "--weights", tmp_path / "own.pth")
+    assert good.stdout.splitlines()[-1] == "changed: 0", good.stderr
 
 
 def test_another_localizer_is_refused_with_status_two(photos, tmp_path):

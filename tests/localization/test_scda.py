@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.masks.test_regions import flood
 from tobias_aug import scda_box
+from tobias_aug.localization.scda import SCDA, scda_descriptor
 
 values = st.floats(-100, 100, width=32)
 
@@ -39,3 +41,54 @@ def test_a_flat_heat_map_gives_the_whole_image():
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="NaN in the heat map"):
         scda_box(torch.tensor([[np.nan, 1.0]]), (4, 4))
+
+
+def test_a_descriptor_pools_the_objects_features_alone():
+    """Two channels, a last map of 2 × 2 of which the right column is the object, an earlier one of 4 × 4."""
+    last = torch.tensor([[[0.0, 3.0], [0.0, 5.0]], [[0.0, 1.0], [1.0, 1.0]]])
+    earlier = torch.zeros(2, 4, 4)
+    earlier[0, 0, 3], earlier[1, 2, 2], earlier[0, 1, 0] = 6.0, 8.0, 9.0  # The last one lies outside the object.
+    found = scda_descriptor(last, earlier)
+    average, maximum = [4.0, 1.0], [5.0, 1.0]
+    finer_average, finer_maximum = [3.0, 4.0], [6.0, 8.0]
+    expected = []
+    for values, weight in ((average, 1), (maximum, 1), (finer_average, 0.5), (finer_maximum, 0.5)):
+        length = sum(value**2 for value in values) ** 0.5
+        expected += [weight * value / length for value in values]
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_a_constant_map_is_pooled_whole():
+    found = scda_descriptor(torch.ones(2, 3, 3), torch.ones(2, 6, 6))
+    torch.testing.assert_close(found, torch.tensor([1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5]) / 2**0.5)
+
+
+@pytest.fixture(scope="module")
+def describe():
+    return SCDA(seed=1)
+
+
+def test_a_descriptor_is_the_images_and_its_mirrors(describe):
+    images = torch.randint(256, (2, 3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    found = describe(images)
+    assert found.shape == (2, 4096)
+    mirrored = describe(images.flip(-1))
+    torch.testing.assert_close(mirrored, torch.cat([found[:, 2048:], found[:, :2048]], 1), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(describe(images[1:]), found[1:], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(found[:, :512].norm(dim=1), torch.ones(2))
+
+
+def test_only_large_images_are_shrunk(describe):
+    seen = []
+    hook = describe.features[0].register_forward_hook(lambda *call: seen.append(tuple(call[2].shape[2:])))
+    describe(torch.zeros(1, 3, 1000, 1400, dtype=torch.uint8))
+    describe(torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
+    hook.remove()
+    assert seen == [(700, 980)] * 2 + [(64, 96)] * 2
+
+
+def test_the_descriptors_weights_are_a_checkpoints(describe):
+    torch.manual_seed(0)
+    state = torchvision.models.vgg16().state_dict()
+    own = SCDA(state)
+    assert torch.equal(own.features[26].weight, state["features.26.weight"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
+from tobias_aug.errors import TableError
 from tobias_aug.masks.localizer import Localizer
 
 
@@ -40,9 +42,17 @@ def make_localizer(name: str, **options: Any) -> Localizer:
     return makers[name](**options)
 
 
-def remake_localizer(described: dict[str, Any]) -> Localizer:
-    """Build the localizer that a table's description names."""
+def remake_localizer(described: dict[str, Any], weights: Path | None = None) -> Localizer:
+    """Build the localizer that a table's description names.
+
+    Raises:
+        TableError: if it had weights of its own, and they are not given.
+    """
     options = dict(described["options"])
     if described["name"] == LocalizerName.random_cnn.value:
         options["precision"] = described["precision"]
+        if options["seed"] is None:
+            if weights is None:
+                raise TableError("the table was made with weights of your own; give their checkpoint by --weights")
+            options |= {"seed": 0, "weights": weights}
     return make_localizer(described["name"], **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ class Engine(str, Enum):
 ImagesFolder = Annotated[Path, typer.Argument(help="Folder with images at any depth.")]
 ImagesOption = Annotated[Path, typer.Option("--images", help="Folder that the table was built from.")]
 TableFolder = Annotated[Path, typer.Argument(help="Folder of the table.")]
+Weights = Annotated[Path | None, typer.Option(help="The checkpoint, where the table was made with one.")]
 Device = Annotated[str, typer.Option(help='"auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...')]
 
 
@@ -30,6 +31,7 @@ def build(
     localizer: Annotated[LocalizerName, typer.Option(help="What finds the objects.")] = LocalizerName.random_cnn,
     arch: Annotated[str, typer.Option(help="torchvision CNN of random-cnn.")] = "resnet50",
     seed: Annotated[int, typer.Option(help="Seed of the random weights.")] = 0,
+    weights: Annotated[Path | None, typer.Option(help="Checkpoint with your own weights for random-cnn.")] = None,
     grid: Annotated[int, typer.Option(min=2, help="Cells a side.")] = 4,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a batch.")] = 64,
     workers: Annotated[int | None, typer.Option(min=0, help="Decoding processes; chosen where not given.")] = None,
@@ -45,9 +47,9 @@ def build(
     from tobias_aug.masks.builder import FAILURES, build_masks
 
     source = ImageFiles(images)
-    options = {}
+    options: dict[str, Any] = {}
     if localizer is LocalizerName.random_cnn:
-        options = {"arch": arch, "seed": seed, "precision": precision.value}
+        options = {"arch": arch, "seed": seed, "weights": weights, "precision": precision.value}
     table = build_masks(
         source,
         make_localizer(localizer.value, **options),
@@ -71,13 +73,14 @@ def show(
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write, for example sheet.png.")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of images.")] = 16,
     seed: Annotated[int, typer.Option(help="Draws the backgrounds of the merged examples.")] = 0,
+    weights: Weights = None,
 ) -> None:
     """Draw picture, heat map, kept cells and two merged examples of some images of a table."""
     from tobias_aug.cli.sheet import draw_sheet
     from tobias_aug.masks.table import MaskTable
 
     opened = MaskTable.open(table)
-    draw_sheet(opened, images, remake_localizer(opened.description.localizer), count, seed).save(out)
+    draw_sheet(opened, images, remake_localizer(opened.description.localizer, weights), count, seed).save(out)
     print(out)
 
 
@@ -87,6 +90,7 @@ def verify(
     images: ImagesOption,
     count: Annotated[int, typer.Option("--count", "-n", min=0, help="Masks to recompute.")] = 64,
     seed: Annotated[int, typer.Option(help="Draws the masks to recompute.")] = 0,
+    weights: Weights = None,
     device: Device = "auto",
 ) -> None:
     """Compare a table with its images: missing, extra and changed keys."""
@@ -94,7 +98,7 @@ def verify(
     from tobias_aug.masks.verify import verify_masks
 
     opened = MaskTable.open(table)
-    localizer = remake_localizer(opened.description.localizer)
+    localizer = remake_localizer(opened.description.localizer, weights)
     result = verify_masks(opened, images, localizer, sample=count, seed=seed, device=device)
     print(f"{table}: {len(opened)} masks, {result.recomputed} recomputed, {len(result.unreadable)} images unreadable")
     for name in ("missing", "extra", "changed"):

@@ -15,6 +15,8 @@ from torchvision.transforms.v2 import functional as F
 
 from tobias_aug.errors import ImageError
 
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 def read_rgb(file: str | PathLike[str] | IOBase, at_least: int | None = None) -> Image.Image:
     """Decode an image file to upright RGB; the first frame of an animation.
@@ -77,3 +79,34 @@ def squash(
         return images
     resized: Tensor = F.resize(images, [size, size], interpolation=InterpolationMode.BICUBIC, antialias=True)
     return resized.clamp_(0, 1) if resized.is_floating_point() else resized
+
+
+def to_unit(images: Tensor, size: int | None = None) -> Float[Tensor, "batch 3 rows columns"]:
+    """Check a batch (batch, 3, height, width) and bring it to float32 in [0, 1], squashed to ``size`` if that is given.
+
+    Raises:
+        ValueError: if the shape is another, float images hold NaN or values outside [0, 1], or the dtype is neither.
+    """
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"expected images of shape (batch, 3, height, width), got {tuple(images.shape)}")
+    if images.dtype == torch.uint8:
+        return (images if size is None else squash(images, size)).to(torch.float32).div_(255)
+    if not images.is_floating_point():
+        raise ValueError(f"expected uint8 or float images, got {images.dtype}")
+    images = images.float()
+    if images.isnan().any():
+        raise ValueError("the images hold NaN; look at what made them")
+    if images.numel() and (images.min() < 0 or images.max() > 1):
+        raise ValueError(
+            f"float images must lie in [0, 1], got [{images.min():.3g}, {images.max():.3g}]; "
+            "give them before normalisation, or as uint8"
+        )
+    return images if size is None else squash(images, size)
+
+
+def normalize(images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
+    """Subtract the mean colour of ImageNet and divide by its standard deviation."""
+    mean, deviation = (
+        torch.tensor(values, device=images.device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+    )
+    return (images - mean) / deviation

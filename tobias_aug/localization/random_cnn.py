@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,13 +15,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from tobias_aug.images.decode import squash
+from tobias_aug.images.decode import normalize, to_unit
+from tobias_aug.localization.checkpoints import load_weights
 from tobias_aug.localization.fusion import fused_for_cpu
 from tobias_aug.localization.variants import PAPER
 from tobias_aug.localization.weights import seeded, weight_hash
-
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
 
 # On a CPU larger batches lose more to page faults than they gain; a result does not depend on the batch it is in.
 _CPU_BATCH = 4
@@ -36,11 +36,18 @@ class RandomCNN(nn.Module):
         arch: name of any torchvision classification CNN, for example "resnet50", or of a row of the paper's tables,
             for example "r50-softplus"; see :data:`~tobias_aug.localization.variants.PAPER`.
         seed: decides the weights.
+        weights: your own weights instead, a checkpoint's path or a state dict; for example torchvision's, or those of
+            self-supervised training. See :func:`~tobias_aug.localization.checkpoints.read_checkpoint` for what is
+            read. Pictures are normalised by the mean and deviation of ImageNet.
         input_size: side in pixels that pictures are squashed to.
         precision: "fp32", or "bf16" for twice the speed; scores then carry three decimal digits.
 
+    Attributes:
+        unused: names of those of your weights that the map of features has no place for, such as the classifier's.
+
     Raises:
-        ValueError: if ``arch`` or ``precision`` is unknown, or the network has no map of features.
+        ValueError: if ``arch`` or ``precision`` is unknown, the network has no map of features, or the checkpoint does
+            not fit, naming the tensors.
 
     Example:
         >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
@@ -48,25 +55,32 @@ class RandomCNN(nn.Module):
         torch.Size([2, 4, 4])
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(
-        self, arch: str = "resnet50", seed: int = 0, *, input_size: int = 224, precision: str = "fp32"
+        self,
+        arch: str = "resnet50",
+        seed: int = 0,
+        *,
+        weights: str | Path | Mapping[str, Tensor] | None = None,
+        input_size: int = 224,
+        precision: str = "fp32",
     ) -> None:
         super().__init__()
         self._fused: tuple[nn.Module] | None = None
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"unknown precision {precision!r}; choose fp32 or bf16")
-        self.arch, self.seed, self.input_size, self.precision = arch, seed, input_size, precision
-        self.network = feature_network(seeded(lambda: _construct(arch), seed).eval(), input_size)
+        self.arch, self.input_size, self.precision = arch, input_size, precision
+        self.seed = seed if weights is None else None
+        whole: Any = seeded(lambda: _construct(arch), seed).eval()
+        if weights is not None and hasattr(whole, "transform_input"):
+            # torchvision's Inception and GoogLeNet were trained on [-1, 1] and change the normalisation themselves.
+            whole.transform_input = True
+        self.network = feature_network(whole, input_size)
+        self.unused = [] if weights is None else load_weights(self.network, weights)
         self.requires_grad_(False)
         self.eval()
         self._weights = weight_hash(self.network)
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.network.to(self.dtype).to(memory_format=torch.channels_last)
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> RandomCNN:
         """Stay in evaluation mode, also inside a model that is trained."""
@@ -126,7 +140,8 @@ class RandomCNN(nn.Module):
         }
 
     def extra_repr(self) -> str:
-        return f"{self.arch!r}, seed={self.seed}, input_size={self.input_size}, precision={self.precision!r}"
+        origin = "own weights" if self.seed is None else f"seed={self.seed}"
+        return f"{self.arch!r}, {origin}, input_size={self.input_size}, precision={self.precision!r}"
 
     def _network_for(self, images: Tensor) -> nn.Module:
         if images.device.type != "cpu" or images.requires_grad:
@@ -153,23 +168,7 @@ class RandomCNN(nn.Module):
         return torch.cat([reduce(self.features(chunk)) for chunk in images.split(size)])
 
     def _prepare(self, images: Tensor) -> Tensor:
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"expected images of shape (batch, 3, height, width), got {tuple(images.shape)}")
-        if images.dtype == torch.uint8:
-            images = squash(images, self.input_size).to(torch.float32).div_(255)
-        elif images.is_floating_point():
-            images = images.float()
-            if images.isnan().any():
-                raise ValueError("the images hold NaN; look at what made them")
-            if images.numel() and (images.min() < 0 or images.max() > 1):
-                raise ValueError(
-                    f"float images must lie in [0, 1], got [{images.min():.3g}, {images.max():.3g}]; "
-                    "give them before normalisation, or as uint8"
-                )
-            images = squash(images, self.input_size)
-        else:
-            raise ValueError(f"expected uint8 or float images, got {images.dtype}")
-        images = (images - self.mean) / self.deviation
+        images = normalize(to_unit(images, self.input_size))
         return images.to(dtype=self.dtype, memory_format=torch.channels_last)
 
 
@@ -207,12 +206,11 @@ def feature_network(network: nn.Module, input_size: int) -> fx.GraphModule:
     last = None
     for node in graph.graph.nodes:
         shape: tuple[int, ...] = tuple(getattr(node.meta.get("tensor_meta"), "shape", ()))
-        if node.op != "placeholder" and len(shape) == 4 and shape[-1] > 1 and shape[-2] > 1:
+        if node.op not in ("placeholder", "output") and len(shape) == 4 and shape[-1] > 1 and shape[-2] > 1:
             last = node
     if last is None:
         raise ValueError(f"{type(network).__name__} has no map of features at {input_size} x {input_size} pixels")
-    with graph.graph.inserting_after(last):
-        graph.graph.output(last)
+    graph.graph.output_node().args = (last,)
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
     graph.recompile()

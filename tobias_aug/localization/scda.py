@@ -1,11 +1,21 @@
-"""SCDA: from a heat map to a box (Wei et al., IEEE TIP 2017)."""
+"""SCDA: from a heat map to a box and to a descriptor of the object (Wei et al., IEEE TIP 2017)."""
 
 from __future__ import annotations
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import torch
+import torch.nn.functional as F
+import torchvision
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from tobias_aug.images.decode import normalize, to_unit
+from tobias_aug.localization.checkpoints import load_weights
+from tobias_aug.localization.weights import seeded
 from tobias_aug.masks.regions import Box, bounding_box, largest_component
 
 
@@ -29,9 +39,99 @@ def scda_box(heatmap: Float[Tensor, "rows columns"], size: tuple[int, int]) -> B
         >>> scda_box(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), (10, 20))
         (10, 5, 20, 10)
     """
+    component = object_component(heatmap)
+    return bounding_box(_nearest(component, size).cpu())
+
+
+def object_component(heatmap: Float[Tensor, "rows columns"]) -> Bool[Tensor, "rows columns"]:
+    """The largest 8-connected component of what is strictly above the mean; all cells where nothing is.
+
+    Raises:
+        ValueError: if the heat map holds NaN.
+    """
     if heatmap.isnan().any():
-        raise ValueError("scda_box got NaN in the heat map; look at the image or the network that made it")
-    component = largest_component(heatmap > heatmap.mean())
+        raise ValueError("SCDA got NaN in the heat map; look at the image or the network that made it")
+    above = heatmap > heatmap.mean()
+    return largest_component(above) if above.any() else torch.ones_like(above)
+
+
+def scda_descriptor(
+    last: Float[Tensor, "channels rows columns"],
+    earlier: Float[Tensor, "channels finer_rows finer_columns"],
+    weight: float = 0.5,
+) -> Float[Tensor, "dimensions"]:
+    """Pool the features of the object alone, from two layers.
+
+    From the last map those in :func:`object_component` are kept; from the earlier one those above its own mean that lie
+    in the same component. Each is averaged and maximised, and each result has length 1 (section III-C of the paper,
+    "SCDA+").
+
+    Args:
+        last: map of features after the last pooling (pool5 of VGG-16).
+        earlier: a finer map (relu5_2).
+        weight: of the earlier layer.
+
+    Returns:
+        (average of last, maximum of last, weight × average of earlier, weight × maximum of earlier), 4 × channels.
+    """
+    component = object_component(last.sum(0))
+    finer = earlier.sum(0)
+    inside = _nearest(component, (finer.shape[0], finer.shape[1]))
+    kept = inside & (finer > finer.mean())
+    parts = []
+    for features, where, share in ((last, component, 1.0), (earlier, kept if kept.any() else inside, weight)):
+        chosen = features[:, where]
+        parts += [share * F.normalize(pooled, dim=0) for pooled in (chosen.mean(1), chosen.amax(1))]
+    return torch.cat(parts)
+
+
+class SCDA(nn.Module):
+    """The descriptor of the object in an image, for retrieval: "SCDA_flip+" of the paper, 4096 numbers.
+
+    Args:
+        weights: of a VGG-16 under torchvision's names, a checkpoint's path or a state dict; random where not given.
+        seed: decides random weights.
+
+    Example:
+        >>> SCDA()(torch.randint(256, (1, 3, 96, 128), dtype=torch.uint8)).shape
+        torch.Size([1, 4096])
+    """
+
+    _EARLIER = 28  # Modules of torchvision's VGG-16 up to relu5_2.
+    _SHORT_SIDE = 700
+
+    def __init__(self, weights: str | Path | Mapping[str, Tensor] | None = None, seed: int = 0) -> None:
+        super().__init__()
+        vgg: Any = seeded(lambda: torchvision.models.vgg16(weights=None), seed)
+        # Under torchvision's names, so that its checkpoints fit.
+        network = nn.Sequential(OrderedDict(features=vgg.features))
+        if weights is not None:
+            load_weights(network, weights)
+        self.features: nn.Sequential = vgg.features.eval().requires_grad_(False)
+
+    def forward(
+        self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 4096"]:
+        """Describe images of any size: uint8, or float in [0, 1]; the shorter side is brought down to 700 pixels.
+
+        Raises:
+            ValueError: if float images hold NaN or values outside [0, 1], or the shape is another.
+        """
+        pixels = to_unit(images)
+        shrink = self._SHORT_SIDE / min(pixels.shape[-2:])
+        if shrink < 1:
+            size = [round(side * shrink) for side in pixels.shape[-2:]]
+            pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
+        pixels = normalize(pixels)
+        sides = []
+        for view in (pixels, pixels.flip(-1)):
+            earlier = self.features[: self._EARLIER](view)
+            last = self.features[self._EARLIER :](earlier)
+            sides.append(torch.stack([scda_descriptor(*maps) for maps in zip(last, earlier, strict=True)]))
+        return torch.cat(sides, dim=1)
+
+
+def _nearest(cells: Bool[Tensor, "rows columns"], size: tuple[int, int]) -> Bool[Tensor, "height width"]:
     # In integers, where torch's own nearest interpolation can miss a pixel by a rounding.
-    down, across = (torch.arange(side) * cells // side for side, cells in zip(size, heatmap.shape, strict=True))
-    return bounding_box(component.cpu()[down][:, across])
+    down, across = (torch.arange(side) * count // side for side, count in zip(size, cells.shape, strict=True))
+    return cells[down.to(cells.device)][:, across.to(cells.device)]

@@ -133,13 +133,14 @@ class _ViTMap(nn.Module):
 
     def __init__(self, vit: Any) -> None:
         super().__init__()
-        self.patches, self.layers = vit.conv_proj, vit.encoder.layers
-        self.token, self.position = vit.class_token, vit.encoder.pos_embedding
+        # Under torchvision's names, so that its checkpoints fit.
+        self.conv_proj, self.class_token, self.encoder = vit.conv_proj, vit.class_token, vit.encoder
 
     def forward(self, images: Any) -> Any:  # a Tensor, or what stands for one while the network is traced
-        patches = self.patches(images)
-        tokens = torch.cat([self.token.expand(patches.shape[0], -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
-        tokens = self.layers(tokens + self.position)
+        patches = self.conv_proj(images)
+        first = self.class_token.expand(patches.shape[0], -1, -1)
+        tokens = torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1)
+        tokens = self.encoder.layers(tokens + self.encoder.pos_embedding)
         return tokens[:, 1:].transpose(1, 2).reshape(patches.shape)
 
 

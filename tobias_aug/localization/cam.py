@@ -1,0 +1,123 @@
+"""CAM: where a classifier looks for a class (Zhou et al., CVPR 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from tobias_aug.localization.checkpoints import common_prefix, read_checkpoint
+from tobias_aug.localization.random_cnn import RandomCNN, pool_cells
+from tobias_aug.localization.weights import seeded, weight_hash
+
+
+class CAM(nn.Module):
+    """Class activation maps of a CNN that pools its last map of features and classifies by one linear layer.
+
+    The map of class k is the sum of the features weighted by the classifier's row k. With your own weights the
+    classifier is the checkpoint's; without, it is as random as the network, which is the paper's control.
+
+    Args:
+        arch: see :class:`~tobias_aug.RandomCNN`; "r50" is a ResNet-50 with a map of 14 × 14.
+        seed: decides network and classifier where there are no ``weights``.
+        weights: a checkpoint's path or a state dict that holds the classifier too.
+        num_classes: of an untrained classifier.
+        input_size: side in pixels that pictures are squashed to.
+        precision: "fp32" or "bf16".
+
+    Raises:
+        ValueError: if the checkpoint has no linear layer on the features' channels (VGG and AlexNet have none).
+
+    Example:
+        >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
+        >>> CAM("resnet18").heatmaps(images, classes=torch.tensor([3, 5])).shape
+        torch.Size([2, 7, 7])
+    """
+
+    def __init__(
+        self,
+        arch: str = "r50",
+        seed: int = 0,
+        *,
+        weights: str | Path | Mapping[str, Tensor] | None = None,
+        num_classes: int = 1000,
+        input_size: int = 224,
+        precision: str = "fp32",
+    ) -> None:
+        super().__init__()
+        if isinstance(weights, str | Path):
+            weights = read_checkpoint(weights)
+        self.cnn = RandomCNN(arch, seed, weights=weights, input_size=input_size, precision=precision)
+        blank = torch.zeros(1, 3, input_size, input_size, dtype=torch.uint8)
+        with torch.inference_mode():
+            channels = self.cnn.features(blank).shape[1]
+        if weights is None:
+            self.classifier: nn.Linear = seeded(lambda: nn.Linear(channels, num_classes), seed)  # type: ignore[assignment]
+        else:
+            self.classifier = _classifier_of(weights, self.cnn, channels)
+        self.requires_grad_(False)
+
+    @property
+    def input_size(self) -> int:
+        return self.cnn.input_size
+
+    def forward(self, images: Tensor) -> Float[Tensor, "batch rows columns"]:
+        """The same as :meth:`heatmaps`."""
+        return self.heatmaps(images)
+
+    def heatmaps(
+        self,
+        images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
+        classes: Int[Tensor, "batch"] | None = None,
+    ) -> Float[Tensor, "batch rows columns"]:
+        """The maps of the given classes, or of the classes that the classifier sees."""
+        return self._maps(images, classes, None)
+
+    def cell_scores(
+        self,
+        images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
+        grid: int = 4,
+        classes: Int[Tensor, "batch"] | None = None,
+    ) -> Float[Tensor, "batch {grid} {grid}"]:
+        """The same maps, each cell by its maximum."""
+        return self._maps(images, classes, grid)
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this localizer from another, for the table's description."""
+        described = self.cnn.identity()
+        weights = f"{described['weights']}-{weight_hash(self.classifier)}"
+        return described | {"name": "cam", "weights": weights}
+
+    def _maps(self, images: Tensor, classes: Tensor | None, grid: int | None) -> Tensor:
+        size = 4 if images.device.type == "cpu" else max(1, len(images))
+        given = [None] * len(images.split(size)) if classes is None else classes.to(images.device).split(size)
+        maps = []
+        for chunk, own in zip(images.split(size), given, strict=True):
+            features = self.cnn.features(chunk).float()
+            chosen = self.classifier(features.mean((2, 3))).argmax(1) if own is None else own
+            weighted = torch.einsum("bchw,bc->bhw", features, self.classifier.weight[chosen])
+            maps.append(weighted if grid is None else pool_cells(weighted[:, None], grid)[:, 0])
+        return torch.cat(maps)
+
+
+def _classifier_of(weights: Mapping[str, Tensor], cnn: RandomCNN, channels: int) -> nn.Linear:
+    """The linear layer among the tensors that the features leave over."""
+    prefix = common_prefix(cnn.network.state_dict(), weights)
+    rest = {name: weights[prefix + name] for name in cnn.unused}
+    fits = [name for name, value in rest.items() if value.ndim == 2 and value.shape[1] == channels]
+    # Inception has an auxiliary classifier beside its own, which has fewer channels; two of one width are too many.
+    if len(fits) != 1:
+        raise ValueError(
+            f"CAM needs one linear classifier on {channels} channels beside the features; "
+            f"the checkpoint leaves over {', '.join(rest) or 'nothing'}"
+        )
+    weight, bias = rest[fits[0]], rest.get(fits[0].removesuffix("weight") + "bias")
+    classifier = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    classifier.weight.data.copy_(weight)
+    if bias is not None:
+        classifier.bias.data.copy_(bias)
+    return classifier
