@@ -1,8 +1,9 @@
 """Write the committed results into the documents: ``python -m benchmarks.tables``.
 
 Every file of ``benchmarks/results`` becomes a section of ``benchmarks/README.md``. In ``README.md`` and ``docs`` the
-lines between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` become the table of ``results/NAME.json``. With
-``--check`` nothing is written, and the exit status says whether the documents are up to date.
+lines between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` become the table of ``results/NAME.json``; with
+``<!-- results: NAME rows: ONE,TWO -->`` those localizers alone, in that order. With ``--check`` nothing is written, and
+the exit status says whether the documents are up to date.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from benchmarks.report import Row, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-MARKED = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+MARKED = re.compile(
+    r"(?P<head><!-- results: (?P<name>[\w-]+)(?: rows: (?P<rows>[\w,-]+))? -->\n).*?(?P<tail><!-- end of results -->)",
+    re.DOTALL,
+)
 
 HEAD = """# Benchmarks
 
@@ -28,14 +32,16 @@ reference is what the value is compared with in the same run, or a limit the lib
 """
 
 
-def table(record: dict[str, Any]) -> str:
+def table(record: dict[str, Any], only: str | None = None) -> str:
     """The rows of a stored run; those of the localisation benchmark as one line a localizer."""
     rows = [Row(**row) for row in record["rows"]]
-    return localizers(rows) if "localization" in record["command"] else markdown(rows)
+    if "localization" not in record["command"]:
+        return markdown(rows)
+    return localizers(rows, only.split(",") if only else None)
 
 
-def localizers(rows: list[Row]) -> str:
-    """One line a localizer: the paper's accuracy and ours, and what the paper leaves out; per cent."""
+def localizers(rows: list[Row], only: list[str] | None = None) -> str:
+    """One line a localizer: the paper's accuracy and ours, and what the paper leaves out; per cent and milliseconds."""
     measured: dict[str, dict[str, Row]] = {}
     for row in rows:
         name, what = row.name.split(": ")
@@ -45,11 +51,18 @@ def localizers(rows: list[Row]) -> str:
         return "" if row is None else f"{row.value:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation else "")
 
     columns = ["accuracy", "accuracy, boxes swapped", "mean IoU", "object kept"]
-    lines = [f"| localizer | paper | {' | '.join(columns)} | seeds |", "| --- " * (len(columns) + 3) + "|"]
-    for name, found in measured.items():
+    timed = any("images/s" in found for found in measured.values())
+    titles = ["localizer", "paper", *columns, "seeds", *(["ms a picture", "speed, r50 = 1"] if timed else [])]
+    lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
+    for name in only or measured:
+        found = measured[name]
         reference = found["accuracy"].reference if "accuracy" in found else None
         cells = [name, "" if reference is None else str(reference), *(cell(found.get(column)) for column in columns)]
-        lines.append(f"| {' | '.join(cells)} | {next(iter(found.values())).n} |")
+        cells.append(str(next(row.n for what, row in found.items() if what != "images/s")))
+        if timed:
+            speed = found.get("images/s")
+            cells += [f"{1000 / speed.value:.3g}", f"{speed.ratio:.3g}"] if speed and speed.ratio else ["", ""]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -71,7 +84,8 @@ def documents() -> dict[Path, str]:
     pages = {ROOT / "benchmarks" / "README.md": page}
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         pages[path] = MARKED.sub(
-            lambda found: found[1] + table(records[found["name"]]) + "\n" + found[3], path.read_text(encoding="utf-8")
+            lambda found: found["head"] + table(records[found["name"]], found["rows"]) + "\n" + found["tail"],
+            path.read_text(encoding="utf-8"),
         )
     return pages
 

@@ -1,7 +1,13 @@
 """The protocol of the localisation benchmark, on examples computed by hand."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks.localization import kept_share, scores
 from benchmarks.localization_rows import Setting, find, fitted_centre
@@ -52,8 +58,6 @@ def test_the_fitted_centre_box_is_fitted_on_the_other_half():
 
 
 def test_boxes_are_scaled_with_their_pictures(tmp_path):
-    from PIL import Image
-
     (tmp_path / "images" / "cat").mkdir(parents=True)
     Image.new("RGB", (100, 50)).save(tmp_path / "images" / "cat" / "1.jpg")
     (tmp_path / "boxes.csv").write_text(
@@ -68,8 +72,6 @@ def test_boxes_are_scaled_with_their_pictures(tmp_path):
 
 
 def test_voc_and_cub_trees_are_read(tmp_path):
-    from PIL import Image
-
     voc = tmp_path / "voc"
     for folder in ("Annotations", "JPEGImages"):
         (voc / folder).mkdir(parents=True)
@@ -91,3 +93,61 @@ def test_voc_and_cub_trees_are_read(tmp_path):
     pictures = load(cub)
     assert pictures.classes == ["001.Albatross"]
     assert pictures.boxes[0].tolist() == [[56, 0, 168, 224]]
+
+
+@pytest.fixture
+def folder(photos):
+    """The small photographs with a box each, as a folder that the benchmark reads."""
+    lines = ["image,class,xmin,ymin,xmax,ymax"]
+    for path in sorted(photos.rglob("*.jpg")):
+        with Image.open(path) as picture:
+            lines.append(f"{path.relative_to(photos).as_posix()},{path.parent.name},0,0,{picture.width},9")
+    root = photos.parent / "set"
+    root.mkdir()
+    photos.rename(root / "images")
+    (root / "boxes.csv").write_text("\n".join(lines))
+    return root
+
+
+def run(folder, *arguments):
+    command = [sys.executable, "-m", "benchmarks.localization", "--data", folder, *arguments]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_run_stores_its_rows_goes_on_after_them_and_draws(folder, tmp_path):
+    stored, figures = tmp_path / "rows.json", tmp_path / "figures"
+    first = run(folder, "--rows", "whole-image,alexnet", "--seeds", 1, "--json", stored, "--no-speed")
+    assert [line.split(":")[0] for line in first.splitlines()] == ["whole-image", "alexnet"]
+    again = run(folder, "--rows", "alexnet,border-contrast", "--seeds", 1, "--json", stored, "--figures", figures)
+    assert [line.split(" ")[0] for line in again.splitlines()] == ["alexnet:", "border-contrast:", "border-contrast:"]
+    assert again.startswith("alexnet: images/s")
+    record = json.loads(stored.read_text())
+    rows = {row["name"]: row for row in record["rows"]}
+    assert rows["alexnet: accuracy"]["reference"] == 34.6
+    assert rows["border-contrast: accuracy"]["n"] == 1
+    assert len(record["command"].splitlines()) == 2
+    assert record["settings"] == {"data": "set", "pictures": 12, "precision": "fp32"}
+    assert sorted(path.name for path in figures.iterdir()) == [
+        "cases-alexnet.png",
+        "cases-border-contrast.png",
+        "depth.png",
+    ]
+    more = run(folder, "--rows", "alexnet", "--seeds", 2, "--json", stored, "--no-speed")
+    assert more.startswith("alexnet: accuracy")
+    kept = [row["name"] for row in json.loads(stored.read_text())["rows"] if row["name"].startswith("alexnet")]
+    assert len(kept) == len(set(kept))
+    assert "alexnet: images/s" in kept
+
+
+def test_own_weights_fill_a_row_and_stand_in_the_record(folder, tmp_path):
+    import torchvision
+
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "own.pth")
+    stored = tmp_path / "rows.json"
+    run(folder, "--rows", "resnet18", "--weights", tmp_path / "own.pth", "--json", stored, "--no-speed")
+    record = json.loads(stored.read_text())
+    assert record["settings"]["weights"] == "own.pth"
+    assert {row["n"] for row in record["rows"]} == {1}

@@ -160,3 +160,14 @@ def test_build_masks_takes_any_localizer(photos, tmp_path, localizer):
     table = build_masks(photos, localizer, tmp_path / "out", workers=0, quiet=True)
     assert len(table) == 12
     assert table.description.localizer == localizer.identity()
+
+
+def test_a_lower_threshold_draws_larger_boxes_and_the_same_cells():
+    images = torch.cat([spot(80, 60), spot(120, 150)])
+    plain, large = BorderContrast(), BorderContrast(threshold=0.5)
+    for small_box, large_box in zip(plain.boxes(images), large.boxes(images), strict=True):
+        assert (large_box[:2] <= small_box[:2]).all()
+        assert (large_box[2:] >= small_box[2:]).all()
+    assert torch.equal(plain.cell_scores(images), large.cell_scores(images))
+    with pytest.raises(ValueError, match="threshold is a positive share of Otsu's threshold, got 0"):
+        BorderContrast(threshold=0.0)
