@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from tobias_aug.masks.cells import cell_edges, random_cells
+from tobias_aug.mixing.base import BatchMix
+from tobias_aug.mixing.labels import LabelsGetter
 from tobias_aug.patch_merge.functional import check_probability, draw_merge, fill_slots
 
 
-class PatchMerge(v2.Transform):
+class PatchMerge(BatchMix):
     """Change the background of some images of a batch, keeping their objects.
 
     Each image is changed with probability ``p``; its partner is any image of the batch, itself included, as in the
@@ -25,6 +25,9 @@ class PatchMerge(v2.Transform):
     Args:
         p: probability that an image is changed.
         grid: cells a side; decides the random control and is checked against masks.
+        num_classes: where given, labels are softened by the share of each image that is still its own, as CutMix does;
+            where not, they stay the object's.
+        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
         generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
 
     Example:
@@ -34,12 +37,20 @@ class PatchMerge(v2.Transform):
         torch.Size([8, 3, 64, 64])
     """
 
-    def __init__(self, p: float = 0.3, *, grid: int = 4, generator: torch.Generator | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        p: float = 0.3,
+        *,
+        grid: int = 4,
+        num_classes: int | None = None,
+        labels_getter: str | LabelsGetter | None = "default",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(num_classes, labels_getter, generator)
         check_probability(p)
-        self.p, self.grid, self._generator = p, grid, generator
+        self.p, self.grid = p, grid
 
-    def forward(
+    def forward(  # type: ignore[override]  # the cells come second, as they always did
         self,
         images: Any,
         masks: Bool[Tensor, "batch grid grid"] | None = None,
@@ -50,7 +61,7 @@ class PatchMerge(v2.Transform):
 
         Args:
             images: a batch of images (batch, channels, height, width), or a nest (tuple, list, dict) that holds one,
-                with segmentation masks (``tv_tensors.Mask``) that move along and labels, which stay.
+                with segmentation masks (``tv_tensors.Mask``) that move along and labels.
             masks: foreground cells of each image; ``None`` keeps random cells, the control of the paper's Table 5.
             partner: index in the batch of the image that gives the background, for each image; drawn where not given.
 
@@ -60,22 +71,10 @@ class PatchMerge(v2.Transform):
         Raises:
             ValueError: if the masks' number or grid does not fit, or the nest holds boxes or key points.
         """
-        flat, _ = tree_flatten(images)
-        self.check_inputs(flat)
-        moved = [item for item, moves in zip(flat, self._needs_transform_list(flat), strict=True) if moves]
-        return self.apply(images, self.make_params(moved, masks, partner))
-
-    def check_inputs(self, flat_inputs: list[Any]) -> None:
-        for item in flat_inputs:
-            carried = (tv_tensors.Image, tv_tensors.Mask)
-            if isinstance(item, tv_tensors.TVTensor) and not isinstance(item, carried):
-                raise ValueError(
-                    f"PatchMerge cannot carry {type(item).__name__}: objects of the background would be cut; "
-                    "take them out of the sample, or merge before they are attached"
-                )
+        return self.apply(images, self.make_params(images, masks, partner))
 
     def make_params(
-        self, flat_inputs: list[Any], masks: Tensor | None = None, partner: Tensor | None = None
+        self, flat_inputs: Any, masks: Tensor | None = None, partner: Tensor | None = None
     ) -> dict[str, Any]:
         """Draw all that a merge depends on; :meth:`apply` with the same dictionary repeats it exactly.
 
@@ -83,53 +82,39 @@ class PatchMerge(v2.Transform):
             ``changed``: which images are merged; ``partner``: who gives the background; ``donors``: which of its
             cells goes where; ``ratio``: share of each image that is still its own.
         """
-        count = _batch_size(flat_inputs)
-        random = self._generator
+        images = self._images(flat_inputs, self._find_labels(flat_inputs, required=False))
+        count, random = len(images), self.generator
         if masks is None:
             masks = random_cells(count, self.grid, random)
         if masks.shape != (count, self.grid, self.grid):
             raise ValueError(
-                f"PatchMerge(grid={self.grid}) needs masks of shape {(count, self.grid, self.grid)} for {count} "
-                f"images, got {tuple(masks.shape)}"
+                f"{type(self).__name__}(grid={self.grid}) needs masks of shape {(count, self.grid, self.grid)} for "
+                f"{count} images, got {tuple(masks.shape)}"
             )
         if partner is not None and (
             partner.shape != (count,) or (count and not 0 <= int(partner.min()) <= int(partner.max()) < count)
         ):
             raise ValueError(f"partner must hold {count} indices below {count}, got {partner.tolist()}")
         params: dict[str, Any] = draw_merge(masks.cpu(), self.p, None if partner is None else partner.cpu(), random)
-        height, width = flat_inputs[0].shape[-2:]
+        height, width = images.shape[-2:]
         area = torch.outer(*(torch.tensor(cell_edges(side, self.grid)).diff() for side in (height, width)))
         params["ratio"] = ((params["donors"] < 0) * area).sum((1, 2)) / (height * width)
         return params
 
-    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        merged = inpt.as_subclass(Tensor).clone()
-        source = inpt.as_subclass(Tensor)
-        if merged.ndim == 4:
-            fill_slots(merged, source, params["partner"], params["donors"])
-        else:
-            fill_slots(merged[:, None], source[:, None], params["partner"], params["donors"])
-        if isinstance(inpt, tv_tensors.TVTensor):
-            merged = tv_tensors.wrap(merged, like=inpt)
+    def mix_images(self, images: Tensor, params: dict[str, Any]) -> Tensor:
+        """Fill the slots of the images; what lies between the batch and the last two dimensions moves as one."""
+        if images.ndim == 4:
+            merged = images.clone()
+            fill_slots(merged, images, params["partner"], params["donors"])
+            return merged
+        merged = images.clone(memory_format=torch.contiguous_format)
+        shape = (len(images), prod(images.shape[1:-2]), *images.shape[-2:])
+        fill_slots(merged.view(shape), images.reshape(shape), params["partner"], params["donors"])
         return merged
 
-    def apply(self, batch: Any, params: dict[str, Any]) -> Any:
-        """Merge as ``params`` says; pure."""
-        flat, spec = tree_flatten(batch)
-        self.check_inputs(flat)
-        moved = self._needs_transform_list(flat)
-        merged = [self.transform(item, params) if moves else item for item, moves in zip(flat, moved, strict=True)]
-        return tree_unflatten(merged, spec)
+    def mix_masks(self, masks: Tensor, params: dict[str, Any]) -> Tensor:
+        """Segmentation masks move with their pixels."""
+        return self.mix_images(masks, params)
 
-
-def _batch_size(flat_inputs: list[Any]) -> int:
-    sizes = set()
-    for item in flat_inputs:
-        if not isinstance(item, Tensor):
-            raise TypeError(f"PatchMerge works on batches of tensors, got {type(item).__name__}; use MergedViews")
-        if item.ndim != 4 and not (isinstance(item, tv_tensors.Mask) and item.ndim == 3):
-            raise ValueError(f"expected a batch (batch, channels, height, width), got shape {tuple(item.shape)}")
-        sizes.add(len(item))
-    if len(sizes) != 1:
-        raise ValueError(f"expected images and masks of one batch size, got {sorted(sizes)}")
-    return sizes.pop()
+    def _softens_labels(self) -> bool:
+        return self.num_classes is not None and super()._softens_labels()
