@@ -87,7 +87,8 @@ def ten_crop_probabilities(
     """
     crops = ten_crops(waveforms, length)
     probabilities = network(crops.flatten(0, 1)).softmax(-1)
-    return probabilities.unflatten(0, crops.shape[:2]).mean(1)
+    mean: Tensor = probabilities.unflatten(0, crops.shape[:2]).mean(1)
+    return mean
 
 
 class RandomTimeScale(v2.Transform):
