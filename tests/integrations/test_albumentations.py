@@ -1,0 +1,325 @@
+import io
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+A = pytest.importorskip("albumentations", reason="needs the extra albumentations")
+
+from tobias_aug import BorderContrast, half_mask  # noqa: E402
+from tobias_aug.integrations.albumentations import TobiasBetweenClass, TobiasPatchMerge  # noqa: E402
+
+RANDOM = np.random.default_rng(0)
+LEFT = np.tile([True, True, False, False], (4, 1))
+BOXES = A.BboxParams(format="pascal_voc", label_fields=["kinds"])
+
+
+def picture(shape=(40, 60, 3), dtype="uint8", seed=0):
+    values = np.random.default_rng(seed).random(shape)
+    return (values * 255).astype(dtype) if dtype == "uint8" else values.astype(dtype)
+
+
+def applied(composed):
+    """What the first transform drew."""
+    return composed["applied_transforms"][0][1]
+
+
+def merged_by_loops(own, given, cells):
+    """Cell by cell, for sides that the grid divides."""
+    result = own.copy()
+    height, width = own.shape[0] // 4, own.shape[1] // 4
+    for place, cell in enumerate(cells.ravel()):
+        if cell >= 0:
+            (i, j), (k, m) = divmod(place, 4), divmod(int(cell), 4)
+            block = given[k * height : (k + 1) * height, m * width : (m + 1) * width]
+            result[i * height : (i + 1) * height, j * width : (j + 1) * width] = block
+    return result
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("shape", [(40, 60, 3), (40, 60, 1), (40, 60), (40, 60, 5)])
+def test_an_object_stays_and_the_rest_is_the_donors_background(shape, dtype):
+    own, given = picture(shape, dtype), picture(shape, dtype, seed=1)
+    before = own.copy(), given.copy()
+    scores = np.random.default_rng(2).random((4, 4))
+    transform = A.Compose([TobiasPatchMerge(p=1.0)], seed=3, strict=True, save_applied_params=True)
+    sample = {"scores": LEFT, "donors": [{"image": given, "scores": scores}]}
+    result = transform(image=own, tobias_metadata=sample)
+    cells = applied(result)["cells"]
+    np.testing.assert_array_equal(result["image"], merged_by_loops(own, given, cells))
+    np.testing.assert_array_equal(cells < 0, LEFT)
+    background = ~half_mask(torch.from_numpy(scores)).flatten()
+    assert sorted(cells[cells >= 0].tolist()) == background.nonzero()[:, 0].tolist()
+    assert applied(result)["ratio"] == 0.5
+    assert result["image"].dtype == own.dtype
+    np.testing.assert_array_equal(own, before[0])
+    np.testing.assert_array_equal(given, before[1])
+
+
+def test_masks_and_further_targets_move_with_their_pixels():
+    own = {"image": picture(), "mask": picture((40, 60), seed=1), "depth": picture((40, 60), "float32", seed=2)}
+    given = {"image": picture(seed=3), "mask": picture((40, 60), seed=4), "depth": picture((40, 60), "float32", seed=5)}
+    masks, givens = picture((2, 40, 60), seed=6), picture((2, 40, 60), seed=7)
+    transform = A.Compose(
+        [TobiasPatchMerge(p=1.0)], additional_targets={"depth": "mask"}, strict=True, save_applied_params=True
+    )
+    result = transform(**own, masks=list(masks), tobias_metadata=[{**given, "masks": list(givens)}])
+    cells = applied(result)["cells"]
+    for key in own:
+        np.testing.assert_array_equal(result[key], merged_by_loops(own[key], given[key], cells))
+    for merged, mask, other in zip(result["masks"], masks, givens, strict=True):
+        np.testing.assert_array_equal(merged, merged_by_loops(mask, other, cells))
+
+
+def test_a_donor_of_another_size_is_resized_and_its_mask_keeps_its_labels():
+    given = np.zeros((80, 120, 3), dtype=np.uint8)
+    given[:, 60:] = 200
+    mask = np.full((80, 120), 3, dtype=np.int64)
+    mask[:, 60:] = 7
+    transform = A.Compose([TobiasPatchMerge(p=1.0)], save_applied_params=True)
+    own, empty = np.full((40, 60, 3), 100, dtype=np.uint8), np.zeros((40, 60), dtype=np.int64)
+    result = transform(image=own, mask=empty, tobias_metadata=[{"image": given, "mask": mask}])
+    assert set(np.unique(result["mask"])) <= {0, 3, 7}
+    value = {0: 100, 3: 0, 7: 200}
+    for label in np.unique(result["mask"]):
+        assert (result["image"][result["mask"] == label] == value[int(label)]).all()
+
+
+def test_scores_that_are_not_given_are_looked_up_in_the_picture():
+    own, given = picture((64, 64, 3), seed=8), picture((64, 64, 3), seed=9)
+
+    def cells(**options):
+        transform = A.Compose([TobiasPatchMerge(p=1.0, **options)], seed=0, save_applied_params=True)
+        return applied(transform(image=own, tobias_metadata=[{"image": given}]))["cells"]
+
+    seen = half_mask(BorderContrast().cell_scores(torch.from_numpy(own).permute(2, 0, 1)[None]))[0].numpy()
+    np.testing.assert_array_equal(cells() < 0, seen)
+    np.testing.assert_array_equal(cells(localizer=BorderContrast()), cells())
+    centre = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 1, 0]], dtype=bool)
+    np.testing.assert_array_equal(cells(localizer="centre-prior") < 0, centre)
+    assert len({(cells(localizer=None) < 0).tobytes() for _ in range(1)} | {seen.tobytes(), centre.tobytes()}) == 3
+
+
+def test_boxes_stay_with_their_centre_or_are_refused():
+    own, given = picture(), picture(seed=1)
+    sample = {"scores": LEFT, "donors": [{"image": given}]}
+    boxes, kinds = [[0, 0, 20, 20], [10, 10, 44, 30], [40, 0, 60, 20]], ["in", "over", "out"]
+    transform = A.Compose([TobiasPatchMerge(p=1.0, boxes="keep-centre")], bbox_params=BOXES, strict=True)
+    result = transform(image=own, bboxes=boxes, kinds=kinds, tobias_metadata=sample)
+    assert list(result["kinds"]) == ["in", "over"]
+    np.testing.assert_allclose(result["bboxes"], [[0, 0, 20, 20], [10, 10, 30, 30]], atol=1e-4)
+    none = transform(image=own, bboxes=[], kinds=[], tobias_metadata=sample)
+    assert len(none["bboxes"]) == 0
+    with pytest.raises(ValueError, match=r"got 'bboxes': objects in replaced cells are gone.*boxes=\"keep-centre\""):
+        A.Compose([TobiasPatchMerge(p=1.0)], bbox_params=BOXES)(
+            image=own, bboxes=boxes, kinds=kinds, tobias_metadata=sample
+        )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("shape", [(40, 60, 3), (40, 60)])
+def test_an_image_and_its_label_are_mixed_in_one_ratio(shape, dtype):
+    own, given = picture(shape, dtype), picture(shape, dtype, seed=1)
+    transform = A.Compose([TobiasBetweenClass(5)], seed=1, strict=True, save_applied_params=True)
+    result = transform(image=own, label=2, tobias_metadata=[{"image": given, "label": 4}])
+    ratio = applied(result)["ratio"]
+    expected = np.zeros(5)
+    expected[[2, 4]] = ratio, 1 - ratio
+    np.testing.assert_allclose(result["label"], expected, atol=1e-6)
+    assert result["label"].dtype == np.float32
+    mixed = ratio * own.astype(np.float64) + (1 - ratio) * given
+    assert result["image"].dtype == own.dtype
+    np.testing.assert_allclose(result["image"], mixed, atol=0.501 if dtype == "uint8" else 1e-6)
+
+
+def test_plus_weighs_by_deviations_and_wants_zero_mean_floats():
+    own, given = picture(dtype="float32") - 0.5, 3 * (picture(dtype="float32", seed=1) - 0.5)
+    transform = A.Compose([TobiasBetweenClass(5, plus=True)], seed=1, save_applied_params=True)
+    result = transform(image=own, label=2, tobias_metadata={"image": given, "label": 4})
+    r = applied(result)["ratio"]
+    p = 1 / (1 + own.std() / given.std() * (1 - r) / r)
+    np.testing.assert_allclose(result["image"], (p * own + (1 - p) * given) / np.hypot(p, 1 - p), atol=1e-5)
+    with pytest.raises(ValueError, match="BC\\+ mixes zero-mean images, which torch.uint8 cannot hold"):
+        transform(image=picture(), label=2, tobias_metadata=[{"image": picture(), "label": 4}])
+
+
+def test_donors_are_of_another_class_and_all_of_them_get_their_turn():
+    donors = [{"image": np.full((4, 4), n, dtype=np.uint8), "label": n // 2} for n in range(8)]
+    transform = A.Compose([TobiasBetweenClass(4)], seed=0, save_applied_params=True)
+    own = np.zeros((4, 4), dtype=np.uint8)
+    seen = {
+        int(applied(transform(image=own, label=1, tobias_metadata=donors))["donor"]["image"][0, 0]) for _ in range(99)
+    }
+    assert seen == {0, 1, 4, 5, 6, 7}
+    called = {
+        int(applied(transform(image=own, label=1, tobias_metadata=pick))["donor"]["image"][0, 0])
+        for _ in range(60)
+        for pick in [lambda random: donors[random.integers(8)]]
+    }
+    assert called == {0, 1, 4, 5, 6, 7}
+
+
+def test_without_another_class_an_image_stays_or_is_refused():
+    own = picture()
+    alone = [{"image": picture(seed=1), "label": 2}]
+    result = A.Compose([TobiasBetweenClass(3)])(image=own, label=2, tobias_metadata=alone)
+    np.testing.assert_array_equal(result["image"], own)
+    assert result["label"].tolist() == [0, 0, 1]
+    assert A.Compose([TobiasBetweenClass(3, p=0.0)])(image=own, label=0, tobias_metadata=alone)["label"].tolist() == [
+        1, 0, 0,
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="no donor in tobias_metadata is of another class than 2"):
+        A.Compose([TobiasBetweenClass(3, same_class="error")])(image=own, label=2, tobias_metadata=alone)
+
+
+DONORS = [{"image": picture(seed=n), "scores": RANDOM.random((4, 4)), "label": n % 3} for n in range(1, 6)]
+TRANSFORMS = [
+    TobiasPatchMerge(p=0.7),
+    TobiasPatchMerge(grid=4, localizer=None, boxes="keep-centre", p=1.0),
+    TobiasBetweenClass(3, p=0.7),
+    TobiasBetweenClass(num_classes=3, same_class="error", label_key="kind", p=1.0),
+]
+
+
+def sample_for(transform):
+    key = getattr(transform, "label_key", None)
+    return {"image": picture(), "tobias_metadata": DONORS, **({key: 0} if key else {})}
+
+
+def run(composed, transform, times=6):
+    results = [composed(**sample_for(transform)) for _ in range(times)]
+    return [[np.asarray(result[key]) for key in result if key != "tobias_metadata"] for result in results]
+
+
+def same(first, second):
+    return all(
+        np.array_equal(mine, theirs)
+        for one, other in zip(first, second, strict=True)
+        for mine, theirs in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+def test_seed_decides_everything_and_files_keep_everything(transform, tmp_path):
+    def composed(seed):
+        return A.Compose([transform, A.HorizontalFlip()], seed=seed, strict=True)
+
+    expected = run(composed(5), transform)
+    assert same(run(composed(5), transform), expected)
+    assert not same(run(composed(6), transform), expected)
+    pipeline = composed(5)
+    again = A.from_dict(json.loads(json.dumps(A.to_dict(pipeline))))
+    A.save(pipeline, tmp_path / "pipeline.json")
+    A.save(pipeline, tmp_path / "pipeline.yaml", data_format="yaml")
+    loaded = [A.load(tmp_path / "pipeline.json"), A.load(tmp_path / "pipeline.yaml", data_format="yaml")]
+    for copy in (again, *loaded):
+        assert repr(copy) == repr(pipeline)
+        copy.set_random_seed(5)
+        assert same(run(copy, transform), expected)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+def test_a_recorded_call_is_replayed_on_the_same_and_on_another_image(transform):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # albumentations warns of every transform with metadata
+        composed = A.ReplayCompose([transform])
+        for _ in range(4):
+            sample = sample_for(transform)
+            result = composed(**sample)
+            del sample["tobias_metadata"]
+            again = A.ReplayCompose.replay(result["replay"], **sample)
+            np.testing.assert_array_equal(again["image"], result["image"])
+            key = getattr(transform, "label_key", None)
+            if key:
+                np.testing.assert_array_equal(again[key], result[key])
+            other = A.ReplayCompose.replay(result["replay"], **{**sample, "image": picture((80, 40, 3), seed=9)})
+            assert other["image"].shape == (80, 40, 3)
+
+
+class Pictures(Dataset):
+    def __init__(self, transform):
+        self.transform = transform
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        result = self.transform(image=picture(), label=index % 3, tobias_metadata=DONORS)
+        return result["image"], result["label"]
+
+
+def seed_worker(worker):
+    """As the module's documentation says."""
+    info = get_worker_info()
+    info.dataset.transform.set_random_seed(info.seed % 2**32)
+
+
+def test_workers_mix_and_draw_differently_once_seeded():
+    transform = A.Compose([TobiasPatchMerge(p=1.0), TobiasBetweenClass(3)], seed=0, strict=True)
+    loader = DataLoader(
+        Pictures(transform), batch_size=1, num_workers=2, worker_init_fn=seed_worker, multiprocessing_context="fork"
+    )
+    epochs = [[(images, labels) for images, labels in loader] for _ in range(2)]
+    images = [batch.numpy().tobytes() for epoch in epochs for batch, _ in epoch]
+    assert len(set(images)) == 16
+    assert all(labels.shape == (1, 3) and abs(float(labels.sum()) - 1) < 1e-6 for _, labels in epochs[0])
+
+
+def test_what_cannot_be_carried_is_refused_by_name():
+    own, donor = picture(), {"image": picture(seed=1), "label": 1}
+    points = A.KeypointParams(format="xy")
+    for transform in (TobiasPatchMerge(p=1.0), TobiasBetweenClass(3)):
+        composed = A.Compose([transform], keypoint_params=points, bbox_params=BOXES)
+        with pytest.raises(ValueError, match="cannot carry 'keypoints': it would lie beside an image"):
+            composed(image=own, label=0, keypoints=[(3, 4)], bboxes=[], kinds=[], tobias_metadata=[donor])
+    for key, value in {"mask": own[..., 0], "masks": [own[..., 0]], "bboxes": [[0, 0, 4, 4]]}.items():
+        composed = A.Compose([TobiasBetweenClass(3)], bbox_params=BOXES if key == "bboxes" else None)
+        with pytest.raises(ValueError, match=f"BetweenClass cannot carry '{key}'.*What moves along: image, label"):
+            composed(image=own, label=0, kinds=[1], tobias_metadata=[donor], **{key: value})
+    with pytest.raises(ValueError, match="the sample has 'mask', its donor has not; add it to the donor"):
+        TobiasPatchMerge(p=1.0)(image=own, mask=own[..., 0], tobias_metadata=[donor])
+    with pytest.raises(ValueError, match="the sample has 2 'masks', its donor 0"):
+        A.Compose([TobiasPatchMerge(p=1.0)])(image=own, masks=[own[..., 0]] * 2, tobias_metadata=[donor])
+
+
+def test_what_is_wrong_is_said():
+    own, given = picture(), picture(seed=1)
+    merge = TobiasPatchMerge(p=1.0)
+    for metadata, error in [
+        ([], "tobias_metadata holds no donors; give one at least"),
+        ([given], "a donor in tobias_metadata must be a dict with an 'image', got ndarray"),
+        ([{"picture": given}], "must be a dict with an 'image', got 'picture'"),
+        ([{"image": given[..., 0]}], r"'image' is uint8 \(40, 60, 3\) in the sample and uint8 \(40, 60\) in its donor"),
+        ([{"image": given / 255}], r"'image' is uint8 .* and float64 .*they may differ in height and width alone"),
+        ([{"image": given, "scores": np.ones((3, 3))}], r"\(grid=4\) needs scores of shape \(4, 4\), got \(3, 3\)"),
+        ([{"image": given, "scores": np.eye(4) > 0}], "a half mask keeps 8 cells, got one that keeps 4"),
+    ]:
+        with pytest.raises(ValueError, match=error):
+            merge(image=own, tobias_metadata=metadata)
+    with pytest.raises(TypeError, match="must be a list of donors .* or a callable that gives one, got int"):
+        merge(image=own, tobias_metadata=5)
+    with pytest.raises(ValueError, match="requires \\['tobias_metadata'\\]"):
+        merge(image=own)
+    with pytest.raises(ValueError, match="merges one 'image' at a time, got images, tobias_metadata"):
+        merge(images=own[None], tobias_metadata=[{"image": given}])
+    with pytest.raises(ValueError, match="no localizer looks at images of 5 channels; give scores"):
+        merge(image=picture((40, 60, 5)), tobias_metadata=[{"image": picture((40, 60, 5))}])
+    with pytest.raises(ValueError, match="unknown localizer 'cam'; known by name are border-contrast, centre-prior"):
+        TobiasPatchMerge(localizer="cam")
+    with pytest.raises(ValueError, match="needs the image's label under 'label', got image, tobias_metadata"):
+        TobiasBetweenClass(3)(image=own, tobias_metadata=[{"image": given, "label": 1}])
+    for label in (3, -1, 0.5, [0.5, 0.5]):
+        with pytest.raises(ValueError, match=r"a class index below 3 or a distribution of shape \(3,\)"):
+            TobiasBetweenClass(3)(image=own, label=label, tobias_metadata=[{"image": given, "label": 1}])
+    with pytest.raises(ValueError, match="a donor of TobiasBetweenClass needs a 'label', got image"):
+        TobiasBetweenClass(3)(image=own, label=0, tobias_metadata=[{"image": given}])
+
+
+def test_a_localizer_of_ones_own_works_but_is_not_written(tmp_path):
+    transform = A.Compose([TobiasPatchMerge(localizer=BorderContrast(), p=1.0)])
+    transform(image=picture(), tobias_metadata=[{"image": picture(seed=1)}])
+    with pytest.raises(NotImplementedError, match="with a BorderContrast cannot be written to a file; name one of"):
+        A.save(transform, io.StringIO())
