@@ -9,6 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tobias_aug.between_class.audio import BetweenClassAudioMix
+    from tobias_aug.between_class.image import BetweenClassDataset, BetweenClassMix
+    from tobias_aug.between_class.loss import ratio_loss
+    from tobias_aug.between_class.normalize import BetweenClassNormalize
     from tobias_aug.errors import ImageError, MissingMaskError, TableError, TobiasError
     from tobias_aug.localization.border_contrast import BorderContrast
     from tobias_aug.localization.priors import CentrePrior
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
     from tobias_aug.patch_merge.views import MergedViews
 
 _HOMES = {
+    "BetweenClassAudioMix": "between_class.audio",
+    "BetweenClassDataset": "between_class.image",
+    "BetweenClassMix": "between_class.image",
+    "BetweenClassNormalize": "between_class.normalize",
     "BorderContrast": "localization.border_contrast",
     "CentrePrior": "localization.priors",
     "ImageError": "errors",
@@ -35,10 +43,15 @@ _HOMES = {
     "build_masks": "masks.builder",
     "half_mask": "masks.cells",
     "merge_patches": "patch_merge.functional",
+    "ratio_loss": "between_class.loss",
     "scda_box": "localization.scda",
 }
 
 __all__ = [
+    "BetweenClassAudioMix",
+    "BetweenClassDataset",
+    "BetweenClassMix",
+    "BetweenClassNormalize",
     "BorderContrast",
     "CentrePrior",
     "ImageError",
@@ -52,6 +65,7 @@ __all__ = [
     "build_masks",
     "half_mask",
     "merge_patches",
+    "ratio_loss",
     "scda_box",
 ]
 

@@ -1,0 +1,146 @@
+"""BetweenClassMix on batches, and the published sampling of pairs from a data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from tobias_aug.between_class.functional import check_zero_mean, mix_images, mix_pairs
+from tobias_aug.mixing.base import BatchMix
+from tobias_aug.mixing.labels import LabelsGetter, check_same_class, device_of, draw_other_class_partners, soft_labels
+
+
+class BetweenClassMix(BatchMix):
+    """Mix each image of a batch with one of another class, in a ratio r ~ U(0, 1) that the labels tell.
+
+    Between-class learning (Tokozume, Ushiku and Harada, CVPR 2018): BC mixes the pixels by r; BC+ takes images for
+    waves, weighs them by their standard deviations and keeps their energy, see
+    :func:`~tobias_aug.between_class.functional.mix_images`. Train with
+    :func:`~tobias_aug.between_class.loss.ratio_loss`, and test on images that are not mixed.
+
+    BC+ needs zero-mean images: put :class:`~tobias_aug.between_class.normalize.BetweenClassNormalize` before it, and
+    flips and crops between the two.
+
+    Args:
+        num_classes: number of classes.
+        plus: BC+ instead of BC.
+        same_class: what happens to an image that finds no other class in its batch, as in a last batch of one image:
+            "keep" leaves it as it is, with its hard label; "error" refuses the batch. Shuffle the data: of batches that
+            hold one class each, "keep" mixes nothing.
+        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
+        generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
+
+    Example:
+        >>> images, labels = torch.rand(8, 3, 32, 32), torch.arange(8)
+        >>> mixed, soft = BetweenClassMix(num_classes=10)(images, labels)
+        >>> mixed.shape, soft.shape
+        (torch.Size([8, 3, 32, 32]), torch.Size([8, 10]))
+    """
+
+    _pairs_by_label = True
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        plus: bool = False,
+        *,
+        same_class: str = "keep",
+        labels_getter: str | LabelsGetter = "default",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(num_classes, labels_getter, generator)
+        check_same_class(same_class)
+        if labels_getter is None:
+            raise ValueError("BetweenClassMix pairs images of different classes, so it needs labels")
+        self.plus, self.same_class = plus, same_class
+
+    def draw(self, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
+        assert labels is not None
+        if self.plus:
+            check_zero_mean(images.dtype)
+        partner = draw_other_class_partners(labels, self.generator, self.same_class)
+        ratio = torch.rand(len(labels), generator=self.generator, device=device_of(self.generator)).to(labels.device)
+        alone = partner == torch.arange(len(labels), device=labels.device)
+        return {"partner": partner, "ratio": ratio.masked_fill(alone, 1.0)}
+
+    def mix_images(self, images: Tensor, params: dict[str, Any]) -> Tensor:
+        return mix_images(images, params["partner"], params["ratio"], self.plus)
+
+
+class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
+    """The published sampling: whatever the index, two samples of different classes, mixed.
+
+    Two samples are drawn uniformly, both again until their labels differ, each through the data set's own transform;
+    then they are mixed in a ratio r ~ U(0, 1). An epoch is as many draws as the data set has samples. Against
+    ``BetweenClassMix`` on batches every image is read twice, and pairs are not bound to a batch.
+
+    Args:
+        dataset: samples (image, label), the image a tensor after the data set's transform. Where it has ``targets``, as
+            torchvision's data sets and ``Subset`` of them have, pairs are chosen before anything is read.
+        num_classes: number of classes.
+        plus: BC+ instead of BC; the data set's transform then ends in or holds a ``BetweenClassNormalize``.
+        generator: draws; torch's own where not given, so that loader workers and epochs differ.
+
+    Raises:
+        ValueError: if the data set holds fewer than two classes.
+
+    Example:
+        >>> data = [(torch.full((3, 4, 4), float(n)), n % 2) for n in range(6)]
+        >>> image, label = BetweenClassDataset(data, num_classes=2)[0]
+        >>> image.shape, round(float(label.sum()), 6)
+        (torch.Size([3, 4, 4]), 1.0)
+    """
+
+    _ATTEMPTS = 1000
+
+    def __init__(
+        self, dataset: Any, num_classes: int, plus: bool = False, *, generator: torch.Generator | None = None
+    ) -> None:
+        self.dataset, self.num_classes, self.plus, self.generator = dataset, num_classes, plus, generator
+        self._targets = _targets(dataset)
+        if len(dataset) < 2 or (self._targets is not None and bool((self._targets == self._targets[0]).all())):
+            raise ValueError(
+                f"BetweenClassDataset needs samples of two classes at least, got {len(dataset)} samples of one"
+            )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside of {len(self)} samples")
+        images, labels = self._pair()
+        ratio = torch.rand(1, generator=self.generator)
+        first, second = (image.as_subclass(Tensor)[None] for image in images)
+        mixed = mix_pairs(first, second, ratio, self.plus)[0]
+        return mixed, soft_labels(labels, torch.tensor([1, 0]), torch.cat([ratio, ratio]), self.num_classes)[0]
+
+    def _pair(self) -> tuple[list[Tensor], Tensor]:
+        for _ in range(self._ATTEMPTS):
+            places = torch.randint(len(self), (2,), generator=self.generator)
+            if self._targets is not None and self._targets[places[0]] == self._targets[places[1]]:
+                continue
+            samples = [self.dataset[int(place)] for place in places]
+            labels = torch.tensor([int(sample[1]) for sample in samples])
+            if labels[0] != labels[1]:
+                images = [sample[0] for sample in samples]
+                for image in images:
+                    if not isinstance(image, Tensor):
+                        raise TypeError(
+                            f"BetweenClassDataset needs images as tensors, got {type(image).__name__}; give the data "
+                            "set a transform that makes them, such as BetweenClassNormalize after v2.ToImage"
+                        )
+                return images, labels
+        raise ValueError(f"{self._ATTEMPTS} pairs were all of one class; does the data set hold two?")
+
+
+def _targets(dataset: Any) -> Tensor | None:
+    """The class of every sample, where the data set knows it without reading."""
+    if isinstance(dataset, Subset):
+        inner = _targets(dataset.dataset)
+        return None if inner is None else inner[torch.as_tensor(dataset.indices)]
+    targets = getattr(dataset, "targets", None)
+    return None if targets is None else torch.as_tensor(targets)

@@ -1,0 +1,116 @@
+"""BetweenClassNormalize: the zero-mean images that BC+ is made for, and their statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+# Channel mean and deviation in 0 .. 255, as the authors' code has them: plain, and after each image's own mean is gone.
+PUBLISHED = {
+    ("cifar10", False): ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
+    ("cifar10", True): ((4.60, 2.24, -6.84), (55.9, 53.7, 56.5)),
+    ("cifar100", False): ((129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
+    ("cifar100", True): ((7.37, 2.13, -9.50), (57.6, 54.0, 58.5)),
+}
+
+
+class BetweenClassNormalize(v2.Transform):
+    """Normalise images for between-class learning, before flips, crops and the mix.
+
+    ``(x - mean) / std`` a channel, with pixels in 0 .. 255; with ``plus``, each image's own mean over pixels and
+    channels is taken off first. Test images go through the same. Zero-padding comes after it, so that the border has
+    the mean colour.
+
+    Args:
+        mean: of each channel, in 0 .. 255.
+        std: of each channel, in 0 .. 255.
+        plus: take off each image's own mean first, as BC+ needs it.
+
+    Raises:
+        ValueError: if mean and deviation differ in number, or a deviation is not positive.
+
+    Example:
+        >>> normalize = BetweenClassNormalize.published("cifar10", plus=True)
+        >>> normalize(torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)).dtype
+        torch.float32
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], plus: bool = False) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not all(deviation > 0 for deviation in std):
+            raise ValueError(
+                f"expected a mean and a positive deviation for each channel, got mean {tuple(mean)}, std {tuple(std)}"
+            )
+        self.mean, self.std, self.plus = tuple(map(float, mean)), tuple(map(float, std)), plus
+
+    @classmethod
+    def published(cls, name: str, plus: bool = False) -> BetweenClassNormalize:
+        """The authors' constants for "cifar10" or "cifar100".
+
+        Raises:
+            ValueError: if there are none of that name.
+        """
+        if (name, plus) not in PUBLISHED:
+            known = ", ".join(sorted({key for key, _ in PUBLISHED}))
+            raise ValueError(f"no statistics of {name!r} were published; there are {known}; or use from_dataset")
+        return cls(*PUBLISHED[name, plus], plus)
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, plus: bool = False) -> BetweenClassNormalize:
+        """Compute the statistics of a data set in one pass over it.
+
+        Args:
+            dataset: its samples are an image or start with one: a picture, or a tensor (channels, height, width), uint8
+                or floating-point in [0, 1].
+            plus: take off each image's own mean first.
+
+        Raises:
+            ValueError: if it is empty, or its images differ in their number of channels.
+        """
+        total, squares, pixels = np.zeros(()), np.zeros(()), 0
+        for index in range(len(dataset)):
+            sample = dataset[index]
+            image = sample[0] if isinstance(sample, (tuple, list)) else sample
+            values = _in_255(image if isinstance(image, Tensor) else v2.functional.pil_to_tensor(image)).double()
+            if total.ndim and len(total) != len(values):
+                raise ValueError(
+                    f"image {index} has {len(values)} channels, those before it {len(total)}; convert them alike"
+                )
+            if plus:
+                values = values - values.mean()
+            total = total + values.sum((1, 2)).numpy()
+            squares = squares + values.square().sum((1, 2)).numpy()
+            pixels += values.shape[1] * values.shape[2]
+        if not pixels:
+            raise ValueError("the data set is empty, so it has no statistics")
+        mean = total / pixels
+        return cls(mean.tolist(), np.sqrt(squares / pixels - mean**2).tolist(), plus)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Normalise an image, a video or a batch of either; leave anything else of a sample as it is."""
+        if not isinstance(inpt, Tensor):
+            raise TypeError(f"BetweenClassNormalize works on tensors, got {type(inpt).__name__}; put v2.ToImage before")
+        carried = (tv_tensors.Image, tv_tensors.Video)
+        if isinstance(inpt, tv_tensors.TVTensor) and not isinstance(inpt, carried):
+            return inpt
+        plain = inpt.as_subclass(Tensor)
+        if plain.ndim < 3 or plain.shape[-3] != len(self.mean):
+            raise ValueError(f"expected images of {len(self.mean)} channels, got shape {tuple(plain.shape)}")
+        values = _in_255(plain)
+        mean, std = values.new_tensor([self.mean, self.std])[:, :, None, None]
+        own = values.mean((-3, -2, -1), keepdim=True) if self.plus else 0.0
+        normalised = (values - (mean + own)) / std
+        return tv_tensors.wrap(normalised, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else normalised
+
+    def extra_repr(self) -> str:
+        return f"mean={self.mean}, std={self.std}, plus={self.plus}"
+
+
+def _in_255(image: Tensor) -> Tensor:
+    """Pixels in 0 .. 255 as floating point; floating-point images are taken to lie in [0, 1]."""
+    return image * 255 if image.is_floating_point() else image.float()
