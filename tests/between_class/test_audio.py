@@ -1,8 +1,12 @@
+from functools import partial
+
 import pytest
 import torch
 
 from tobias_aug.between_class.audio import BetweenClassAudioMix
-from tobias_aug.between_class.audio_functional import a_weighted_gain
+from tobias_aug.between_class.audio_functional import a_weighted_gain, mix_by_loudness, mix_waveforms
+from tobias_aug.between_class.functional import mix_pairs
+from tobias_aug.between_class.image import BetweenClassDataset
 
 
 @pytest.fixture
@@ -92,6 +96,28 @@ def test_what_cannot_be_mixed_is_refused_by_name(batch):
     assert repr(BetweenClassAudioMix(4, 8000, n_fft=1024)) == (
         "BetweenClassAudioMix(num_classes=4, sample_rate=8000, n_fft=1024)"
     )
+
+
+def test_the_published_sampling_mixes_sounds(batch):
+    waveforms, labels = batch
+    data = BetweenClassDataset(
+        list(zip(waveforms, labels.tolist(), strict=True)),
+        num_classes=4,
+        mix=partial(mix_by_loudness, sample_rate=16_000),
+        generator=torch.Generator().manual_seed(0),
+    )
+    gains = a_weighted_gain(waveforms, 16_000)
+    for index in range(8):
+        mixed, soft = data[index]
+        (first, second), r = soft.nonzero()[:, 0].tolist(), soft
+        candidates = [
+            mix_waveforms(waveforms[n], waveforms[m], gains[n], gains[m], r[first])
+            for n in (labels == first).nonzero()[:, 0]
+            for m in (labels == second).nonzero()[:, 0]
+        ]
+        assert min(float((mixed - candidate).abs().max()) for candidate in candidates) < 1e-4
+    with pytest.raises(ValueError, match="mixes by plus=True or by mix, not by both"):
+        BetweenClassDataset([(waveforms[0], 0), (waveforms[1], 1)], 2, plus=True, mix=mix_pairs)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

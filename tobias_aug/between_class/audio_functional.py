@@ -167,3 +167,20 @@ def mix_waveforms(
     t = loudness_ratio(gain_first, gain_second, r)[..., None]
     scale = (t**2 + (1 - t) ** 2).rsqrt()
     return (t * scale).to(first.dtype) * first + ((1 - t) * scale).to(first.dtype) * second
+
+
+def mix_by_loudness(
+    first: Float[Tensor, "*batch samples"],
+    second: Float[Tensor, "*batch samples"],
+    r: Float[Tensor, "*batch"],
+    sample_rate: int,
+    n_fft: int | None = None,
+) -> Float[Tensor, "*batch samples"]:
+    """Measure how loud two sounds are heard, and mix them so; see :func:`mix_waveforms`.
+
+    Example:
+        >>> mix_by_loudness(torch.randn(2, 5000), torch.randn(2, 5000), torch.rand(2), 16_000).shape
+        torch.Size([2, 5000])
+    """
+    gain_first = a_weighted_gain(first, sample_rate, n_fft)
+    return mix_waveforms(first, second, gain_first, a_weighted_gain(second, sample_rate, n_fft), r)

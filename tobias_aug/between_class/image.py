@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,10 +84,12 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
             torchvision's data sets and ``Subset`` of them have, pairs are chosen before anything is read.
         num_classes: number of classes.
         plus: BC+ instead of BC; the data set's transform then ends in or holds a ``BetweenClassNormalize``.
+        mix: mixes (first, second, ratio), batches of one, in place of BC and BC+; for sounds
+            ``partial(mix_by_loudness, sample_rate=44_100)`` of ``tobias_aug.between_class.audio_functional``.
         generator: draws; torch's own where not given, so that loader workers and epochs differ.
 
     Raises:
-        ValueError: if the data set holds fewer than two classes.
+        ValueError: if the data set holds fewer than two classes, or ``plus`` and ``mix`` are both given.
 
     Example:
         >>> data = [(torch.full((3, 4, 4), float(n)), n % 2) for n in range(6)]
@@ -97,9 +101,18 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
     _ATTEMPTS = 1000
 
     def __init__(
-        self, dataset: Any, num_classes: int, plus: bool = False, *, generator: torch.Generator | None = None
+        self,
+        dataset: Any,
+        num_classes: int,
+        plus: bool = False,
+        *,
+        mix: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
+        if plus and mix is not None:
+            raise ValueError("BetweenClassDataset mixes by plus=True or by mix, not by both")
         self.dataset, self.num_classes, self.plus, self.generator = dataset, num_classes, plus, generator
+        self.mix = mix or partial(mix_pairs, plus=plus)
         self._targets = _targets(dataset)
         if len(dataset) < 2 or (self._targets is not None and bool((self._targets == self._targets[0]).all())):
             raise ValueError(
@@ -115,7 +128,7 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
         images, labels = self._pair()
         ratio = torch.rand(1, generator=self.generator)
         first, second = (image.as_subclass(Tensor)[None] for image in images)
-        mixed = mix_pairs(first, second, ratio, self.plus)[0]
+        mixed = self.mix(first, second, ratio)[0]
         return mixed, soft_labels(labels, torch.tensor([1, 0]), torch.cat([ratio, ratio]), self.num_classes)[0]
 
     def _pair(self) -> tuple[list[Tensor], Tensor]:
