@@ -87,7 +87,7 @@ def test_a_batch_of_one_class_stays_or_is_refused(batch):
 
 def test_what_cannot_be_mixed_is_refused_by_name(batch):
     waveforms, labels = batch
-    with pytest.raises(TypeError, match=r"floats in \[-1, 1\], got torch.int16; divide"):
+    with pytest.raises(ValueError, match=r"floats in \[-1, 1\], got torch.int16; divide"):
         mix_of()((waveforms * 32767).to(torch.int16), labels)
     with pytest.raises(ValueError, match=r"sounds of one channel, .* got shape \(8, 2, 2500\); average the channels"):
         mix_of()(waveforms.view(8, 2, 2500), labels)

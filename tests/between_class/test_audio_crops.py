@@ -117,5 +117,5 @@ def test_what_is_wrong_is_said():
         RandomCropPadded(9)(torch.zeros(0))
     with pytest.raises(ValueError, match="no crop of 9 samples fits into 0 samples"):
         ten_crops(torch.zeros(0), 9)
-    with pytest.raises(TypeError, match=r"floats in \[-1, 1\], got torch.int16; divide .* 16-bit sounds by 32768"):
+    with pytest.raises(ValueError, match=r"floats in \[-1, 1\], got torch.int16; divide .* 16-bit sounds by 32768"):
         RandomGain()(torch.zeros(5, dtype=torch.int16))

@@ -115,7 +115,7 @@ def test_other_sampling_rates_want_a_window():
     assert float(a_weighted_gain(torch.zeros(100), 22_050, n_fft=2048)) == pytest.approx(-80, abs=1e-5)
     with pytest.raises(ValueError, match="n_fft must be even and positive, got 7"):
         window_length(22_050, 7)
-    with pytest.raises(TypeError, match=r"floats in \[-1, 1\], got torch.int16; divide .* 16-bit sounds by 32768"):
+    with pytest.raises(ValueError, match=r"floats in \[-1, 1\], got torch.int16; divide .* 16-bit sounds by 32768"):
         check_floating(torch.zeros(100, dtype=torch.int16))
 
 

@@ -28,7 +28,7 @@ class BetweenClassAudioMix(BatchMix):
         n_fft: samples of a window of the gain, even; needed at rates other than the paper's 16000 and 44100 Hz.
         same_class: what a sound gets that finds no other class in its batch: "keep" leaves it as it is, "error"
             refuses the batch.
-        labels_getter: as for torchvision's ``CutMix``; see :class:`~tobias_aug.mixing.base.BatchMix`.
+        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
         generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
 
     Example:
@@ -49,11 +49,13 @@ class BetweenClassAudioMix(BatchMix):
         *,
         n_fft: int | None = None,
         same_class: str = "keep",
-        labels_getter: str | LabelsGetter | None = "default",
+        labels_getter: str | LabelsGetter = "default",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(num_classes, labels_getter, generator)
         check_same_class(same_class)
+        if labels_getter is None:
+            raise ValueError("BetweenClassAudioMix pairs sounds of different classes, so it needs labels")
         window_length(sample_rate, n_fft)
         self.sample_rate, self.n_fft, self.same_class = sample_rate, n_fft, same_class
 

@@ -22,10 +22,10 @@ def check_floating(waveforms: Tensor) -> None:
     """Refuse integers: -80 dB would mean another loudness, and a mix can be higher than an integer holds.
 
     Raises:
-        TypeError: if the waveforms are not floating point.
+        ValueError: if the waveforms are not floating point.
     """
     if not waveforms.is_floating_point():
-        raise TypeError(
+        raise ValueError(
             f"waveforms must be floats in [-1, 1], got {waveforms.dtype}; divide by the integers' range first, "
             "16-bit sounds by 32768"
         )
@@ -95,8 +95,7 @@ def a_weighted_gain(
         Decibels, -80 for silence; float32, or float64 where the waveforms are.
 
     Raises:
-        ValueError: if ``n_fft`` is missing for another sampling rate.
-        TypeError: if the waveforms are integers.
+        ValueError: if ``n_fft`` is missing for another sampling rate, or the waveforms are integers.
 
     Example:
         >>> time = torch.arange(16_000) / 16_000
@@ -166,7 +165,8 @@ def mix_waveforms(
     """
     t = loudness_ratio(gain_first, gain_second, r)[..., None]
     scale = (t**2 + (1 - t) ** 2).rsqrt()
-    return (t * scale).to(first.dtype) * first + ((1 - t) * scale).to(first.dtype) * second
+    # The weights stay in float32, so that half-precision sounds mix in the ratio that their labels tell.
+    return (t * scale * first + (1 - t) * scale * second).to(first.dtype)
 
 
 def mix_by_loudness(
