@@ -8,6 +8,7 @@ batches of 128, flips and crops; the error of the last epoch. All methods see as
 ``standard``  no mix.
 ``bc``, ``bc-plus``  the published sampling: every pair drawn from the whole training set, each image cropped by itself.
 ``bc-batch``, ``bc-plus-batch``  ``BetweenClassMix``: partners from the batch.
+``mixup``, ``cutmix``, ``random-merge``  the controls, on the batch.
 
 The training set stays on the device as uint8; normalisation, flip and crop are done there, a batch at a time. A small
 machine takes ``--epochs 30 --subset 10000 --precision bf16``. With ``--json`` a finished run is not made again, and one
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 
 from benchmarks.cifar import load_cifar10
 from benchmarks.report import Row, markdown, publish_record, record_of
-from tobias_aug import BetweenClassMix, BetweenClassNormalize, ratio_loss
+from tobias_aug import BetweenClassMix, BetweenClassNormalize, CutMix, Mixup, RandomMerge, ratio_loss
 from tobias_aug.between_class.convnet import ConvNet
 from tobias_aug.between_class.functional import mix_pairs
 from tobias_aug.files import atomic_path
@@ -59,6 +60,9 @@ METHODS = {
     "bc-plus": Method(plus=True, pairs=True, reference=5.22),
     "bc-batch": Method(mix=lambda: BetweenClassMix(CLASSES)),
     "bc-plus-batch": Method(plus=True, mix=lambda: BetweenClassMix(CLASSES, plus=True)),
+    "mixup": Method(mix=lambda: Mixup(CLASSES)),
+    "cutmix": Method(mix=lambda: CutMix(CLASSES)),
+    "random-merge": Method(mix=lambda: RandomMerge(p=0.5, num_classes=CLASSES)),
 }
 
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from tobias_aug.masks.builder import build_masks
     from tobias_aug.masks.cells import half_mask
     from tobias_aug.masks.table import MaskTable
+    from tobias_aug.mixing.controls import CutMix, Mixup
     from tobias_aug.patch_merge.functional import merge_patches
-    from tobias_aug.patch_merge.transform import PatchMerge
+    from tobias_aug.patch_merge.transform import PatchMerge, RandomMerge
     from tobias_aug.patch_merge.views import MergedViews
 
 _HOMES = {
@@ -32,12 +33,15 @@ _HOMES = {
     "BetweenClassNormalize": "between_class.normalize",
     "BorderContrast": "localization.border_contrast",
     "CentrePrior": "localization.priors",
+    "CutMix": "mixing.controls",
     "ImageError": "errors",
     "MaskTable": "masks.table",
     "MergedViews": "patch_merge.views",
     "MissingMaskError": "errors",
+    "Mixup": "mixing.controls",
     "PatchMerge": "patch_merge.transform",
     "RandomCNN": "localization.random_cnn",
+    "RandomMerge": "patch_merge.transform",
     "TableError": "errors",
     "TobiasError": "errors",
     "build_masks": "masks.builder",
@@ -54,12 +58,15 @@ __all__ = [
     "BetweenClassNormalize",
     "BorderContrast",
     "CentrePrior",
+    "CutMix",
     "ImageError",
     "MaskTable",
     "MergedViews",
     "MissingMaskError",
+    "Mixup",
     "PatchMerge",
     "RandomCNN",
+    "RandomMerge",
     "TableError",
     "TobiasError",
     "build_masks",

@@ -90,6 +90,8 @@ def pixel_share(
 def deviations(images: Float[Tensor, "batch *inner"]) -> Float[Tensor, "batch"]:
     """Standard deviation of each image over all of its pixels and channels, in float32 at least."""
     wide = images.to(_working_dtype(images.dtype))
+    if not len(wide):
+        return wide.new_zeros(0)
     return wide.std(tuple(range(1, wide.ndim)), correction=0)
 
 

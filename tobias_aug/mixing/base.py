@@ -103,6 +103,7 @@ class BatchMix(v2.Transform):
         Returns:
             See :meth:`draw`; plain tensors and numbers, which pickle.
         """
+        self._refuse_uncarried(flat_inputs)
         if labels is None:
             labels = self._find_labels(flat_inputs, required=self._pairs_by_label)
         images = self._images(flat_inputs, labels)
@@ -112,6 +113,7 @@ class BatchMix(v2.Transform):
 
     def apply(self, batch: Any, params: dict[str, Any]) -> Any:
         """Mix as ``params`` says; pure."""
+        self._refuse_uncarried(batch)
         labels = self._find_labels(batch, required=self._softens_labels())
         flat, roles = self._roles(batch, labels)
         images = self._check_batch(batch, flat, roles)
@@ -127,9 +129,10 @@ class BatchMix(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Mix one tensor of the batch, keeping its class."""
-        plain = inpt.as_subclass(Tensor)
-        mixed = (self.mix_masks if isinstance(inpt, tv_tensors.Mask) else self.mix_images)(plain, params)
-        return tv_tensors.wrap(mixed, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else mixed
+        mix = self.mix_masks if isinstance(inpt, tv_tensors.Mask) else self.mix_images
+        if not isinstance(inpt, tv_tensors.TVTensor):
+            return mix(inpt, params)
+        return tv_tensors.wrap(mix(inpt.as_subclass(Tensor), params), like=inpt)
 
     def extra_repr(self) -> str:
         """All numbers, and what else is not at its default: enough to make the transform again."""
@@ -146,6 +149,9 @@ class BatchMix(v2.Transform):
         """The first images of a batch that can be mixed."""
         return self._check_batch(batch, *self._roles(batch, labels))
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
     def _softens_labels(self) -> bool:
         return self.labels_getter is not None
 
@@ -161,26 +167,30 @@ class BatchMix(v2.Transform):
             return self.labels_getter(batch)
         return find_labels(batch, required)
 
-    def _roles(self, batch: Any, labels: Any) -> tuple[list[Any], list[str | None]]:
-        """The flattened batch, and what each item of it is: "image", "mask", "labels" or nothing to mix."""
-        flat, _ = tree_flatten(batch)
-        wrapped = any(isinstance(item, (tv_tensors.Image, tv_tensors.Video)) for item in flat)
-        roles: list[str | None] = []
-        for number, item in enumerate(flat):
-            role = None
-            if item is labels and labels is not None:
-                role = "labels"
-            elif isinstance(item, tv_tensors.Mask):
-                role = "mask"
-            elif isinstance(item, (tv_tensors.Image, tv_tensors.Video)):
-                role = "image"
-            elif isinstance(item, tv_tensors.TVTensor):
+    def _refuse_uncarried(self, batch: Any) -> None:
+        carried = (tv_tensors.Image, tv_tensors.Video, tv_tensors.Mask)
+        for number, item in enumerate(tree_flatten(batch)[0]):
+            if isinstance(item, tv_tensors.TVTensor) and not isinstance(item, carried):
                 raise ValueError(
                     f"{type(self).__name__} cannot carry {type(item).__name__}: what stands at {_place(batch, number)} "
                     "would be cut, or lie over another image's; take them out of the sample, or mix before they are "
                     "attached"
                 )
-            elif isinstance(item, Tensor) and not wrapped and "image" not in roles:
+
+    def _roles(self, batch: Any, labels: Any) -> tuple[list[Any], list[str | None]]:
+        """The flattened batch, and what each item of it is: "image", "mask", "labels" or nothing to mix."""
+        flat, _ = tree_flatten(batch)
+        wrapped = any(isinstance(item, (tv_tensors.Image, tv_tensors.Video)) for item in flat)
+        # Where nothing says that it is an image, the first plain tensor is one.
+        image = (tv_tensors.Image, tv_tensors.Video) if wrapped else Tensor
+        roles: list[str | None] = []
+        for item in flat:
+            role = None
+            if item is labels and labels is not None:
+                role = "labels"
+            elif isinstance(item, tv_tensors.Mask):
+                role = "mask"
+            elif isinstance(item, image) and (wrapped or "image" not in roles):
                 role = "image"
             roles.append(role)
         return flat, roles
@@ -189,7 +199,8 @@ class BatchMix(v2.Transform):
         """The first images, once all that moves is of one batch size and nothing of their size would stay behind."""
         name = type(self).__name__
         if "image" not in roles:
-            held = ", ".join(sorted({type(item).__name__ for item in flat})) or "nothing"
+            rest = {type(item).__name__ for item, role in zip(flat, roles, strict=True) if role is None}
+            held = ", ".join(sorted(rest)) or "nothing"
             raise TypeError(f"{name} works on a batch of images {self._shape} as one tensor, got {held}")
         images: Tensor = flat[roles.index("image")]
         for item, role in zip(flat, roles, strict=True):

@@ -82,6 +82,7 @@ class PatchMerge(BatchMix):
             ``changed``: which images are merged; ``partner``: who gives the background; ``donors``: which of its
             cells goes where; ``ratio``: share of each image that is still its own.
         """
+        self._refuse_uncarried(flat_inputs)
         images = self._images(flat_inputs, self._find_labels(flat_inputs, required=False))
         count, random = len(images), self.generator
         if masks is None:
@@ -118,3 +119,31 @@ class PatchMerge(BatchMix):
 
     def _softens_labels(self) -> bool:
         return self.num_classes is not None and super()._softens_labels()
+
+
+class RandomMerge(PatchMerge):
+    """Patch merge of random cells: the control "RM" of the paper's Table 5, as a mix of images and labels.
+
+    Args:
+        p: probability that an image is changed.
+        grid: cells a side.
+        num_classes: where given, labels are softened by the share of each image that is still its own; where not, they
+            stay.
+        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
+        generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
+
+    Example:
+        >>> images, labels = RandomMerge(p=1.0, num_classes=10)(torch.rand(8, 3, 32, 32), torch.arange(8))
+        >>> labels[0, 0] >= 0.5
+        tensor(True)
+    """
+
+    def forward(self, *inputs: Any) -> Any:  # type: ignore[override]  # it has no cells to be told
+        """Merge a batch: images and labels, or one nest that holds them."""
+        return BatchMix.forward(self, *inputs)
+
+    def make_params(
+        self, flat_inputs: Any, labels: Tensor | None = None, partner: Tensor | None = None
+    ) -> dict[str, Any]:
+        """Draw cells, partners and places; see :meth:`PatchMerge.make_params`."""
+        return super().make_params(flat_inputs, None, partner)
