@@ -1,0 +1,115 @@
+"""Every mix of a batch that the library ships, and what the contract has to know to test it.
+
+A mix joins by an entry in ``MIXES``; :mod:`tests.contracts.test_mixes` runs over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tobias_aug import BetweenClassMix, CutMix, Mixup, PatchMerge, RandomMerge, half_mask
+
+CLASSES = 5
+FLOATS = (torch.float16, torch.bfloat16, torch.float32)
+ALL = (torch.uint8, *FLOATS)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mix under test.
+
+    Attributes:
+        make: makes the transform; takes ``generator``.
+        ratios: the own share of each image, from (before, after, partner) alone, float64; NaN where nothing tells it.
+        dtypes: those that the mix takes; others it refuses.
+        size: of a sample, without the batch.
+        masks: whether segmentation masks move with the pixels.
+        call: mixes a batch of images and labels with parameters drawn now.
+        draw: draws the parameters for it.
+        soft: whether labels become distributions; else they stay.
+    """
+
+    make: Callable[..., Any]
+    ratios: Callable[[Tensor, Tensor, Tensor], Tensor]
+    dtypes: tuple[torch.dtype, ...] = ALL
+    size: tuple[int, ...] = (3, 12, 16)
+    masks: bool = False
+    call: Callable[[Any, Tensor, Tensor], Any] = lambda mix, images, labels: mix(images, labels)
+    draw: Callable[[Any, Tensor, Tensor], Any] = lambda mix, images, labels: mix.make_params([images, labels])
+    soft: bool = True
+
+    def batch(self, count: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Images and labels; all classes are there where the batch is large enough."""
+        random = torch.Generator().manual_seed(seed)
+        images = torch.randn(count, *self.size, generator=random)
+        if not dtype.is_floating_point:
+            images = images * 40 + 128
+        return images.to(dtype), torch.arange(count) % CLASSES
+
+
+def share_of_pixels(before: Tensor, after: Tensor, partner: Tensor) -> Tensor:
+    """For merges: the pixels that are as they were, in every channel; an image that met itself tells nothing."""
+    shares = (before == after).all(1).double().mean((1, 2))
+    moved = (partner == torch.arange(len(before))) & (shares < 1)
+    return shares.masked_fill(moved, torch.nan)
+
+
+def share_of_line(before: Tensor, after: Tensor, partner: Tensor) -> Tensor:
+    """For linear mixes: r of ``after = r own + (1 - r) other``, by least squares."""
+    own, other, mixed = (images.double().flatten(1) for images in (before, before[partner], after))
+    line = own - other
+    length = line.square().sum(1)
+    return torch.where(length > 0, ((mixed - other) * line).sum(1) / length, 1.0)
+
+
+def share_of_waves(before: Tensor, after: Tensor, partner: Tensor) -> Tensor:
+    """For BC+: the weights of both images by least squares, their quotient p / (1 - p), and from it r."""
+    shares = []
+    for own, other, mixed in zip(before.double(), before[partner].double(), after.double(), strict=True):
+        if torch.equal(own, other):
+            shares.append(torch.tensor(1.0, dtype=torch.float64))
+            continue
+        pair = torch.stack([own.flatten(), other.flatten()], 1)
+        a, b = torch.linalg.lstsq(pair, mixed.flatten()[:, None]).solution[:, 0]
+        p = a / (a + b)
+        # p = 1 / (1 + g1 / g2 * (1 - r) / r), solved for r.
+        g1, g2 = own.std(correction=0), other.std(correction=0)
+        shares.append(p * g1 / (p * g1 + (1 - p) * g2))
+    return torch.stack(shares) if shares else torch.zeros(0, dtype=torch.float64)
+
+
+def cells_of(images: Tensor) -> Tensor:
+    return half_mask(torch.rand(len(images), 4, 4, generator=torch.Generator().manual_seed(len(images))))
+
+
+MIXES = {
+    "BetweenClassMix": Case(lambda **options: BetweenClassMix(CLASSES, **options), share_of_line),
+    "BetweenClassMix plus": Case(
+        lambda **options: BetweenClassMix(CLASSES, plus=True, **options), share_of_waves, dtypes=FLOATS
+    ),
+    "Mixup": Case(lambda **options: Mixup(CLASSES, **options), share_of_line),
+    "CutMix": Case(lambda **options: CutMix(CLASSES, **options), share_of_pixels, masks=True),
+    "RandomMerge": Case(
+        lambda **options: RandomMerge(0.7, num_classes=CLASSES, **options), share_of_pixels, masks=True
+    ),
+    "PatchMerge": Case(
+        lambda **options: PatchMerge(0.7, **options),
+        share_of_pixels,
+        masks=True,
+        call=lambda mix, images, labels: mix((images, labels), cells_of(images)),
+        draw=lambda mix, images, labels: mix.make_params([images], cells_of(images)),
+        soft=False,
+    ),
+    "PatchMerge soft": Case(
+        lambda **options: PatchMerge(0.7, num_classes=CLASSES, **options),
+        share_of_pixels,
+        masks=True,
+        call=lambda mix, images, labels: mix((images, labels), cells_of(images)),
+        draw=lambda mix, images, labels: mix.make_params([images], cells_of(images)),
+    ),
+}

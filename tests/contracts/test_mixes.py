@@ -1,0 +1,291 @@
+"""What every mix of a batch promises, whatever it mixes."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, default_collate
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+import tobias_aug
+from tests.contracts.mixes import ALL, CLASSES, MIXES
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+# Rounding of the values of a batch: half a step of uint8, half a unit in the last place of values up to 8.
+STEPS = {torch.uint8: 0.5, torch.float16: 2**-8, torch.bfloat16: 2**-5, torch.float32: 2**-18}
+
+
+@pytest.fixture(params=MIXES)
+def case(request):
+    return MIXES[request.param]
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+@pytest.mark.parametrize("count", [1, 2, 3, 64])
+def test_mixes_any_batch_out_of_place_and_says_its_ratio(case, count, dtype, device):
+    images, labels = case.batch(count, dtype)
+    if dtype not in case.dtypes:
+        with pytest.raises(ValueError, match=f"{dtype}"):
+            case.call(case.make(), images, labels)
+        return
+    images, labels = images.to(device), labels.to(device)
+    before = images.clone(), labels.clone()
+    mix = case.make(generator=seeded(count))
+    params = case.draw(mix, images, labels)
+    mixed, soft = mix.apply((images, labels), params)
+    assert same((images, labels), before)
+    assert (mixed.shape, mixed.dtype, mixed.device) == (images.shape, dtype, images.device)
+    assert mixed.data_ptr() != images.data_ptr()
+    assert mixed.stride() == images.stride()
+    partner, ratio = params["partner"].cpu(), params["ratio"].double().cpu()
+    assert partner.shape == ratio.shape == (count,)
+    found = case.ratios(images.cpu(), mixed.cpu(), partner)
+    # A share is told from hundreds of values, each off by a step at most, beside differences of the values' own size.
+    spread = images.double().std() if count > 1 else 1.0
+    known = ~found.isnan()
+    assert known.any() or count == 1
+    assert ((found - ratio)[known].abs() <= 2 * STEPS[dtype] / float(spread)).all()
+    if case.soft:
+        hard = torch.nn.functional.one_hot(before[1], CLASSES).double().cpu()
+        expected = ratio[:, None] * hard + (1 - ratio[:, None]) * hard[partner]
+        torch.testing.assert_close(soft.double().cpu(), expected, rtol=0, atol=1e-6)
+    else:
+        assert soft is labels
+
+
+def test_an_empty_batch_stays_empty(case):
+    images, labels = case.batch(0)
+    mixed, soft = case.call(case.make(), images, labels)
+    assert mixed.shape == images.shape
+    assert len(soft) == 0
+
+
+def test_labels_may_be_distributions(case):
+    images, labels = case.batch(6)
+    mix = case.make()
+    params = case.draw(mix, images, labels)
+    rows = torch.nn.functional.one_hot(labels, CLASSES).float()
+    hard, soft = mix.apply((images, labels), params)[1], mix.apply((images, rows), params)[1]
+    if case.soft:
+        torch.testing.assert_close(hard, soft)
+    else:
+        assert soft is rows
+
+
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_channels_last_stays_and_mixes_the_same(case, dtype):
+    if len(case.size) != 3 or dtype not in case.dtypes:
+        pytest.skip("no such batch")
+    images, labels = case.batch(4, dtype)
+    turned = images.contiguous(memory_format=torch.channels_last)
+    mix = case.make(generator=seeded())
+    params = case.draw(mix, images, labels)
+    mixed = mix.apply((turned, labels), params)[0]
+    assert mixed.stride() == turned.stride()
+    torch.testing.assert_close(mixed, mix.apply((images, labels), params)[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["nested dict", "list", "labels first"])
+def test_classes_are_kept_in_any_nest(case, shape):
+    if len(case.size) != 3:
+        pytest.skip("tv_tensors are images")
+    images, labels = case.batch(6)
+    image = tv_tensors.Image(images)
+    batch = {
+        "nested dict": (image, {"labels": labels, "name": list("abcdef"), "index": torch.arange(6)}),
+        "list": [image, labels, 7],
+        "labels first": {"label": labels, "image": images},
+    }[shape]
+    mix = case.make()
+    params = case.draw(mix, images, labels)
+    mixed = mix.apply(batch, params)
+    assert type(mixed) is type(batch)
+    expected = mix.apply((images, labels), params)
+    if shape == "nested dict":
+        found = mixed[0], mixed[1]["labels"]
+        assert type(found[0]) is tv_tensors.Image
+        assert mixed[1]["name"] == list("abcdef")
+        assert mixed[1]["index"] is batch[1]["index"]
+    else:
+        found = (mixed["image"], mixed["label"]) if shape == "labels first" else mixed[:2]
+        assert type(found[0]) is (torch.Tensor if shape == "labels first" else tv_tensors.Image)
+    assert same([item.as_subclass(torch.Tensor) for item in found], expected)
+
+
+def test_the_labels_getter_says_where_labels_are(case):
+    images, labels = case.batch(6)
+    mix = case.make(labels_getter=last)
+    params = case.draw(case.make(), images, labels)
+    assert same(mix.apply([images, "name", labels], params)[::2], case.make().apply((images, labels), params))
+    if case.soft:
+        with pytest.raises(ValueError, match="must return a tensor of the batch as it is, not a copy"):
+            case.make(labels_getter=copied).apply([images, labels], params)
+        with pytest.raises(ValueError, match="found no labels"):
+            case.make().apply([images], params)
+    with pytest.raises(ValueError, match="labels_getter must be \"default\", a callable or None, got 'labels'"):
+        case.make(labels_getter="labels")
+
+
+def last(batch):
+    return batch[-1]
+
+
+def copied(batch):
+    return batch[-1].clone()
+
+
+def test_segmentation_masks_move_with_their_pixels_or_are_refused(case):
+    if len(case.size) != 3:
+        pytest.skip("no pixels")
+    colours = torch.randint(0, 256, (6, 1, 12, 16), dtype=torch.uint8)
+    images, labels = colours.float(), torch.arange(6) % CLASSES
+    for masks in (colours[:, 0], torch.cat([colours, 255 - colours], 1)):
+        sample = {"image": tv_tensors.Image(images), "mask": tv_tensors.Mask(masks.clone()), "label": labels}
+        mix = case.make()
+        params = case.draw(mix, images, labels)
+        if not case.masks:
+            with pytest.raises(ValueError, match=f"{type(mix).__name__} cannot carry Mask: .* take it out"):
+                mix.apply(sample, params)
+            continue
+        mixed = mix.apply(sample, params)
+        assert type(mixed["mask"]) is tv_tensors.Mask
+        assert mixed["mask"].dtype == torch.uint8
+        plane = mixed["mask"].as_subclass(torch.Tensor).view(6, -1, 12, 16)
+        assert torch.equal(plane[:, 0].float(), mixed["image"][:, 0].as_subclass(torch.Tensor))
+        assert torch.equal(plane[:, -1], 255 - plane[:, 0] if masks.ndim == 4 else plane[:, 0])
+        assert same([sample["mask"].as_subclass(torch.Tensor)], [masks])
+
+
+@pytest.mark.parametrize("kind", ["BoundingBoxes", "KeyPoints"])
+def test_what_cannot_be_carried_is_refused_by_name_and_place(case, kind):
+    if not hasattr(tv_tensors, kind):
+        pytest.skip(f"this torchvision has no {kind}")
+    images, labels = case.batch(2)
+    items = {
+        "BoundingBoxes": lambda: tv_tensors.BoundingBoxes(torch.zeros(2, 4), format="XYXY", canvas_size=(12, 16)),
+        "KeyPoints": lambda: tv_tensors.KeyPoints(torch.zeros(2, 2), canvas_size=(12, 16)),
+    }
+    mix = case.make()
+    params = case.draw(mix, images, labels)
+    with pytest.raises(ValueError, match=rf"{type(mix).__name__} cannot carry {kind}: what stands at \['where'\]"):
+        mix.apply({"image": images, "label": labels, "where": items[kind]()}, params)
+    with pytest.raises(ValueError, match=rf"cannot carry {kind}: what stands at \[1\]\[0\]\['where'\]"):
+        case.call(mix, images, [{"where": items[kind](), "labels": labels}])
+
+
+def test_a_plain_tensor_of_the_images_size_does_not_stay_behind(case):
+    images, labels = case.batch(2)
+    mix = case.make()
+    params = case.draw(mix, images, labels)
+    with pytest.raises(
+        ValueError, match=r"would leave the tensor of shape .* at \['depth'\] beside mixed images; wrap"
+    ):
+        mix.apply({"image": images, "label": labels, "depth": images.clone()}, params)
+
+
+def test_what_is_no_batch_is_refused(case):
+    images, labels = case.batch(4)
+    params = case.draw(case.make(), images, labels)
+    with pytest.raises(ValueError, match="params were drawn for 4 images, the batch holds 3"):
+        case.make().apply((images[:3], labels[:3]), params)
+    with pytest.raises(TypeError, match="works on a batch of images .* as one tensor, got str"):
+        case.make().apply({"image": "a.jpg", "label": labels}, params)
+    with pytest.raises(ValueError, match=r"expected a batch \(batch, .* got shape"):
+        case.make().apply((images[0, 0, 0] if len(case.size) == 3 else images[0], labels), params)
+
+
+def test_the_same_generator_gives_the_same_and_the_next_draw_another(case):
+    images, labels = case.batch(16)
+    first, again = (case.call(case.make(generator=seeded(3)), images, labels) for _ in range(2))
+    assert same(first, again)
+    mix = case.make(generator=seeded(3))
+    drawn = [case.call(mix, images, labels)[0] for _ in range(3)]
+    assert same(drawn[:1], first[:1])
+    assert not torch.equal(drawn[0], drawn[1]) or not torch.equal(drawn[1], drawn[2])
+
+
+def test_torchs_own_generator_decides_without_one_and_is_left_alone_with_one(case):
+    images, labels = case.batch(16)
+    torch.manual_seed(5)
+    first = case.call(case.make(), images, labels)
+    torch.manual_seed(5)
+    assert same(first, case.call(case.make(), images, labels))
+    torch.manual_seed(5)
+    case.call(case.make(generator=seeded()), images, labels)
+    left = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(left, torch.rand(3))
+
+
+def test_replays_from_its_parameters_through_pickle(case):
+    images, labels = case.batch(7)
+    mix = case.make()
+    params = case.draw(mix, images, labels)
+    first = mix.apply((images, labels), params)
+    copy = pickle.loads(pickle.dumps(mix))
+    assert same(first, copy.apply((images, labels), pickle.loads(pickle.dumps(params))))
+    assert same(first, mix.apply((images, labels), params))
+
+
+def test_is_a_v2_transform_whose_repr_makes_it_again(case):
+    mix = case.make()
+    assert isinstance(mix, v2.Transform)
+    again = eval(repr(mix), vars(tobias_aug) | {name: getattr(tobias_aug, name) for name in tobias_aug.__all__})
+    assert repr(again) == repr(mix)
+    images, labels = case.batch(5)
+    results = []
+    for transform in (mix, again):
+        torch.manual_seed(1)
+        results.append(case.call(transform, images, labels))
+    assert same(*results)
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """What became of each mix under torch.compile, in a process without the tests' own checks of every signature."""
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
+    command = [sys.executable, "-m", "tests.contracts.compile_mixes"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_apply_compiles_whole_and_gives_the_same(name, compiled):
+    assert compiled[name] == "the same"
+
+
+class Collate:
+    """As users write it: collate, then mix."""
+
+    def __init__(self, case):
+        self.mix, self.name = case.make(), next(name for name, other in MIXES.items() if other is case)
+
+    def __call__(self, samples):
+        return MIXES[self.name].call(self.mix, *default_collate(samples))
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_and_epochs_draw_differently(case, persistent):
+    images, labels = case.batch(8)
+    # The same batch over and over, so that only the draw can differ.
+    samples = [(images[n % 8], int(labels[n % 8])) for n in range(32)]
+    loader = DataLoader(samples, 8, num_workers=2, collate_fn=Collate(case), persistent_workers=persistent)
+    mixed = {batch[0].numpy().tobytes() for _ in range(2) for batch in loader}
+    assert len(mixed) == 8
