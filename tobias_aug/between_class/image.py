@@ -50,7 +50,7 @@ class BetweenClassMix(BatchMix):
         plus: bool = False,
         *,
         same_class: str = "keep",
-        labels_getter: str | LabelsGetter = "default",
+        labels_getter: str | LabelsGetter | None = "default",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(num_classes, labels_getter, generator)
