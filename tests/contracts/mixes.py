@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tobias_aug import BetweenClassMix, CutMix, Mixup, PatchMerge, RandomMerge, half_mask
+from tobias_aug import BetweenClassAudioMix, BetweenClassMix, CutMix, Mixup, PatchMerge, RandomMerge, half_mask
+from tobias_aug.between_class.audio_functional import a_weighted_gain
 
-CLASSES = 5
+CLASSES, RATE = 5, 16_000
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 ALL = (torch.uint8, *FLOATS)
 
@@ -83,6 +84,22 @@ def share_of_waves(before: Tensor, after: Tensor, partner: Tensor) -> Tensor:
     return torch.stack(shares) if shares else torch.zeros(0, dtype=torch.float64)
 
 
+def share_of_loudness(before: Tensor, after: Tensor, partner: Tensor) -> Tensor:
+    """For sounds: the weights of both by least squares, t = a / (a + b), and from it r."""
+    gains = a_weighted_gain(before.double(), RATE)
+    shares = []
+    for n, m in enumerate(partner.tolist()):
+        if n == m:
+            shares.append(torch.tensor(1.0, dtype=torch.float64))
+            continue
+        pair = torch.stack([before[n], before[m]], 1).double()
+        a, b = torch.linalg.lstsq(pair, after[n].double()[:, None]).solution[:, 0]
+        # t = 1 / (1 + louder * (1 - r) / r), solved for r.
+        louder = 10 ** ((gains[n] - gains[m]) / 20)
+        shares.append(a * louder / (a * louder + b))
+    return torch.stack(shares) if shares else torch.zeros(0, dtype=torch.float64)
+
+
 def cells_of(images: Tensor) -> Tensor:
     return half_mask(torch.rand(len(images), 4, 4, generator=torch.Generator().manual_seed(len(images))))
 
@@ -91,6 +108,12 @@ MIXES = {
     "BetweenClassMix": Case(lambda **options: BetweenClassMix(CLASSES, **options), share_of_line),
     "BetweenClassMix plus": Case(
         lambda **options: BetweenClassMix(CLASSES, plus=True, **options), share_of_waves, dtypes=FLOATS
+    ),
+    "BetweenClassAudioMix": Case(
+        lambda **options: BetweenClassAudioMix(CLASSES, RATE, **options),
+        share_of_loudness,
+        dtypes=FLOATS,
+        size=(2500,),
     ),
     "Mixup": Case(lambda **options: Mixup(CLASSES, **options), share_of_line),
     "CutMix": Case(lambda **options: CutMix(CLASSES, **options), share_of_pixels, masks=True),
