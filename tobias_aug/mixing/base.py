@@ -124,7 +124,8 @@ class BatchMix(v2.Transform):
             if "labels" not in roles:
                 raise ValueError("labels_getter must return a tensor of the batch as it is, not a copy of it")
         return tree_unflatten(
-            [self._mix(item, role, params) for item, role in zip(flat, roles, strict=True)], tree_flatten(batch)[1]
+            [self._mix(item, role, params) for item, role in zip(flat, roles, strict=True)],
+            tree_flatten(batch, self._is_leaf)[1],
         )
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
@@ -169,17 +170,17 @@ class BatchMix(v2.Transform):
 
     def _refuse_uncarried(self, batch: Any) -> None:
         carried = (tv_tensors.Image, tv_tensors.Video, tv_tensors.Mask)
-        for number, item in enumerate(tree_flatten(batch)[0]):
+        for number, item in enumerate(tree_flatten(batch, self._is_leaf)[0]):
             if isinstance(item, tv_tensors.TVTensor) and not isinstance(item, carried):
+                place = self._place(batch, number)
                 raise ValueError(
-                    f"{type(self).__name__} cannot carry {type(item).__name__}: what stands at {_place(batch, number)} "
-                    "would be cut, or lie over another image's; take them out of the sample, or mix before they are "
-                    "attached"
+                    f"{type(self).__name__} cannot carry {type(item).__name__}: what stands at {place} would be cut, "
+                    "or lie over another image's; take them out of the sample, or mix before they are attached"
                 )
 
     def _roles(self, batch: Any, labels: Any) -> tuple[list[Any], list[str | None]]:
         """The flattened batch, and what each item of it is: "image", "mask", "labels" or nothing to mix."""
-        flat, _ = tree_flatten(batch)
+        flat, _ = tree_flatten(batch, self._is_leaf)
         wrapped = any(isinstance(item, (tv_tensors.Image, tv_tensors.Video)) for item in flat)
         # Where nothing says that it is an image, the first plain tensor is one.
         image = (tv_tensors.Image, tv_tensors.Video) if wrapped else Tensor
@@ -214,14 +215,18 @@ class BatchMix(v2.Transform):
         for number, (item, role) in enumerate(zip(flat, roles, strict=True)):
             stays = role is None and isinstance(item, Tensor) and item.ndim > plane and len(item) == len(images)
             if stays and item.shape[-plane:] == images.shape[-plane:]:
+                place = self._place(batch, number)
                 raise ValueError(
-                    f"{name} would leave the tensor of shape {tuple(item.shape)} at {_place(batch, number)} beside "
+                    f"{name} would leave the tensor of shape {tuple(item.shape)} at {place} beside "
                     "mixed images; wrap it in tv_tensors.Image or tv_tensors.Mask to mix it, or take it out"
                 )
         return images
 
+    def _is_leaf(self, node: Any) -> bool:
+        """Whether a mix carries a node of the nest as one thing."""
+        return False
 
-def _place(batch: Any, number: int) -> str:
-    """Where item ``number`` of the flattened batch stands in it."""
-    path, _ = tree_flatten_with_path(batch)[0][number]
-    return keystr(path) or "the top"
+    def _place(self, batch: Any, number: int) -> str:
+        """Where item ``number`` of the flattened batch stands in it."""
+        path, _ = tree_flatten_with_path(batch, self._is_leaf)[0][number]
+        return keystr(path) or "the top"

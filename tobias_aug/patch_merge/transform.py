@@ -13,6 +13,7 @@ from tobias_aug.masks.cells import cell_edges, random_cells
 from tobias_aug.mixing.base import BatchMix
 from tobias_aug.mixing.labels import LabelsGetter
 from tobias_aug.patch_merge.functional import check_probability, draw_merge, fill_slots
+from tobias_aug.patch_merge.targets import are_targets, merge_targets
 
 
 class PatchMerge(BatchMix):
@@ -27,6 +28,10 @@ class PatchMerge(BatchMix):
         grid: cells a side; decides the random control and is checked against masks.
         num_classes: where given, labels are softened by the share of each image that is still its own, as CutMix does;
             where not, they stay the object's.
+        boxes: "refuse" raises on boxes. "keep-centre" takes the targets of a detector, a list of one mapping an image
+            with ``tv_tensors.BoundingBoxes`` in it, as in ``merge((images, targets), masks)``: objects whose centre
+            lies in a kept cell stay, their boxes cut to the kept cells; the others go, with their labels and instance
+            masks. See :func:`~tobias_aug.patch_merge.targets.merge_targets`.
         labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
         generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
 
@@ -43,12 +48,15 @@ class PatchMerge(BatchMix):
         *,
         grid: int = 4,
         num_classes: int | None = None,
+        boxes: str = "refuse",
         labels_getter: str | LabelsGetter | None = "default",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(num_classes, labels_getter, generator)
         check_probability(p)
-        self.p, self.grid = p, grid
+        if boxes not in ("refuse", "keep-centre"):
+            raise ValueError(f'boxes must be "refuse" or "keep-centre", got {boxes!r}')
+        self.p, self.grid, self.boxes = p, grid, boxes
 
     def forward(  # type: ignore[override]  # the cells come second, as they always did
         self,
@@ -80,7 +88,8 @@ class PatchMerge(BatchMix):
 
         Returns:
             ``changed``: which images are merged; ``partner``: who gives the background; ``donors``: which of its
-            cells goes where; ``ratio``: share of each image that is still its own.
+            cells goes where; ``ratio``: share of each image that is still its own; ``size``: the images' height and
+            width.
         """
         self._refuse_uncarried(flat_inputs)
         images = self._images(flat_inputs, self._find_labels(flat_inputs, required=False))
@@ -99,6 +108,7 @@ class PatchMerge(BatchMix):
         params: dict[str, Any] = draw_merge(masks.cpu(), self.p, None if partner is None else partner.cpu(), random)
         height, width = images.shape[-2:]
         area = torch.outer(*(torch.tensor(cell_edges(side, self.grid)).diff() for side in (height, width)))
+        params["size"] = (height, width)
         params["ratio"] = ((params["donors"] < 0) * area).sum((1, 2)) / (height * width)
         return params
 
@@ -116,6 +126,14 @@ class PatchMerge(BatchMix):
     def mix_masks(self, masks: Tensor, params: dict[str, Any]) -> Tensor:
         """Segmentation masks move with their pixels."""
         return self.mix_images(masks, params)
+
+    def _is_leaf(self, node: Any) -> bool:
+        return self.boxes == "keep-centre" and are_targets(node)
+
+    def _mix(self, item: Any, role: str | None, params: dict[str, Any]) -> Any:
+        if self._is_leaf(item):
+            return merge_targets(item, params["donors"] < 0, *params["size"])
+        return super()._mix(item, role, params)
 
     def _softens_labels(self) -> bool:
         return self.num_classes is not None and super()._softens_labels()
