@@ -204,7 +204,8 @@ class TobiasBetweenClass(TwoImages):
     ``label_key``: a class index or a distribution comes, a distribution (num_classes,) of float32 goes, also where an
     image stays unmixed. The donors come under ``metadata_key``: a list of ``{"image", "label"}``, or a callable that
     returns one (it is given the transform's NumPy generator, if it takes an argument, and is asked again until the
-    class is another). Put this last: a donor is mixed in as it comes, after transforms of its own.
+    class is another). Put this last: a donor is mixed in as it comes, after transforms of its own. The ratio and the
+    donor are among the parameters that ``A.Compose(..., save_applied_params=True)`` returns.
 
     Args:
         num_classes: number of classes.
