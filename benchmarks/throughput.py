@@ -5,6 +5,7 @@
 ``masks``   ``masks build`` end to end against the bare network on ready tensors (same network, dtype and layout),
             and against the published script's way: one image at a time, NCHW, fp32, Pillow's resize.
 ``merge``   ``PatchMerge`` on a (64, 3, 224, 224) batch against ``clone`` and torchvision's ``CutMix``.
+``mixing``  every mix against those of torchvision, timm and kornia; see ``benchmarks/mixing_speed.py``.
 ``localizers``  cell scores by ``BorderContrast`` against an untrained ResNet-50.
 ``table``   opening a made-up ``MaskTable``, looking up a key, resident memory.
 ``collate`` one training step fed by ``TobiasCollate`` against one fed by lightly's ``MultiViewCollate``, reading,
@@ -30,6 +31,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
+from benchmarks.mixing_speed import mixing
 from benchmarks.report import Row, interleaved, publish, rate_row, time_row
 from tobias_aug import BorderContrast, PatchMerge, RandomCNN, build_masks, half_mask
 from tobias_aug.images.decode import squash, to_tensor
@@ -218,7 +220,14 @@ def collate(args: argparse.Namespace) -> Iterator[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sections = {"masks": masks, "merge": merge, "localizers": localizers, "table": table, "collate": collate}
+    sections = {
+        "masks": masks,
+        "merge": merge,
+        "mixing": mixing,
+        "localizers": localizers,
+        "table": table,
+        "collate": collate,
+    }
     parser.add_argument("--only", nargs="+", choices=sections, default=list(sections))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds imagenette128")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
