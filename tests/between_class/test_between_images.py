@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from tobias_aug import BetweenClassDataset, BetweenClassMix
-from tobias_aug.between_class.functional import mix_images, mix_pairs, pixel_share
+from tobias_aug.between_class.functional import deviations, mix_images, mix_pairs, pixel_share
 
 
 def reference(x1, x2, r, plus):
@@ -47,6 +47,17 @@ def test_agrees_with_the_equations(images, seed, plus):
         expected = reference(images[n], images[partner[n]], float(ratio[n]), plus)
         np.testing.assert_allclose(mixed[n], expected, rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(mix_pairs(images, images[partner], ratio, plus), mixed)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("mean", [0.0, 0.5, 1.1, 30.0, 1e4])
+def test_deviations_are_exact_whatever_the_mean(mean, layout):
+    images = (torch.randn(3, 3, 64, 65) + mean).contiguous(memory_format=layout)
+    images[1] = mean
+    expected = images.double().flatten(1).std(1, correction=0).float()
+    torch.testing.assert_close(deviations(images), expected, rtol=1e-5, atol=0)
+    assert deviations(images)[1] == 0
+    torch.testing.assert_close(deviations(images.requires_grad_()).detach(), expected, rtol=1e-5, atol=0)
 
 
 @given(st.floats(0, 1, width=32), st.floats(0, 1e4, width=32), st.floats(0, 1e4, width=32))

@@ -92,7 +92,19 @@ def deviations(images: Float[Tensor, "batch *inner"]) -> Float[Tensor, "batch"]:
     wide = images.to(_working_dtype(images.dtype))
     if not len(wide):
         return wide.new_zeros(0)
-    return wide.std(tuple(range(1, wide.ndim)), correction=0)
+    turned = wide.ndim == 4 and wide.is_contiguous(memory_format=torch.channels_last)
+    rows = (wide.movedim(1, -1) if turned else wide).flatten(1)
+    if wide.device.type != "cpu" or wide.requires_grad or torch.compiler.is_compiling():
+        exact: Tensor = rows.std(1, correction=0)
+        return exact
+    # On a CPU far faster than std, but exact only where the mean is small, as BC+ asks for.
+    mean = rows.mean(1)
+    variance = torch.linalg.vector_norm(rows, dim=1).square() / rows.shape[1] - mean.square()
+    coarse = variance <= mean.square()
+    spread: Tensor = variance.clamp(min=0).sqrt()
+    if coarse.any():
+        spread[coarse] = rows[coarse].std(1, correction=0)
+    return spread
 
 
 def check_zero_mean(dtype: torch.dtype) -> None:
