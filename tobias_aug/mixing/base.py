@@ -91,7 +91,9 @@ class BatchMix(v2.Transform):
             TypeError: if it holds no batch of images.
         """
         batch = inputs if len(inputs) > 1 else inputs[0]
-        return self.apply(batch, self.make_params(batch))
+        params = self.make_params(batch)
+        self._find_labels(batch, required=self._softens_labels())
+        return self.apply(batch, params)
 
     def make_params(self, flat_inputs: Any, labels: Tensor | None = None) -> dict[str, Any]:
         """Draw all that the mix of a batch depends on; :meth:`apply` with the same dictionary repeats it exactly.
@@ -112,14 +114,14 @@ class BatchMix(v2.Transform):
         return self.draw(images, labels)
 
     def apply(self, batch: Any, params: dict[str, Any]) -> Any:
-        """Mix as ``params`` says; pure."""
+        """Mix as ``params`` says; pure. Images alone, as one tensor, may come without their labels."""
         self._refuse_uncarried(batch)
-        labels = self._find_labels(batch, required=self._softens_labels())
+        labels = self._find_labels(batch, required=self._softens_labels() and not isinstance(batch, Tensor))
         flat, roles = self._roles(batch, labels)
         images = self._check_batch(batch, flat, roles)
         if len(params["ratio"]) != len(images):
             raise ValueError(f"params were drawn for {len(params['ratio'])} images, the batch holds {len(images)}")
-        if self._softens_labels():
+        if self._softens_labels() and labels is not None:
             check_labels(labels, len(images), self.num_classes)
             if "labels" not in roles:
                 raise ValueError("labels_getter must return a tensor of the batch as it is, not a copy of it")
@@ -213,8 +215,10 @@ class BatchMix(v2.Transform):
             raise ValueError(f"{name} expected images and masks of one batch size, got {sorted(sizes)}")
         plane = max(1, images.ndim - 2)
         for number, (item, role) in enumerate(zip(flat, roles, strict=True)):
-            stays = role is None and isinstance(item, Tensor) and item.ndim > plane and len(item) == len(images)
-            if stays and item.shape[-plane:] == images.shape[-plane:]:
+            # Labels of more than two dimensions are none, but images or masks.
+            least = 2 if role == "labels" else plane
+            stays = role in (None, "labels") and isinstance(item, Tensor) and item.ndim > least
+            if stays and len(item) == len(images) and item.shape[-plane:] == images.shape[-plane:]:
                 place = self._place(batch, number)
                 raise ValueError(
                     f"{name} would leave the tensor of shape {tuple(item.shape)} at {place} beside "

@@ -24,7 +24,7 @@ class _Wrapped(BatchMix):
     def __init__(
         self,
         num_classes: int | None = None,
-        alpha: float = 1.0,
+        alpha: float | int = 1.0,
         *,
         labels_getter: str | LabelsGetter | None = "default",
         generator: torch.Generator | None = None,
@@ -32,8 +32,8 @@ class _Wrapped(BatchMix):
         super().__init__(num_classes, labels_getter, generator)
         if not alpha > 0:
             raise ValueError(f"alpha of the Beta distribution must be positive, got {alpha}")
-        self.alpha = alpha
-        self._theirs = self._wraps(alpha=alpha, num_classes=num_classes)
+        self.alpha = float(alpha)
+        self._theirs = self._wraps(alpha=self.alpha, num_classes=num_classes)
 
     def draw(self, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
         with drawing_from(self.generator):
