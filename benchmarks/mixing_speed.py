@@ -27,7 +27,8 @@ Functions = dict[str, Callable[[], Any]]
 def mixing(args: argparse.Namespace) -> Iterator[Row]:
     for shape, (count, side) in SIZES.items():
         for dtype in (torch.float32, torch.uint8):
-            images = torch.randint(256, (count, 3, side, side), device=args.device).to(dtype)
+            images = torch.randn(count, 3, side, side, device=args.device)  # Zero-mean, as BC+ takes them.
+            images = images if dtype.is_floating_point else (40 * images + 128).clamp(0, 255).to(dtype)
             labels = torch.arange(count, device=args.device) % CLASSES
             for job in (blend, paste, merge_objects):
                 ours, peers = job(images, labels)

@@ -121,10 +121,9 @@ class BatchMix(v2.Transform):
         images = self._check_batch(batch, flat, roles)
         if len(params["ratio"]) != len(images):
             raise ValueError(f"params were drawn for {len(params['ratio'])} images, the batch holds {len(images)}")
-        if self._softens_labels() and labels is not None:
+        if self._softens_labels() and labels is not None and "labels" not in roles:
             check_labels(labels, len(images), self.num_classes)
-            if "labels" not in roles:
-                raise ValueError("labels_getter must return a tensor of the batch as it is, not a copy of it")
+            raise ValueError("labels_getter must return a tensor of the batch as it is, not a copy of it")
         return tree_unflatten(
             [self._mix(item, role, params) for item, role in zip(flat, roles, strict=True)],
             tree_flatten(batch, self._is_leaf)[1],
