@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from tobias_aug.between_class.functional import wave_weights
+
 FLOOR = -80.0
 """Decibels; nothing is heard as quieter."""
 
@@ -163,10 +165,9 @@ def mix_waveforms(
         >>> mix_waveforms(a, b, gain, gain, torch.tensor(0.5))
         tensor([0.7071, 0.7071])
     """
-    t = loudness_ratio(gain_first, gain_second, r)[..., None]
-    scale = (t**2 + (1 - t) ** 2).rsqrt()
+    own, other = wave_weights(loudness_ratio(gain_first, gain_second, r)[..., None])
     # The weights stay in float32, so that half-precision sounds mix in the ratio that their labels tell.
-    return (t * scale * first + (1 - t) * scale * second).to(first.dtype)
+    return (own * first + other * second).to(first.dtype)
 
 
 def mix_by_loudness(

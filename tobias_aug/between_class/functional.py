@@ -87,6 +87,19 @@ def pixel_share(
     return quiet / (quiet + own * (1 - ratio))
 
 
+def wave_weights(
+    share: Float[Tensor, "*batch"],
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """The weights of two waves whose energies add: p and 1 - p, over ``sqrt(p² + (1 - p)²)``.
+
+    Example:
+        >>> [round(float(weight), 4) for weight in wave_weights(torch.tensor(0.5))]
+        [0.7071, 0.7071]
+    """
+    length = torch.hypot(share, 1 - share)
+    return share / length, (1 - share) / length
+
+
 def deviations(images: Float[Tensor, "batch *inner"]) -> Float[Tensor, "batch"]:
     """Standard deviation of each image over all of its pixels and channels, in float32 at least."""
     wide = images.to(_working_dtype(images.dtype))
@@ -139,9 +152,9 @@ def _lerp(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
 def _add_waves(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     """``(p first + (1 - p) second) / sqrt(p² + (1 - p)²)``, in the memory of ``second`` where its dtype allows."""
     dtype = _working_dtype(first.dtype)
-    norm = torch.hypot(share, 1 - share)
+    own, other = wave_weights(share)
     second = second.to(dtype)
-    mixed = second.mul_(_column((1 - share) / norm, second)).addcmul_(first.to(dtype), _column(share / norm, second))
+    mixed = second.mul_(_column(other, second)).addcmul_(first.to(dtype), _column(own, second))
     return _back(mixed, first.dtype)
 
 
