@@ -26,12 +26,11 @@ from benchmarks.localization_figures import draw_cases, draw_depth
 from benchmarks.localization_rows import (
     DETERMINISTIC,
     EVERY,
-    REFERENCE,
-    SUPERVISED,
     Setting,
     best_iou,
     find,
     localizer_of,
+    reference,
 )
 from benchmarks.pictures import SIDE, Pictures, load
 from benchmarks.report import Row, interleaved, publish_record, rate_row, record_of
@@ -116,14 +115,13 @@ def main() -> None:
     if args.weights:
         described["weights"] = args.weights.name
     record = record_of(args.json, **described)
-    published = SUPERVISED if args.weights else REFERENCE
-    column = 1 if "cub" in args.data.name.lower() else 0
+    on_cub = "cub" in args.data.name.lower()
     for row in args.rows.split(","):
         seeds = 1 if row in DETERMINISTIC or args.weights else args.seeds
         done = {stored["name"]: stored["n"] for stored in record["rows"] if stored["name"].startswith(f"{row}: ")}
         if max((n for name, n in done.items() if SPEED not in name), default=0) < seeds:
             runs = [run_row(row, seed, pictures, setting) for seed in range(seeds)]
-            paper = published[row][column] if row in published else None
+            paper = reference(row, on_cub, bool(args.weights))
             measured = [_row(f"{row}: {what}", [run[what] for run in runs], paper, what) for what in runs[0]]
             _store(record, row, measured, args.json, keep=SPEED)
             print(
@@ -137,17 +135,17 @@ def main() -> None:
                 print(f"{timed.name} {timed.value:.1f}, {timed.ratio:.2f} x r50", flush=True)
     if args.figures:
         args.figures.mkdir(parents=True, exist_ok=True)
-        draw_depth(record["rows"], column, args.figures / "depth.png")
+        draw_depth(record["rows"], on_cub, args.figures / "depth.png")
         for row in args.rows.split(","):
             if localizer_of(row, 0, setting) is not None:
                 draw_cases(row, pictures, setting, args.figures / f"cases-{row}.png")
 
 
 def _row(name: str, values: list[float], paper: float | None, what: str) -> Row:
-    reference = paper if what == "accuracy" else None
-    ratio = mean(values) / reference if reference else None
+    paper = paper if what == "accuracy" else None
+    ratio = mean(values) / paper if paper else None
     deviation = stdev(values) if len(values) > 1 else 0.0
-    return Row(name, mean(values), "%", reference, ratio, len(values), deviation)
+    return Row(name, mean(values), "%", paper, ratio, len(values), deviation)
 
 
 def _store(record: dict[str, Any], row: str, new: list[Row], path: Path | None, keep: str = "") -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from benchmarks.localization_rows import REFERENCE, Setting, best_iou, find, localizer_of
+from benchmarks.localization_rows import Setting, best_iou, find, localizer_of, reference
 from benchmarks.pictures import Pictures
 from tobias_aug import RandomCNN
 from tobias_aug.images.draw import contact_sheet, heat_overlay
@@ -27,12 +27,12 @@ FAMILIES = {
 _TRUE, _FOUND = (255, 255, 255), (255, 64, 64)
 
 
-def draw_depth(rows: Sequence[dict[str, Any]], column: int, out: Path) -> None:
+def draw_depth(rows: Sequence[dict[str, Any]], on_cub: bool, out: Path) -> None:
     """Accuracy of untrained networks against their number of convolutions, after Figure 3 of the paper.
 
     Args:
         rows: of a stored record.
-        column: of the paper's numbers, 0 for ImageNet and 1 for CUB-200.
+        on_cub: beside the paper's numbers on CUB-200 instead of ImageNet.
         out: picture to write.
     """
     import matplotlib
@@ -50,8 +50,9 @@ def draw_depth(rows: Sequence[dict[str, Any]], column: int, out: Path) -> None:
         values = [stored[name]["value"] for name in found]
         spread = [stored[name]["deviation"] or 0.0 for name in found]
         axes.errorbar(depth, values, spread, fmt="o-", capsize=3, color=f"C{number}", label=family)
-        paper = [(convolutions(name), REFERENCE[name][column]) for name in found if name in REFERENCE]
-        axes.plot(*zip(*paper, strict=True), "o--", color=f"C{number}", mfc="none", alpha=0.5) if paper else None
+        published = [(convolutions(name), reference(name, on_cub)) for name in found if reference(name, on_cub)]
+        if published:
+            axes.plot(*zip(*published, strict=True), "o--", color=f"C{number}", mfc="none", alpha=0.5)
     for bound, style in (("whole-image", ":"), ("centre-prior", "-."), ("border-contrast", "--")):
         if bound in stored:
             axes.axhline(stored[bound]["value"], color="0.4", linestyle=style, linewidth=1)
@@ -59,7 +60,8 @@ def draw_depth(rows: Sequence[dict[str, Any]], column: int, out: Path) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("convolutions in the network")
     axes.set_ylabel("accuracy (IoU > 0.5), %; pale: the paper's")
-    axes.legend(fontsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)
     figure.savefig(out, dpi=120)
     pyplot.close(figure)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
+from math import hypot
 from pathlib import Path
 
 import torch
@@ -16,42 +19,41 @@ from tobias_aug.localization.random_cnn import pool_cells
 from tobias_aug.masks.cells import random_cells
 from tobias_aug.masks.localizer import Localizer
 
-# (ImageNet, CUB-200), accuracy in per cent, of untrained networks in the paper's Tables 1 and 2.
+# Accuracy of untrained networks in the paper's Tables 1 and 2, per cent: mean and standard deviation on ImageNet, then
+# on CUB-200.
 REFERENCE = {
-    "r50": (48.2, 41.8),
-    "r50-sigmoid": (45.5, 22.6),
-    "r50-arctan": (36.6, 18.1),
-    "r50-conv1": (41.3, 30.5),
-    "r50-conv1-2": (39.7, 29.6),
-    "r50-conv1-3": (42.2, 31.8),
-    "r50-conv1-4": (47.2, 40.1),
-    "vit-b16": (40.5, 31.9),
-    "cam-r50": (33.8, 26.0),
-    "r50-no-skip": (50.8, 42.3),
-    "r50-no-bn": (49.1, 41.0),
-    "r50-1231": (43.9, 36.7),
-    "r50-1111": (42.1, 31.8),
-    "r50-deep": (50.0, 45.0),
-    "r50-elu": (49.3, 46.6),
-    "r50-selu": (50.4, 45.4),
-    "r50-softplus": (51.0, 51.6),
-    "r50-normal": (50.6, 43.4),
-    "r50-uniform": (50.0, 43.4),
-    "r50-xavier": (42.2, 32.6),
-    "vgg11": (40.0, 30.6),
-    "vgg16": (40.8, 33.5),
-    "vgg16-sigmoid": (39.8, 18.2),
-    "vgg16-arctan": (34.6, 20.1),
-    "vgg16-elu": (40.4, 32.5),
-    "vgg19": (41.4, 34.2),
-    "alexnet": (34.6, 24.8),
-    "inception": (52.2, 49.6),
-    "hourglass": (52.6, 46.9),
-    "whole-image": (38.8, 19.1),
+    "r50": (48.2, 0.6, 41.8, 0.6),
+    "r50-sigmoid": (45.5, 1.9, 22.6, 3.3),
+    "r50-arctan": (36.6, 0.7, 18.1, 0.3),
+    "r50-conv1": (41.3, 1.5, 30.5, 1.0),
+    "r50-conv1-2": (39.7, 1.5, 29.6, 0.9),
+    "r50-conv1-3": (42.2, 0.9, 31.8, 0.2),
+    "r50-conv1-4": (47.2, 1.3, 40.1, 0.4),
+    "vit-b16": (40.5, 0.5, 31.9, 1.3),
+    "cam-r50": (33.8, 0.1, 26.0, 0.3),
+    "r50-no-skip": (50.8, 1.0, 42.3, 1.5),
+    "r50-no-bn": (49.1, 0.5, 41.0, 1.4),
+    "r50-1231": (43.9, 1.5, 36.7, 0.7),
+    "r50-1111": (42.1, 1.7, 31.8, 2.1),
+    "r50-deep": (50.0, 0.8, 45.0, 0.9),
+    "r50-elu": (49.3, 0.9, 46.6, 2.7),
+    "r50-selu": (50.4, 0.6, 45.4, 3.5),
+    "r50-softplus": (51.0, 2.7, 51.6, 3.1),
+    "r50-normal": (50.6, 0.3, 43.4, 0.5),
+    "r50-uniform": (50.0, 0.4, 43.4, 0.4),
+    "r50-xavier": (42.2, 1.1, 32.6, 0.9),
+    "vgg11": (40.0, 0.5, 30.6, 1.4),
+    "vgg16": (40.8, 0.5, 33.5, 1.9),
+    "vgg16-sigmoid": (39.8, 0.6, 18.2, 1.3),
+    "vgg16-arctan": (34.6, 0.5, 20.1, 1.0),
+    "vgg16-elu": (40.4, 1.0, 32.5, 1.0),
+    "vgg19": (41.4, 1.8, 34.2, 0.3),
+    "alexnet": (34.6, 1.5, 24.8, 0.3),
+    "inception": (52.2, 0.6, 49.6, 0.9),
+    "hourglass": (52.6, 0.2, 46.9, 0.4),
+    "whole-image": (38.8, 0.0, 19.1, 0.0),
 }
-
-
-# The same with weights supervised on ImageNet, from Table 1.
+# The same with weights supervised on ImageNet, from Table 1: ImageNet and CUB-200.
 SUPERVISED = {
     "r50": (51.9, 44.8),
     "r50-sigmoid": (46.9, 32.6),
@@ -63,6 +65,22 @@ SUPERVISED = {
     "vit-b16": (50.9, 48.6),
     "cam-r50": (52.9, 50.0),
 }
+
+
+def reference(row: str, on_cub: bool, supervised: bool = False) -> float | None:
+    """The paper's accuracy of a row, per cent, where it has one."""
+    if supervised:
+        return SUPERVISED[row][on_cub] if row in SUPERVISED else None
+    return REFERENCE[row][2 * on_cub] if row in REFERENCE else None
+
+
+def ordered_pairs(rows: Iterable[str], on_cub: bool) -> Iterator[tuple[str, str]]:
+    """Pairs (worse, better) of rows whose accuracies in the paper differ by more than two standard deviations."""
+    for first, second in combinations([row for row in rows if row in REFERENCE and row != "whole-image"], 2):
+        (a, spread_a), (b, spread_b) = (REFERENCE[row][2 * on_cub :][:2] for row in (first, second))
+        if abs(a - b) > 2 * hypot(spread_a, spread_b):
+            yield (first, second) if a < b else (second, first)
+
 
 CONTROLS = ["whole-image", "centre-prior", "centre-fitted", "r50-mean-map", "random-cells"]
 OURS = ["border-contrast", "border-contrast-large", "border-contrast-b"]

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.localization_rows import EVERY, ordered_pairs
 from benchmarks.report import Row, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +38,8 @@ def table(record: dict[str, Any], only: str | None = None) -> str:
     rows = [Row(**row) for row in record["rows"]]
     if "localization" not in record["command"]:
         return markdown(rows)
-    return localizers(rows, only.split(",") if only else None)
+    lines = localizers(rows, only.split(",") if only else None)
+    return lines if only else lines + order(rows, "cub" in record["settings"]["data"].lower())
 
 
 def localizers(rows: list[Row], only: list[str] | None = None) -> str:
@@ -54,7 +56,7 @@ def localizers(rows: list[Row], only: list[str] | None = None) -> str:
     timed = any("images/s" in found for found in measured.values())
     titles = ["localizer", "paper", *columns, "seeds", *(["ms a picture", "speed, r50 = 1"] if timed else [])]
     lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
-    for name in only or measured:
+    for name in only or sorted(measured, key=lambda name: EVERY.index(name) if name in EVERY else len(EVERY)):
         found = measured[name]
         reference = found["accuracy"].reference if "accuracy" in found else None
         cells = [name, "" if reference is None else str(reference), *(cell(found.get(column)) for column in columns)]
@@ -64,6 +66,20 @@ def localizers(rows: list[Row], only: list[str] | None = None) -> str:
             cells += [f"{1000 / speed.value:.3g}", f"{speed.ratio:.3g}"] if speed and speed.ratio else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def order(rows: list[Row], on_cub: bool) -> str:
+    """Whether the rows stand in the paper's order, wherever that is more than chance."""
+    accuracy = {row.name.removesuffix(": accuracy"): row.value for row in rows if row.name.endswith(": accuracy")}
+    pairs = list(ordered_pairs(accuracy, on_cub))
+    lost = [f"{worse} and {better}" for worse, better in pairs if accuracy[worse] >= accuracy[better]]
+    if not pairs:
+        return ""
+    said = (
+        f"\n\nOf {len(pairs)} pairs of rows whose accuracies in the paper differ by more than two standard deviations, "
+        f"{len(pairs) - len(lost)} stand in the paper's order here"
+    )
+    return f"{said}; not {', '.join(lost)}." if lost else f"{said}."
 
 
 def section(name: str, record: dict[str, Any]) -> str:
