@@ -57,6 +57,7 @@ def draw_depth(rows: Sequence[dict[str, Any]], on_cub: bool, out: Path) -> None:
         if bound in stored:
             axes.axhline(stored[bound]["value"], color="0.4", linestyle=style, linewidth=1)
             axes.annotate(bound, (1, stored[bound]["value"]), (0, 2), textcoords="offset points", fontsize=8)
+    axes.margins(y=0.08)
     axes.set_xscale("log")
     axes.set_xlabel("convolutions in the network")
     axes.set_ylabel("accuracy (IoU > 0.5), %; pale: the paper's")

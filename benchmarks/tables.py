@@ -12,6 +12,8 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +71,23 @@ def localizers(rows: list[Row], only: list[str] | None = None) -> str:
 
 
 def order(rows: list[Row], on_cub: bool) -> str:
-    """Whether the rows stand in the paper's order, wherever that is more than chance."""
+    """Whether the rows stand in the paper's order, wherever that is more than chance, and which rows do not."""
     accuracy = {row.name.removesuffix(": accuracy"): row.value for row in rows if row.name.endswith(": accuracy")}
     pairs = list(ordered_pairs(accuracy, on_cub))
-    lost = [f"{worse} and {better}" for worse, better in pairs if accuracy[worse] >= accuracy[better]]
     if not pairs:
         return ""
+    lost = [pair for pair in pairs if accuracy[pair[0]] >= accuracy[pair[1]]]
     said = (
         f"\n\nOf {len(pairs)} pairs of rows whose accuracies in the paper differ by more than two standard deviations, "
         f"{len(pairs) - len(lost)} stand in the paper's order here"
     )
-    return f"{said}; not {', '.join(lost)}." if lost else f"{said}."
+    blamed = []
+    while lost:
+        # The row of most pairs that are left answers for them.
+        name, count = Counter(chain(*lost)).most_common(1)[0]
+        blamed.append(f"{name} {count}")
+        lost = [pair for pair in lost if name not in pair]
+    return f"{said}. Out of order stand, with their number of pairs: {', '.join(blamed)}." if blamed else f"{said}."
 
 
 def section(name: str, record: dict[str, Any]) -> str:
