@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """What :func:`~tobias_aug.training.loop.train` reads from: epochs of equal length, from any batch on."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
 
 
 class ReproducibleLoader:

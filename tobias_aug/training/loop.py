@@ -14,7 +14,7 @@ from lightning.fabric import Fabric
 
 from tobias_aug.files import write_text
 from tobias_aug.training.checkpoint import load_checkpoint, save_checkpoint
-from tobias_aug.training.loader import ReproducibleLoader
+from tobias_aug.training.loader import Loader
 
 LOG = "log.jsonl"
 
@@ -22,7 +22,7 @@ LOG = "log.jsonl"
 def train(
     fabric: Fabric,
     step: Callable[[Any], Mapping[str, torch.Tensor]],
-    loader: ReproducibleLoader,
+    loader: Loader,
     state: dict[str, Any],
     folder: Path,
     *,

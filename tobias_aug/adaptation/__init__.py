@@ -1,0 +1,38 @@
+"""Adaptation to an unlabelled domain: losses and models for any training loop.
+
+The training steps on Lightning Fabric are in :mod:`tobias_aug.adaptation.steps`.
+"""
+
+from tobias_aug.adaptation.adr import ADR, dropout_discrepancy
+from tobias_aug.adaptation.alignment import FeatureAlignment
+from tobias_aug.adaptation.dann import DANNLoss, DomainDiscriminator, domain_loss
+from tobias_aug.adaptation.domains import DomainLoader, UnlabelledImages, images_alone
+from tobias_aug.adaptation.mcd import MCD, class_balance, discrepancy
+from tobias_aug.adaptation.mmd import MMDLoss, mmd_squared
+from tobias_aug.adaptation.open_set import OSBP, OpenSetLoss, open_set_svm, unknown_loss
+from tobias_aug.adaptation.reversal import GradientReversal, ReversalSchedule, reversal_schedule, reverse_gradient
+
+__all__ = [
+    "ADR",
+    "MCD",
+    "OSBP",
+    "DANNLoss",
+    "DomainDiscriminator",
+    "DomainLoader",
+    "FeatureAlignment",
+    "GradientReversal",
+    "MMDLoss",
+    "OpenSetLoss",
+    "ReversalSchedule",
+    "UnlabelledImages",
+    "class_balance",
+    "discrepancy",
+    "domain_loss",
+    "dropout_discrepancy",
+    "images_alone",
+    "mmd_squared",
+    "open_set_svm",
+    "reversal_schedule",
+    "reverse_gradient",
+    "unknown_loss",
+]

@@ -1,0 +1,148 @@
+"""ADR: as MCD, with two dropout samples of one classifier in place of two classifiers.
+
+Saito et al., "Adversarial Dropout Regularization", ICLR 2018.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tobias_aug.adaptation.mcd import Criterion, discrepancy
+from tobias_aug.adaptation.tensors import full_precision, split
+
+Variant = Literal["paper", "official", "l1"]
+
+
+def dropout_discrepancy(
+    first: Float[Tensor, "batch classes *pixels"],
+    second: Float[Tensor, "batch classes *pixels"],
+    variant: Variant = "paper",
+) -> Float[Tensor, ""]:
+    """Sensitivity of a classifier to dropout: a distance between two samples of its output.
+
+    ``"paper"``: ``d = (KL(p1 || p2) + KL(p2 || p1)) / 2``, summed over classes, its mean over samples and pixels.
+    ``"official"``: what the released code computes: the softmax is applied twice on one side of each divergence, the
+    other side passes no gradient, and the mean is taken over classes too; it is not 0 for equal inputs.
+    ``"l1"``: :func:`~tobias_aug.adaptation.mcd.discrepancy`, to which the released code's notes fall back.
+    All are means over samples, so under DDP the average over processes is the value of the joined batch.
+
+    Args:
+        first: logits of one sample; classes along dimension 1.
+        second: logits of the other.
+        variant: which distance.
+
+    Raises:
+        ValueError: if there is no such variant.
+
+    Example:
+        >>> dropout_discrepancy(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
+        tensor(0.4621)
+    """
+    if variant == "l1":
+        return discrepancy(first, second)
+    first, second = full_precision(first), full_precision(second)
+    if variant == "paper":
+        # KL(p1 || p2) + KL(p2 || p1) = sum_k (p1 - p2) (log p1 - log p2)
+        logs = first.log_softmax(1) - second.log_softmax(1)
+        return 0.5 * ((first.softmax(1) - second.softmax(1)) * logs).sum(1).mean()
+    if variant == "official":
+        p, q = first.softmax(1), second.softmax(1)
+        forth = F.kl_div(p.log_softmax(1), q.detach(), reduction="mean")
+        back = F.kl_div(q.log_softmax(1), p.detach(), reduction="mean")
+        return 0.5 * (forth + back)
+    raise ValueError(f'variant must be "paper", "official" or "l1", got {variant!r}')
+
+
+class ADR(nn.Module):
+    """A feature generator and one classifier with dropout, with the losses of the steps.
+
+    Each step minimises its loss over the named parts alone: A ``source_loss`` over generator and classifier; B
+    ``classifier_loss`` over the classifier; C ``generator_loss`` over the generator, ``updates`` times. Keep the
+    classifier in training mode: without dropout both samples are the same and the discrepancy is 0. Under DDP wrap the
+    model with ``find_unused_parameters=True`` and call the losses through it.
+
+    Args:
+        generator: from images to features.
+        classifier: from features to logits, with dropout.
+        updates: generator updates in step C.
+        joint: in A and B, let source and target pass the generator and the classifier as one batch, so that batch
+            normalisation sees both, as the released code does in A.
+        variant: see :func:`dropout_discrepancy`.
+        criterion: loss on the source, from logits and labels.
+
+    Raises:
+        ValueError: if there are no updates, the classifier has no dropout, or there is no such variant.
+
+    Example:
+        >>> classifier = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 10))
+        >>> adr = ADR(nn.Flatten(), classifier)
+        >>> loss = adr.generator_loss(torch.rand(8, 1, 8, 8))
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        classifier: nn.Module,
+        *,
+        updates: int = 4,
+        joint: bool = True,
+        variant: Variant = "paper",
+        criterion: Criterion = F.cross_entropy,
+    ) -> None:
+        super().__init__()
+        if updates < 1:
+            raise ValueError(f"ADR needs at least one generator update a step, got {updates}")
+        if not any(isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0 for part in classifier.modules()):
+            raise ValueError(
+                "ADR compares two dropout samples, and the classifier has no dropout; add nn.Dropout to it"
+            )
+        if variant not in ("paper", "official", "l1"):
+            raise ValueError(f'variant must be "paper", "official" or "l1", got {variant!r}')
+        self.generator, self.classifier = generator, classifier
+        self.updates, self.joint, self.variant, self.criterion = updates, joint, variant, criterion
+
+    def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes *pixels"]:
+        """Predict the logits."""
+        logits: Tensor = self.classifier(self.generator(images))
+        return logits
+
+    def source_loss(
+        self,
+        source: Float[Tensor, "source *shape"],
+        labels: Int[Tensor, "source *pixels"],
+        target: Float[Tensor, "target *other"],
+    ) -> Float[Tensor, ""]:
+        """Step A, over generator and classifier: the criterion on the source."""
+        images = torch.cat([source, target]) if self.joint else source
+        return self._criterion(self.generator(images), labels)
+
+    def classifier_loss(
+        self,
+        source: Float[Tensor, "source *shape"],
+        labels: Int[Tensor, "source *pixels"],
+        target: Float[Tensor, "target *other"],
+    ) -> Float[Tensor, ""]:
+        """Step B, over the classifier: stay right on the source and be sensitive to dropout on the target."""
+        with torch.no_grad():
+            if self.joint:
+                features = self.generator(torch.cat([source, target]))
+                _, target_features = split(features, len(source))
+            else:
+                features, target_features = self.generator(source), self.generator(target)
+        return self._criterion(features, labels) - self._sensitivity(target_features)
+
+    def generator_loss(self, target: Float[Tensor, "target *shape"]) -> Float[Tensor, ""]:
+        """Step C, over the generator: target features whose class no dropout changes."""
+        return self._sensitivity(self.generator(target))
+
+    def _criterion(self, features: Any, labels: Tensor) -> Tensor:
+        # The source comes first; what follows it is the target, there for batch normalisation alone.
+        return self.criterion(full_precision(self.classifier(features)[: len(labels)]), labels)
+
+    def _sensitivity(self, features: Any) -> Tensor:
+        return dropout_discrepancy(self.classifier(features), self.classifier(features), self.variant)

@@ -1,0 +1,57 @@
+"""The frame of DANN and MMD: right on the source, alike on both domains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tobias_aug.adaptation.tensors import full_precision
+
+
+class FeatureAlignment(nn.Module):
+    """Cross entropy on the source plus a weighted loss on the features of both domains; the source alone without one.
+
+    The domains pass the generator one after the other, so batch normalisation standardises each by itself in training.
+
+    Args:
+        generator: from images to features.
+        classifier: from features to logits.
+        criterion: from source and target features to a loss, such as ``DANNLoss`` or ``MMDLoss``; a module's parameters
+            become this one's.
+        weight: of ``criterion``.
+
+    Example:
+        >>> model = FeatureAlignment(nn.Flatten(), nn.Linear(64, 10), MMDLoss())
+        >>> loss = model.loss(torch.rand(8, 1, 8, 8), torch.randint(10, (8,)), torch.rand(8, 1, 8, 8))
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        classifier: nn.Module,
+        criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.generator, self.classifier, self.criterion, self.weight = generator, classifier, criterion, weight
+
+    def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
+        """Predict the logits."""
+        logits: Tensor = self.classifier(self.generator(images))
+        return logits
+
+    def loss(
+        self,
+        source: Float[Tensor, "source *shape"],
+        labels: Int[Tensor, "source"],
+        target: Float[Tensor, "target *other"],
+    ) -> Float[Tensor, ""]:
+        """Give the loss of a labelled batch of the source and a batch of the target."""
+        features = self.generator(source)
+        loss = F.cross_entropy(full_precision(self.classifier(features)), labels)
+        if self.criterion is None:
+            return loss
+        return loss + self.weight * self.criterion(features, self.generator(target))

@@ -1,0 +1,98 @@
+"""Two domains side by side: a labelled source, and a target that is images alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tobias_aug.training.loader import Loader
+
+
+class UnlabelledImages(Dataset[Any]):
+    """A data set's images without its labels, so that no label of the target can reach a loss.
+
+    Whatever else the data set has (``targets``, ``samples``, ``classes``) is out of reach through this one. Evaluate on
+    the data set itself.
+
+    Args:
+        dataset: map-style; its samples are images, or tuples or dicts with an image among other things.
+        image: where the image stands in a sample.
+
+    Example:
+        >>> UnlabelledImages([("image 0", 7), ("image 1", 3)])[1]
+        'image 1'
+    """
+
+    def __init__(self, dataset: Any, image: int | str = 0) -> None:
+        self._dataset = dataset
+        self._image: Any = image
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        sample: Any = self._dataset[index]
+        return sample[self._image] if isinstance(sample, (tuple, list, dict)) else sample
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"UnlabelledImages has no {name!r}: a target set is images alone; evaluate on the labelled data set itself"
+        )
+
+
+def images_alone(batch: Any) -> Tensor:
+    """Give the batch back if it is a tensor of images and nothing else.
+
+    Raises:
+        TypeError: if anything comes with the images.
+
+    Example:
+        >>> images_alone(torch.zeros(4, 3, 8, 8)).shape
+        torch.Size([4, 3, 8, 8])
+    """
+    if not isinstance(batch, Tensor):
+        raise TypeError(
+            f"a target batch is one tensor of images, got a {type(batch).__name__}; "
+            "wrap the target's data set in UnlabelledImages"
+        )
+    return batch
+
+
+class DomainLoader:
+    """Batches of (source images, source labels, target images) for :func:`~tobias_aug.training.loop.train`.
+
+    An epoch is one of the source; the target goes through its own epochs beside it, however long they are.
+
+    Args:
+        source: gives batches of images and labels.
+        target: gives batches of images alone.
+
+    Example:
+        >>> loader = DomainLoader(ReproducibleLoader(source, 128), ReproducibleLoader(UnlabelledImages(target), 128))
+    """
+
+    def __init__(self, source: Loader, target: Loader) -> None:
+        self.source, self.target = source, target
+
+    def __len__(self) -> int:
+        """Number of batches of an epoch."""
+        return len(self.source)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Iterate over an epoch's batches, from batch ``start`` on.
+
+        Raises:
+            TypeError: if a target batch is more than images.
+        """
+        target = self._target(number * len(self) + start)
+        for images, labels in self.source.epoch(number, start):
+            yield images, labels, images_alone(next(target))
+
+    def _target(self, batch: int) -> Iterator[Any]:
+        number, start = divmod(batch, len(self.target))
+        while True:
+            yield from self.target.epoch(number, start)
+            number, start = number + 1, 0
