@@ -52,8 +52,8 @@ def dropout_discrepancy(
         return 0.5 * ((first.softmax(1) - second.softmax(1)) * logs).sum(1).mean()
     if variant == "official":
         p, q = first.softmax(1), second.softmax(1)
-        forth = F.kl_div(p.log_softmax(1), q.detach(), reduction="mean")
-        back = F.kl_div(q.log_softmax(1), p.detach(), reduction="mean")
+        forth = F.kl_div(p.log_softmax(1), q.detach(), reduction="none").mean()
+        back = F.kl_div(q.log_softmax(1), p.detach(), reduction="none").mean()
         return 0.5 * (forth + back)
     raise ValueError(f'variant must be "paper", "official" or "l1", got {variant!r}')
 

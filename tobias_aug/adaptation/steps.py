@@ -10,7 +10,7 @@ training goes on after an interruption as if there had been none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.fabric import Fabric
 from torch import Tensor, nn
@@ -20,9 +20,11 @@ from tobias_aug.adaptation.adr import ADR
 from tobias_aug.adaptation.domains import images_alone
 from tobias_aug.adaptation.mcd import MCD
 
-Batch = tuple[Tensor, Tensor, Tensor] | list[Tensor]
+# The target is checked by the steps, so that the error can say what to do.
+Batch = tuple[Tensor, Tensor, Any] | list[Any]
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """What is stepped after the optimizers: a learning rate's schedule, a ``ReversalSchedule``."""
 
