@@ -1,0 +1,350 @@
+"""Domain adaptation between MNIST and USPS: accuracy on the target's test set after a fixed number of steps.
+
+    python -m benchmarks.adaptation --data ../shared/data --task mnist-usps,usps-mnist --method source,mcd --json FILE
+
+Closed set, all ten digits in both domains, MCD's published network and optimizer, ADR with its own:
+
+``source``  no adaptation.       ``dann``  domain discriminator.    ``mmd``  five kernels on the features.
+``mcd``     two classifiers, ``--n`` generator updates; both together predict.    ``adr``  two dropout samples.
+
+Open set, 0 to 4 known, 5 to 9 unknown, in the target alone; the network and schedule of the public reimplementation:
+
+``osbp``    adversarial rejection, K + 1 classes.
+``osvm``, ``mmd-osvm``, ``bp-osvm``  a support vector machine with rejection on the features of source, MMD and DANN.
+
+``--protocol published`` trains on 2,000 random images of MNIST and 1,800 of USPS, ``full`` on all. The last step is
+what counts; no label of the target is read before it. ``--oracle`` also reports the best of the steps tested, which
+takes the target's labels to choose. With ``--json`` a finished run is not made again, and one that was stopped goes on
+after its last checkpoint. Needs the extras ``train`` and, for the support vector machine, ``adaptation``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean, stdev
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.adaptation_figures import draw_features
+from benchmarks.digit_networks import (
+    adr_classifier,
+    adr_generator,
+    mcd_classifier,
+    mcd_generator,
+    osbp_classifier,
+    osbp_generator,
+)
+from benchmarks.digits import DigitBatches, Digits, load_digits, published_part
+from benchmarks.report import Row, markdown, publish_record, record_of
+from tobias_aug.adaptation import (
+    ADR,
+    MCD,
+    OSBP,
+    DANNLoss,
+    DomainDiscriminator,
+    FeatureAlignment,
+    MMDLoss,
+    OpenSetLoss,
+    ReversalSchedule,
+    open_set_svm,
+)
+from tobias_aug.adaptation.steps import AdversarialStep, JointStep
+from tobias_aug.files import atomic_path
+from tobias_aug.metrics.open_set import OpenSetMetrics
+from tobias_aug.training.launch import launch
+from tobias_aug.training.loop import train
+
+CLOSED = ("source", "dann", "mmd", "mcd", "adr")
+OPEN = ("osbp", "osvm", "mmd-osvm", "bp-osvm")
+TASKS = ("mnist-usps", "usps-mnist")
+KNOWN = 5
+SVM_SAMPLES = 5000
+DRAWN = 300
+
+# Per cent, Table 5 of the slides: OS, OS*, ALL, UNK. The UNK of BP + OSVM is left out: as printed (0.9 for usps-mnist,
+# 44.3 for mnist-usps) it disagrees with OS = (5 OS* + UNK) / 6, and exchanged between the directions it agrees.
+PAPER = {
+    ("usps-mnist", "osbp"): {"OS": 92.3, "OS*": 91.2, "ALL": 94.4, "UNK": 97.6},
+    ("mnist-usps", "osbp"): {"OS": 92.1, "OS*": 94.9, "ALL": 88.1, "UNK": 78.0},
+    ("usps-mnist", "osvm"): {"OS": 43.1, "OS*": 32.3, "ALL": 63.5, "UNK": 97.5},
+    ("mnist-usps", "osvm"): {"OS": 79.8, "OS*": 77.9, "ALL": 84.2, "UNK": 89.0},
+    ("usps-mnist", "mmd-osvm"): {"OS": 62.8, "OS*": 58.9, "ALL": 69.5, "UNK": 82.1},
+    ("mnist-usps", "mmd-osvm"): {"OS": 80.0, "OS*": 79.8, "ALL": 81.3, "UNK": 81.0},
+    ("usps-mnist", "bp-osvm"): {"OS": 84.4, "OS*": 92.4, "ALL": 72.9},
+    ("mnist-usps", "bp-osvm"): {"OS": 33.8, "OS*": 40.5, "ALL": 21.4},
+}
+
+
+class Run:
+    """One training: a task, a method and a seed."""
+
+    def __init__(self, args: argparse.Namespace, task: str, method: str, seed: int) -> None:
+        self.args, self.method, self.seed = args, method, seed
+        names = task.split("-")
+        source, target = (load_digits(args.data, name, train=True) for name in names)
+        if args.protocol == "published":
+            source, target = (
+                published_part(part, name, seed) for part, name in zip((source, target), names, strict=True)
+            )
+        if method in OPEN:
+            source = source.only(source.labels < KNOWN)
+        # ADR's network takes the difference from the mean picture of both domains, the others pixels in [-1, 1].
+        self.middle, self.scale = torch.tensor(0.5), 2.0
+        if method == "adr":
+            self.middle, self.scale = torch.cat([source.images, target.images]).mean(0), 1.0
+        self.source = self.prepared(source)
+        # From here on there is no label of the target but those of the test set.
+        self.target = self.prepared(target).images
+        self.tests = [self.prepared(load_digits(args.data, name, train=False)) for name in names]
+        self.batches = DigitBatches(self.source, self.target, args.batch_size, seed)
+        accelerator = "cuda" if args.device.startswith("cuda") else "cpu"
+        precision = {"fp32": "32-true", "bf16": "bf16-mixed"}[args.precision]
+        self.fabric = launch(accelerator=accelerator, precision=precision)
+        torch.manual_seed(seed)
+        self.step = self.build()
+        self.model: nn.Module = self.step.method
+
+    def prepared(self, digits: Digits) -> Digits:
+        return Digits((digits.images - self.middle) * self.scale, digits.labels).to(self.args.device)
+
+    def build(self) -> AdversarialStep | JointStep:
+        """Network, losses, optimizers and schedules as published."""
+        args, method = self.args, self.method
+        if method in ("mcd", "adr"):
+            if method == "mcd":
+                model: Any = MCD(mcd_generator(), mcd_classifier(), mcd_classifier(), updates=args.n)
+                classifiers = model.classifiers
+            else:
+                model = ADR(adr_generator(), adr_classifier(), updates=args.n, variant=args.variant)
+                classifiers = model.classifier
+            model.to(memory_format=torch.channels_last)
+            return AdversarialStep(self.fabric, model, adam(model.generator), adam(classifiers))
+        kind = {"bp-osvm": "dann", "mmd-osvm": "mmd", "osvm": "source"}.get(method, method)
+        width = 500 if method in OPEN else 768
+        criterion: Any = {"dann": lambda: DANNLoss(DomainDiscriminator(width)), "mmd": MMDLoss}.get(
+            kind, lambda: None
+        )()
+        if method == "osbp":
+            criterion = OpenSetLoss(osbp_classifier(KNOWN + 1))
+            model = OSBP(osbp_generator(), criterion)
+        elif method in OPEN:
+            model = FeatureAlignment(osbp_generator(), osbp_classifier(KNOWN), criterion)
+        else:
+            model = FeatureAlignment(mcd_generator(), mcd_classifier(), criterion)
+        schedules: list[Any] = []
+        if kind == "dann":
+            schedules.append(ReversalSchedule(criterion.reversal, args.iterations))
+        elif kind == "osbp":
+            # The reimplementation's ramp takes 20 of its 200 epochs.
+            schedules.append(ReversalSchedule(criterion.reversal, max(1, args.iterations // 10)))
+        model.to(memory_format=torch.channels_last)
+        optimizer = adam(model)
+        if method in OPEN:
+            optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, weight_decay=1e-3, nesterov=True)
+            schedules.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.iterations))
+        return JointStep(self.fabric, model, optimizer, schedules)
+
+    def finish(self, folder: Path) -> dict[str, Any]:
+        """Train to the end, going on after the checkpoint where there is one; test, and give what is worth keeping."""
+        args = self.args
+        every = args.test_every if args.oracle else args.iterations
+        tested = {}
+        for steps in [*range(every, args.iterations, every), args.iterations]:
+            begun = perf_counter()
+            times = train(
+                self.fabric,
+                self.step,
+                self.batches,
+                self.step.state,
+                folder,
+                steps=steps,
+                checkpoint_every=args.checkpoint_every,
+                log_every=args.log_every,
+            )
+            seconds = perf_counter() - begun
+            if args.oracle or steps == args.iterations:
+                tested[steps] = self.test()
+        print(f"{self.method}, seed {self.seed}: {tested[args.iterations]}, {seconds:.0f} s", flush=True)
+        return {"final": tested[args.iterations], "tested": tested if args.oracle else {}, **times}
+
+    @torch.inference_mode()
+    def test(self) -> dict[str, float]:
+        """Per cent on the target's test set."""
+        self.model.eval()
+        logits = self.over(self.tests[1].images, lambda images: self.outputs(images))
+        labels = self.tests[1].labels.cpu()
+        if self.method == "mcd":
+            found = {"accuracy": logits.sum(1), "first classifier": logits[:, 0], "second classifier": logits[:, 1]}
+            result = {name: 100 * float((one.argmax(1) == labels).double().mean()) for name, one in found.items()}
+        elif self.method in OPEN:
+            metrics = OpenSetMetrics(KNOWN)
+            metrics.update(logits.argmax(1) if self.method == "osbp" else self.svm()(logits), labels)
+            result = {name: 100 * value for name, value in metrics.compute().items()}
+        else:
+            result = {"accuracy": 100 * float((logits.argmax(1) == labels).double().mean())}
+        self.model.train()
+        return result
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """Logits; of both classifiers for MCD, and features where a support vector machine follows."""
+        if self.method == "mcd":
+            return torch.stack(self.model.classify(self.model.generator(images)), 1)  # type: ignore[operator]
+        if self.method.endswith("osvm"):
+            return self.model.generator(images)  # type: ignore[operator, no-any-return]
+        return self.model(images)  # type: ignore[no-any-return]
+
+    def svm(self) -> Any:
+        features = self.over(self.source.images[:SVM_SAMPLES], self.outputs)
+        return open_set_svm(features, self.source.labels[:SVM_SAMPLES].cpu(), KNOWN)
+
+    @torch.inference_mode()
+    def features(self) -> dict[str, Tensor]:
+        """Features of some test images of both domains, for the picture; the labels only colour it."""
+        self.model.eval()
+        kept = {}
+        for name, digits in zip(("source", "target"), self.tests, strict=True):
+            shown = digits.only(digits.labels < KNOWN) if self.method in OPEN and name == "source" else digits
+            kept[name] = self.over(shown.images[:DRAWN], self.model.generator).half()  # type: ignore[arg-type]
+            kept[f"{name} labels"] = shown.labels[:DRAWN].cpu()
+        return kept
+
+    def over(self, images: Tensor, function: Any) -> Tensor:
+        with self.fabric.autocast():
+            return torch.cat([function(part).float().cpu() for part in images.split(1000)])
+
+
+def adam(part: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(part.parameters(), 2e-4, weight_decay=5e-4)
+
+
+def rows_of(runs: dict[str, dict[str, Any]]) -> list[Row]:
+    """A row a task, method and metric, over its seeds; oracle rows are named so."""
+    rows = []
+    for name, seeds in runs.items():
+        task, method = name.split(", ")[0], name.split(", ")[-1].split(" ")[0]
+        for metric in next(iter(seeds.values()))["final"] if seeds else ():
+            values = [run["final"][metric] for run in seeds.values()]
+            reference = PAPER.get((task, method), {}).get(metric)
+            rows.append(_row(f"{name}: {metric}", values, reference))
+            if metric in ("accuracy", "OS") and all(run["tested"] for run in seeds.values()):
+                best = [max(step[metric] for step in run["tested"].values()) for run in seeds.values()]
+                rows.append(_row(f"{name}: {metric}, oracle (best step by target labels)", best, None))
+    return rows
+
+
+def _row(name: str, values: list[float], reference: float | None) -> Row:
+    spread = stdev(values) if len(values) > 1 else None
+    ratio = mean(values) / reference if reference else None
+    return Row(name, mean(values), "%", reference, ratio, len(values), spread)
+
+
+def run_name(args: argparse.Namespace, task: str, method: str) -> str:
+    """What a run's rows are called, its number of updates included."""
+    variant = "" if method != "adr" or args.variant == "paper" else f" {args.variant}"
+    return f"{task}, {args.protocol}, {method}" + (f"{variant} n={args.n}" if method in ("mcd", "adr") else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds digits")
+    parser.add_argument("--task", default="mnist-usps,usps-mnist", help=f"of {', '.join(TASKS)}: from, to")
+    parser.add_argument("--method", default="source,mcd", help=f"of {', '.join((*CLOSED, *OPEN))}")
+    parser.add_argument("--n", type=int, default=4, help="generator updates a step, of mcd and adr")
+    parser.add_argument("--variant", choices=["paper", "official", "l1"], default="paper", help="adr's discrepancy")
+    parser.add_argument("--protocol", choices=["published", "full"], default="published")
+    parser.add_argument("--iterations", type=int, default=20_000)
+    parser.add_argument("--batch-size", type=int, default=128, help="of each domain")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16 is autocast")
+    parser.add_argument("--oracle", action="store_true", help="also report the best step by target labels")
+    parser.add_argument("--test-every", type=int, default=1000, help="steps between tests, with --oracle")
+    parser.add_argument("--checkpoint-every", type=int, default=1000)
+    parser.add_argument("--log-every", type=int, default=500)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--figure", type=Path, help="PNG of the features before and after; needs --json")
+    parser.add_argument("--json", type=Path, help="store every finished run here, and checkpoints beside it")
+    args = parser.parse_args()
+    tasks, methods = args.task.split(","), args.method.split(",")
+    for given, there in ((tasks, TASKS), (methods, (*CLOSED, *OPEN))):
+        if unknown := set(given) - set(there):
+            parser.error(f"no {', '.join(sorted(unknown))}; there are {', '.join(there)}")
+    if args.figure and not args.json:
+        parser.error("--figure draws the features that are kept beside --json; give both")
+    settings = {key: getattr(args, key) for key in ("iterations", "batch_size", "precision")}
+    record = record_of(args.json, **settings)
+    record["runs"] = finished_runs(args.json, settings)
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for task in tasks:
+            for method in methods:
+                name = run_name(args, task, method)
+                if str(seed) not in record["runs"].setdefault(name, {}):
+                    record["runs"][name][str(seed)] = complete(args, task, method, seed)
+                    record["rows"] = [asdict(row) for row in rows_of(record["runs"])]
+                    publish_record(record, args.json)
+    if args.figure:
+        before = "osvm" if set(methods) & set(OPEN) else "source"
+        pairs = {f"{task}, {method}": (task, method) for task in tasks for method in methods if method != before}
+        draw_features(
+            args.figure,
+            {
+                title: [kept(args, task, one, args.first_seed) for one in (before, method)]
+                for title, (task, method) in pairs.items()
+            },
+            KNOWN if before == "osvm" else None,
+        )
+    print(markdown(rows_of(record["runs"])))
+
+
+def complete(args: argparse.Namespace, task: str, method: str, seed: int) -> dict[str, Any]:
+    """Make a run whole; its checkpoint goes, its features stay beside the file of results."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = place(args, task, method, seed, ".checkpoints") if args.json else Path(scratch)
+        run = Run(args, task, method, seed)
+        result = run.finish(folder)
+        if args.json:
+            path = place(args, task, method, seed, ".features").with_suffix(".pt")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path) as temporary:
+                torch.save(run.features(), temporary)
+            shutil.rmtree(folder)
+    return result
+
+
+def place(args: argparse.Namespace, task: str, method: str, seed: int, kind: str) -> Path:
+    """Where a run keeps what is no result."""
+    name = f"{run_name(args, task, method)}, seed {seed}".replace(", ", "-").replace(" ", "-")
+    return Path(args.json).with_suffix(kind) / name
+
+
+def kept(args: argparse.Namespace, task: str, method: str, seed: int) -> dict[str, Tensor]:
+    path = place(args, task, method, seed, ".features").with_suffix(".pt")
+    if not path.is_file():
+        sys.exit(
+            f"no features of {run_name(args, task, method)}, seed {seed}; run --method {method} into the same --json"
+        )
+    features: dict[str, Tensor] = torch.load(path, weights_only=True)
+    return features
+
+
+def finished_runs(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """The finished runs of a file, which must have been made with the same settings."""
+    if path is None or not path.is_file():
+        return {}
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored["settings"] != settings:
+        sys.exit(f"{path} holds runs with {stored['settings']}, not {settings}; choose another file")
+    return dict(stored["runs"])
+
+
+if __name__ == "__main__":
+    main()

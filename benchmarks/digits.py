@@ -1,0 +1,87 @@
+"""MNIST and USPS for domain adaptation: loaded once, held on the device, batched from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SIDE = 28
+# Random training images of each set in the published protocol.
+PUBLISHED = {"mnist": 2000, "usps": 1800}
+
+
+@dataclass(frozen=True)
+class Digits:
+    """A set of digits: images of shape (n, 1, 28, 28) in [0, 1], and labels 0 .. 9."""
+
+    images: Tensor
+    labels: Tensor
+
+    def only(self, chosen: Tensor) -> Digits:
+        """The images that a mask or indices choose."""
+        return Digits(self.images[chosen], self.labels[chosen])
+
+    def to(self, device: str) -> Digits:
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+
+def load_digits(data: Path, name: str, train: bool) -> Digits:
+    """Read ``digits/NAME.npz`` of a data folder; USPS is enlarged from 16 × 16 pixels, bilinearly.
+
+    Args:
+        data: holds ``digits/mnist.npz`` and ``digits/usps.npz``.
+        name: "mnist" or "usps".
+        train: the training images (60,000 and 7,291) or the test images (10,000 and 2,007).
+    """
+    part = "train" if train else "test"
+    with np.load(data / "digits" / f"{name}.npz") as arrays:
+        images = torch.from_numpy(arrays[f"{part}_images"])[:, None].float() / 255
+        labels = torch.from_numpy(arrays[f"{part}_labels"]).long()
+    if images.shape[-1] != SIDE:
+        images = F.interpolate(images, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    return Digits(images, labels)
+
+
+def published_part(digits: Digits, name: str, seed: int) -> Digits:
+    """The published protocol's share of a training set, drawn at random."""
+    chosen = torch.randperm(len(digits.images), generator=torch.Generator().manual_seed(seed))
+    return digits.only(chosen[: PUBLISHED[name]])
+
+
+class DigitBatches:
+    """Batches of (source images, source labels, target images) for the training loop, without a wait.
+
+    Each domain goes through permutations of its own, drawn from (seed, domain, epoch). The target is images alone.
+    """
+
+    def __init__(self, source: Digits, target: Tensor, batch_size: int, seed: int) -> None:
+        if min(len(source.images), len(target)) < batch_size:
+            raise ValueError(f"{len(source.images)} and {len(target)} images do not fill a batch of {batch_size}")
+        self.source, self.target, self.batch_size, self.seed = source, target, batch_size, seed
+
+    def __len__(self) -> int:
+        return len(self.source.images) // self.batch_size
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        first = number * len(self) + start
+        sources = self._indices(len(self.source.images), 0, first)
+        targets = self._indices(len(self.target), 1, first)
+        for _ in range(start, len(self)):
+            chosen = next(sources)
+            yield self.source.images[chosen], self.source.labels[chosen], self.target[next(targets)]
+
+    def _indices(self, count: int, domain: int, first: int) -> Iterator[Tensor]:
+        """Endless batches of indices, from batch ``first`` on."""
+        epoch, start = divmod(first, count // self.batch_size)
+        while True:
+            order = np.random.default_rng([self.seed, domain, epoch]).permutation(count)
+            for batch in torch.from_numpy(order).to(self.target.device).split(self.batch_size)[start:]:
+                if len(batch) == self.batch_size:
+                    yield batch
+            epoch, start = epoch + 1, 0
