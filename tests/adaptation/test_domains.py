@@ -31,6 +31,7 @@ def test_images_come_alone():
     assert batch[:, 0, 0, 0].tolist() == [0, 1, 2]
     assert UnlabelledImages([{"image": 4, "label": 1}], image="image")[0] == 4
     assert UnlabelledImages(["alone"])[0] == "alone"
+    assert UnlabelledImages([(4, object())], transform=str)[0] == "4"
     assert pickle.loads(pickle.dumps(UnlabelledImages(["alone"])))[0] == "alone"
 
 

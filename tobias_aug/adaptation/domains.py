@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -20,14 +20,15 @@ class UnlabelledImages(Dataset[Any]):
     Args:
         dataset: map-style; its samples are images, or tuples or dicts with an image among other things.
         image: where the image stands in a sample.
+        transform: from the image to what is given out.
 
     Example:
         >>> UnlabelledImages([("image 0", 7), ("image 1", 3)])[1]
         'image 1'
     """
 
-    def __init__(self, dataset: Any, image: int | str = 0) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Any, image: int | str = 0, transform: Callable[[Any], Any] | None = None) -> None:
+        self._dataset, self._transform = dataset, transform
         self._image: Any = image
 
     def __len__(self) -> int:
@@ -35,7 +36,9 @@ class UnlabelledImages(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         sample: Any = self._dataset[index]
-        return sample[self._image] if isinstance(sample, (tuple, list, dict)) else sample
+        if isinstance(sample, (tuple, list, dict)):
+            sample = sample[self._image]
+        return self._transform(sample) if self._transform else sample
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(

@@ -1,0 +1,188 @@
+"""The adaptation benchmark on made-up digits: what it trains on, what it reports, and going on after a stop."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lightning", reason="needs the extra train")
+
+from benchmarks import adaptation
+from benchmarks.adaptation import CLOSED, OPEN, PAPER, Run, main, rows_of
+from benchmarks.digits import DigitBatches, Digits, load_digits, published_part
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Sixty pictures of each set: a bright column a class, at its set's own size."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "digits").mkdir()
+    random = np.random.default_rng(0)
+    for name, side in (("mnist", 28), ("usps", 16)):
+        arrays = {}
+        for part in ("train", "test"):
+            labels = np.arange(60) % 10
+            images = random.integers(0, 60, (60, side, side))
+            for image, label in zip(images, labels, strict=True):
+                image[:, side * label // 10 : side * (label + 1) // 10] = 250
+            arrays |= {f"{part}_images": images.astype(np.uint8), f"{part}_labels": labels.astype(np.uint8)}
+        np.savez(root / "digits" / f"{name}.npz", **arrays)
+    return root
+
+
+@pytest.fixture
+def benchmark(data, monkeypatch, tmp_path):
+    """Run the command with small settings; give the stored record."""
+
+    def run(*arguments, out=tmp_path / "out.json"):
+        small = ["--device", "cpu", "--batch-size", "20", "--iterations", "4", "--n", "2", "--log-every", "2"]
+        monkeypatch.setattr(sys, "argv", ["adaptation", "--data", str(data), *small, "--json", str(out), *arguments])
+        main()
+        return json.loads(out.read_text())
+
+    return run
+
+
+def test_digits_are_read_and_the_smaller_enlarged(data):
+    for name in ("mnist", "usps"):
+        digits = load_digits(data, name, train=True)
+        assert digits.images.shape == (60, 1, 28, 28)
+        assert digits.images.min() >= 0
+        assert digits.images.max() == pytest.approx(250 / 255)
+        assert digits.labels.tolist() == [n % 10 for n in range(60)]
+
+
+def test_the_published_part_is_drawn_anew_for_each_seed():
+    digits = Digits(torch.rand(3000, 1), torch.arange(3000))
+    parts = [published_part(digits, "mnist", seed).labels for seed in (0, 0, 1)]
+    assert len(parts[0].unique()) == 2000
+    assert torch.equal(parts[0], parts[1])
+    assert not torch.equal(parts[0], parts[2])
+    assert len(published_part(digits, "usps", 0).labels) == 1800
+
+
+def test_batches_go_through_both_domains_and_can_be_made_again():
+    source = Digits(torch.arange(10), torch.arange(10) + 100)
+    batches = DigitBatches(source, torch.arange(7), 3, seed=0)
+    whole = [batch for number in range(4) for batch in batches.epoch(number)]
+    assert len(batches) == 3
+    for images, labels, target in whole:
+        assert torch.equal(labels, images + 100)
+        assert len(images) == len(target) == 3
+    assert len(torch.cat([images for images, _, _ in whole[3:6]]).unique()) == 9
+    assert len(torch.cat([target for _, _, target in whole[2:4]]).unique()) == 6
+    for number in range(4):
+        for start in range(3):
+            again = list(batches.epoch(number, start))
+            for mine, theirs in zip(again, whole[3 * number + start : 3 * number + 3], strict=True):
+                assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_every_method_reports_its_metrics_beside_the_papers(benchmark, tmp_path):
+    pytest.importorskip("sklearn", reason="needs the extra adaptation")
+    pytest.importorskip("matplotlib")
+    methods = ",".join((*CLOSED, *OPEN))
+    record = benchmark("--task", "mnist-usps", "--method", methods, "--protocol", "full")
+    rows = {row["name"]: row for row in record["rows"]}
+    for method in ("source", "dann", "mmd", "mcd n=2", "adr n=2"):
+        row = rows[f"mnist-usps, full, {method}: accuracy"]
+        assert 0 <= row["value"] <= 100
+        assert row["reference"] is None
+    for method in OPEN:
+        for metric, reference in PAPER["mnist-usps", method].items():
+            row = rows[f"mnist-usps, full, {method}: {metric}"]
+            assert row["reference"] == reference
+            assert row["ratio"] == pytest.approx(row["value"] / reference)
+    assert not any("oracle" in name for name in rows)
+    benchmark(
+        "--task", "mnist-usps", "--method", "source,mcd", "--protocol", "full", "--figure", str(tmp_path / "f.png")
+    )
+    assert (tmp_path / "f.png").stat().st_size > 10_000
+
+
+def test_the_oracle_is_named_so_and_never_below_the_last_step(benchmark):
+    record = benchmark("--task", "usps-mnist", "--method", "source", "--oracle", "--test-every", "1")
+    rows = {row["name"]: row["value"] for row in record["rows"]}
+    last, best = (
+        rows[f"usps-mnist, published, source: accuracy{end}"] for end in ("", ", oracle (best step by target labels)")
+    )
+    assert best >= last
+    run = record["runs"]["usps-mnist, published, source"]["0"]
+    assert list(run["tested"]) == ["1", "2", "3", "4"]
+    assert best == max(tested["accuracy"] for tested in run["tested"].values())
+
+
+def test_a_stopped_run_goes_on_and_a_finished_one_is_not_made_again(benchmark, tmp_path, monkeypatch):
+    arguments = ("--task", "usps-mnist", "--method", "mcd", "--checkpoint-every", "2")
+    whole = benchmark(*arguments, out=tmp_path / "whole.json")
+    name = "usps-mnist, published, mcd n=2"
+    build, calls = Run.build, []
+
+    def breaking(run):
+        step = build(run)
+
+        class Breaking:
+            method, state = step.method, step.state
+
+            def __call__(self, batch):
+                calls.append(1)
+                if len(calls) == 4:
+                    raise KeyboardInterrupt
+                return step(batch)
+
+        return Breaking()
+
+    monkeypatch.setattr(Run, "build", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark(*arguments, out=tmp_path / "cut.json")
+    resumed = benchmark(*arguments, out=tmp_path / "cut.json")
+    assert len(calls) == 6  # three done, one broken off, and the two after the checkpoint
+    assert resumed["runs"][name]["0"]["final"] == whole["runs"][name]["0"]["final"]
+    assert not list((tmp_path / "cut.checkpoints").iterdir())
+    monkeypatch.setattr(adaptation, "complete", None)
+    benchmark(*arguments, out=tmp_path / "cut.json")
+    with pytest.raises(SystemExit, match="holds runs with .* choose another file"):
+        benchmark(*arguments, "--iterations", "5", out=tmp_path / "cut.json")
+
+
+def test_labels_of_the_targets_training_set_change_nothing(data, benchmark, monkeypatch, tmp_path):
+    """Trained again with every one of them wrong, the features are the same to the last bit."""
+    arguments = ("--task", "mnist-usps", "--method", "source,dann,mmd,mcd,adr,osbp")
+    honest = benchmark(*arguments, out=tmp_path / "honest.json")
+
+    def spoilt(folder, name, train):
+        digits = load_digits(folder, name, train)
+        return Digits(digits.images, 9 - digits.labels) if name == "usps" and train else digits
+
+    monkeypatch.setattr(adaptation, "load_digits", spoilt)
+    blind = benchmark(*arguments, out=tmp_path / "blind.json")
+    for name, seeds in honest["runs"].items():
+        assert seeds["0"]["final"] == blind["runs"][name]["0"]["final"]
+    files = sorted((tmp_path / "honest.features").iterdir())
+    assert len(files) == 6
+    for file in files:
+        mine, theirs = (torch.load(folder / file.name) for folder in (file.parent, tmp_path / "blind.features"))
+        assert all(torch.equal(mine[part], theirs[part]) for part in ("source", "target"))
+
+
+def test_rows_are_means_over_seeds():
+    runs = {"usps-mnist, full, osbp": {str(n): {"final": {"OS": 90.0 + n}, "tested": {}} for n in range(3)}}
+    (row,) = rows_of(runs)
+    assert (row.value, row.deviation, row.n, row.reference) == (91.0, 1.0, 3, 92.3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "cdan"], "no cdan; there are source, dann"),
+        (["--task", "svhn-mnist"], "no svhn-mnist; there are mnist-usps, usps-mnist"),
+        (["--figure", "out.png"], "give both"),
+    ],
+)
+def test_what_there_is_not_is_refused(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["adaptation", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    assert message in capsys.readouterr().err

@@ -1,0 +1,51 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "adapt_classifier.py"
+
+
+@pytest.fixture
+def domains(tmp_path):
+    """Three classes of noise of three colours; the target is darker, and its folders say nothing."""
+    random = np.random.default_rng(0)
+    for domain, light in (("source", 1.0), ("target", 0.6), ("test", 0.6)):
+        for number in range(12):
+            picture = random.integers(0, 120, (40, 48, 3))
+            picture[..., number % 3] += 130
+            folder = tmp_path / domain / ("anything" if domain == "target" else "rgb"[number % 3])
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((light * picture).astype(np.uint8)).save(folder / f"{number}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("method", ["mcd", "dann"])
+def test_adapts_a_classifier_to_a_folder_without_labels(domains, method):
+    options = ["--method", method, "--input-size", "32", "--batch-size", "6", "--steps", "3", "--workers", "0"]
+    command = [
+        str(EXAMPLE),
+        str(domains / "source"),
+        str(domains / "target"),
+        "--test",
+        str(domains / "test"),
+        *options,
+    ]
+    out = domains / "adapted.pt"
+    done = subprocess.run(
+        [sys.executable, *command, "--device", "cpu", "--out", str(out)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "step 3/3  source loss " in done.stdout
+    assert f"accuracy on {domains / 'test'}: " in done.stdout
+    weights = torch.load(out, weights_only=True)
+    prefix = {"mcd": "generator.", "dann": "0."}[method]
+    fresh = torchvision.models.resnet18().state_dict()
+    trained = {name.removeprefix(prefix) for name in weights if name.startswith(prefix)}
+    assert trained == {name for name in fresh if not name.startswith("fc.")}
+    assert weights[f"{prefix}bn1.num_batches_tracked"] > 3
