@@ -9,8 +9,9 @@ import torch
 
 pytest.importorskip("lightning", reason="needs the extra train")
 
-from benchmarks import adaptation
-from benchmarks.adaptation import CLOSED, OPEN, PAPER, Run, main, rows_of
+from benchmarks import adaptation, adaptation_runs
+from benchmarks.adaptation import PAPER, main, rows_of
+from benchmarks.adaptation_runs import CLOSED, OPEN, Run
 from benchmarks.digits import DigitBatches, Digits, load_digits, published_part
 
 
@@ -156,7 +157,7 @@ def test_labels_of_the_targets_training_set_change_nothing(data, benchmark, monk
         digits = load_digits(folder, name, train)
         return Digits(digits.images, 9 - digits.labels) if name == "usps" and train else digits
 
-    monkeypatch.setattr(adaptation, "load_digits", spoilt)
+    monkeypatch.setattr(adaptation_runs, "load_digits", spoilt)
     blind = benchmark(*arguments, out=tmp_path / "blind.json")
     for name, seeds in honest["runs"].items():
         assert seeds["0"]["final"] == blind["runs"][name]["0"]["final"]
