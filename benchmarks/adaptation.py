@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.adaptation_figures import draw_features
+from benchmarks.adaptation_figures import Shown, draw_features
 from benchmarks.adaptation_runs import CLOSED, KNOWN, OPEN, Run
 from benchmarks.report import Row, markdown, publish_record, record_of
 from tobias_aug.files import atomic_path
@@ -111,6 +111,7 @@ def main() -> None:
     settings = {key: getattr(args, key) for key in ("iterations", "batch_size", "precision")}
     record = record_of(args.json, **settings)
     record["runs"] = finished_runs(args.json, settings)
+    publish_record(record, args.json)  # So that a run that is stopped before one is finished goes on with its settings.
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for task in tasks:
             for method in methods:
@@ -120,16 +121,7 @@ def main() -> None:
                     record["rows"] = [asdict(row) for row in rows_of(record["runs"])]
                     publish_record(record, args.json)
     if args.figure:
-        before = "osvm" if set(methods) & set(OPEN) else "source"
-        pairs = {f"{task}, {method}": (task, method) for task in tasks for method in methods if method != before}
-        draw_features(
-            args.figure,
-            {
-                title: [kept(args, task, one, args.first_seed) for one in (before, method)]
-                for title, (task, method) in pairs.items()
-            },
-            KNOWN if before == "osvm" else None,
-        )
+        draw_features(args.figure, figure_rows(args, tasks, methods))
     print(markdown(rows_of(record["runs"])))
 
 
@@ -152,6 +144,18 @@ def place(args: argparse.Namespace, task: str, method: str, seed: int, kind: str
     """Where a run keeps what is no result."""
     name = f"{run_name(args, task, method)}, seed {seed}".replace(", ", "-").replace(" ", "-")
     return Path(args.json).with_suffix(kind) / name
+
+
+def figure_rows(args: argparse.Namespace, tasks: list[str], methods: list[str]) -> list[Shown]:
+    """What the picture shows: each task and method beside the same network, or MCD's, trained on the source alone."""
+    seed, rows = args.first_seed, []
+    for task in tasks:
+        for method in methods:
+            before = "osvm" if method in OPEN else "source"
+            if method != before:
+                features = [kept(args, task, one, seed) for one in (before, method)]
+                rows.append(Shown(f"{task}, {method}", *features, known=KNOWN if method in OPEN else None))
+    return rows
 
 
 def kept(args: argparse.Namespace, task: str, method: str, seed: int) -> dict[str, Tensor]:

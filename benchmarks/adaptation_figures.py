@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,30 +16,37 @@ def principal_plane(features: Tensor) -> Tensor:
     return centred @ directions[:2].T
 
 
-def draw_features(path: Path, pairs: dict[str, list[dict[str, Tensor]]], known: int | None = None) -> None:
-    """Draw, a row a title, the features before and after, each in its own principal plane.
+@dataclass(frozen=True)
+class Shown:
+    """A row of the picture: ``source`` and ``target`` features, and ``target labels``, before and after adaptation.
 
-    Args:
-        path: PNG to write.
-        pairs: before and after, each with ``source`` and ``target`` features and ``target labels``.
-        known: classes below it are known, the others drawn apart; all are where it is ``None``.
+    Target classes from ``known`` on are drawn apart.
     """
+
+    title: str
+    before: dict[str, Tensor]
+    after: dict[str, Tensor]
+    known: int | None = None
+
+
+def draw_features(path: Path, rows: list[Shown]) -> None:
+    """Draw features before and after, each in its own principal plane, into a PNG."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(len(pairs), 2, figsize=(9, 4.5 * len(pairs)), squeeze=False)
-    for row, (title, states) in zip(axes, pairs.items(), strict=True):
-        for axis, when, state in zip(row, ("source only", title), states, strict=True):
+    figure, axes = pyplot.subplots(len(rows), 2, figsize=(9, 4.5 * len(rows)), squeeze=False)
+    for pair, row in zip(axes, rows, strict=True):
+        for axis, title, state in zip(pair, ("source only", row.title), (row.before, row.after), strict=True):
             plane = principal_plane(torch.cat([state["source"], state["target"]]))
-            count = len(state["source"])
-            unknown = state["target labels"] >= (10 if known is None else known)
-            groups = {"source": plane[:count], "target": plane[count:][~unknown], "unknown": plane[count:][unknown]}
+            source, target = plane.split([len(state["source"]), len(state["target"])])
+            unknown = state["target labels"] >= (10 if row.known is None else row.known)
+            groups = {"source": source, "target": target[~unknown], "target, unknown classes": target[unknown]}
             for (name, points), colour in zip(groups.items(), ("tab:blue", "tab:red", "tab:green"), strict=True):
                 if len(points):
                     axis.scatter(*points.T.tolist(), s=6, c=colour, label=name, alpha=0.6, linewidths=0)
-            axis.set(title=when, xticks=[], yticks=[])
+            axis.set(title=title, xticks=[], yticks=[])
             axis.legend(loc="best", fontsize=8)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
