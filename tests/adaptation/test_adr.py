@@ -1,5 +1,6 @@
 import math
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given
@@ -114,8 +115,19 @@ def test_finite_under_autocast(dtype, variant):
     assert all(p.grad.isfinite().all() for p in adr.parameters())
 
 
+def test_a_classifier_without_dropout_is_warned_of():
+    with pytest.warns(UserWarning, match="found no dropout layer in the classifier; add nn.Dropout unless"):
+        adr = ADR(nn.Linear(6, 5), nn.Sequential(nn.Dropout(0.0), nn.Linear(5, 3)))
+    assert adr.generator_loss(TARGET) == 0
+
+
 def test_what_cannot_work_is_refused():
-    with pytest.raises(ValueError, match="the classifier has no dropout; add nn.Dropout to it"):
-        ADR(nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.0), nn.Linear(2, 2)))
     with pytest.raises(ValueError, match="at least one generator update a step, got 0"):
         model(updates=0)
+
+
+def test_an_unknown_variant_names_the_known_ones(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # Its checks would come first.
+    for call in (lambda: model(variant="kl"), lambda: dropout_discrepancy(SOURCE, TARGET, "kl")):
+        with pytest.raises(ValueError, match='variant must be "paper", "official" or "l1", got \'kl\''):
+            call()

@@ -1,7 +1,9 @@
 """What the package promises as a whole: light imports, and the same on a GPU."""
 
+import doctest
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 import tobias_aug.adaptation as adaptation
 from tobias_aug.adaptation import ADR, MCD, OSBP, DANNLoss, FeatureAlignment, MMDLoss, OpenSetLoss
+from tobias_aug.training.loader import ReproducibleLoader
 
 
 def test_importing_it_loads_no_framework():
@@ -22,6 +25,17 @@ def test_importing_it_loads_no_framework():
 def test_every_public_name_is_documented_and_there():
     for name in adaptation.__all__:
         assert len(getattr(adaptation, name).__doc__) > 40
+
+
+@pytest.mark.parametrize(
+    "name", ["adr", "alignment", "dann", "domains", "mcd", "mmd", "open_set", "reversal", "tensors"]
+)
+def test_the_examples_in_docstrings_run(name):
+    module = import_module(f"tobias_aug.adaptation.{name}")
+    names = {**vars(adaptation), **vars(module), "torch": torch, "nn": nn, "ReproducibleLoader": ReproducibleLoader}
+    result = doctest.testmod(module, extraglobs=names)
+    assert result.attempted
+    assert not result.failed
 
 
 def models():

@@ -1,8 +1,11 @@
+import doctest
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tobias_aug.metrics import open_set
 from tobias_aug.metrics.open_set import OpenSetMetrics, confusion_matrix
 
 
@@ -74,3 +77,9 @@ def test_what_has_no_value_is_refused():
         metrics.compute()
     with pytest.raises(ValueError, match=r"must lie in 0 \.\. 3, got 0 \.\. 4"):
         metrics.update(torch.tensor([4]), torch.tensor([0]))
+
+
+def test_the_examples_in_docstrings_run():
+    result = doctest.testmod(open_set, extraglobs={"torch": torch})
+    assert result.attempted == 4
+    assert not result.failed

@@ -5,6 +5,7 @@ Saito et al., "Adversarial Dropout Regularization", ICLR 2018.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 import torch
@@ -68,7 +69,7 @@ class ADR(nn.Module):
 
     Args:
         generator: from images to features.
-        classifier: from features to logits, with dropout.
+        classifier: from features to logits, with dropout; a warning says where none is found.
         updates: generator updates in step C.
         joint: in A and B, let source and target pass the generator and the classifier as one batch, so that batch
             normalisation sees both, as the released code does in A.
@@ -76,7 +77,7 @@ class ADR(nn.Module):
         criterion: loss on the source, from logits and labels.
 
     Raises:
-        ValueError: if there are no updates, the classifier has no dropout, or there is no such variant.
+        ValueError: if there are no updates, or there is no such variant.
 
     Example:
         >>> classifier = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 10))
@@ -98,8 +99,10 @@ class ADR(nn.Module):
         if updates < 1:
             raise ValueError(f"ADR needs at least one generator update a step, got {updates}")
         if not any(isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0 for part in classifier.modules()):
-            raise ValueError(
-                "ADR compares two dropout samples, and the classifier has no dropout; add nn.Dropout to it"
+            warnings.warn(
+                "ADR compares two dropout samples, and found no dropout layer in the classifier; "
+                "add nn.Dropout unless it draws dropout by itself",
+                stacklevel=2,
             )
         if variant not in ("paper", "official", "l1"):
             raise ValueError(f'variant must be "paper", "official" or "l1", got {variant!r}')

@@ -74,7 +74,10 @@ class DomainLoader:
         target: gives batches of images alone.
 
     Example:
-        >>> loader = DomainLoader(ReproducibleLoader(source, 128), ReproducibleLoader(UnlabelledImages(target), 128))
+        >>> source, target = [(torch.zeros(1, 8, 8), 3)] * 6, UnlabelledImages([(torch.ones(1, 8, 8), 5)] * 4)
+        >>> loader = DomainLoader(ReproducibleLoader(source, 2), ReproducibleLoader(target, 2))
+        >>> [part.shape[0] for part in next(loader.epoch(0))]
+        [2, 2, 2]
     """
 
     def __init__(self, source: Loader, target: Loader) -> None:
