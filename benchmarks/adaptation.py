@@ -77,8 +77,12 @@ def _row(name: str, values: list[float], reference: float | None) -> Row:
 
 def run_name(args: argparse.Namespace, task: str, method: str) -> str:
     """What a run's rows are called, its number of updates included."""
-    variant = "" if method != "adr" or args.variant == "paper" else f" {args.variant}"
-    return f"{task}, {args.protocol}, {method}" + (f"{variant} n={args.n}" if method in ("mcd", "adr") else "")
+    name = f"{task}, {args.protocol}, {method}"
+    if method == "adr":
+        name += ("" if args.variant == "paper" else f" {args.variant}") + (
+            "" if args.weight == 1 else f" weight {args.weight:g}"
+        )
+    return f"{name} n={args.n}" if method in ("mcd", "adr") else name
 
 
 def main() -> None:
@@ -88,6 +92,7 @@ def main() -> None:
     parser.add_argument("--method", default="source,mcd", help=f"of {', '.join((*CLOSED, *OPEN))}")
     parser.add_argument("--n", type=int, default=4, help="generator updates a step, of mcd and adr")
     parser.add_argument("--variant", choices=["paper", "official", "l1"], default="paper", help="adr's discrepancy")
+    parser.add_argument("--weight", type=float, default=1.0, help="of adr's discrepancy")
     parser.add_argument("--protocol", choices=["published", "full"], default="published")
     parser.add_argument("--iterations", type=int, default=20_000)
     parser.add_argument("--batch-size", type=int, default=128, help="of each domain")

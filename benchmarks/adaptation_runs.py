@@ -83,7 +83,7 @@ class Run:
                 model: Any = MCD(mcd_generator(), mcd_classifier(), mcd_classifier(), updates=args.n)
                 classifiers = model.classifiers
             else:
-                model = ADR(adr_generator(), adr_classifier(), updates=args.n, variant=args.variant)
+                model = ADR(adr_generator(), adr_classifier(), updates=args.n, variant=args.variant, weight=args.weight)
                 classifiers = model.classifier
             model.to(memory_format=torch.channels_last)
             return AdversarialStep(self.fabric, model, adam(model.generator), adam(classifiers))

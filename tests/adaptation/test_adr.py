@@ -74,8 +74,9 @@ SOURCE, TARGET = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(1)
 LABELS = torch.tensor([0, 1, 2, 1])
 
 
-def test_the_steps_are_the_papers():
-    adr = model(joint=False)
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+def test_the_steps_are_the_papers(weight):
+    adr = model(joint=False, weight=weight)
     adr.classifier[0].eval()
     features = adr.generator(SOURCE), adr.generator(TARGET)
     torch.manual_seed(5)
@@ -86,7 +87,11 @@ def test_the_steps_are_the_papers():
     assert adr.source_loss(SOURCE, LABELS, TARGET) == expected
     torch.manual_seed(5)
     loss = adr.classifier_loss(SOURCE, LABELS, TARGET)
-    torch.testing.assert_close(loss, expected - apart)
+    torch.testing.assert_close(loss, expected - weight * apart)
+    torch.manual_seed(6)
+    agree = weight * dropout_discrepancy(adr.classifier(features[1]), adr.classifier(features[1]))
+    torch.manual_seed(6)
+    torch.testing.assert_close(adr.generator_loss(TARGET), agree)
     loss.backward()
     assert all(p.grad is None for p in adr.generator.parameters())
 

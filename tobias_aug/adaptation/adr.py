@@ -74,6 +74,9 @@ class ADR(nn.Module):
         joint: in A and B, let source and target pass the generator and the classifier as one batch, so that batch
             normalisation sees both, as the released code does in A.
         variant: see :func:`dropout_discrepancy`.
+        weight: of the discrepancy in B and C; the paper's is 1. The divergence has no upper bound, so a classifier that
+            learns to raise it faster than the generator lowers it wants less, for example 1 / classes, which is what
+            the released code's mean over classes comes to.
         criterion: loss on the source, from logits and labels.
 
     Raises:
@@ -93,6 +96,7 @@ class ADR(nn.Module):
         updates: int = 4,
         joint: bool = True,
         variant: Variant = "paper",
+        weight: float = 1.0,
         criterion: Criterion = F.cross_entropy,
     ) -> None:
         super().__init__()
@@ -107,7 +111,8 @@ class ADR(nn.Module):
         if variant not in ("paper", "official", "l1"):
             raise ValueError(f'variant must be "paper", "official" or "l1", got {variant!r}')
         self.generator, self.classifier = generator, classifier
-        self.updates, self.joint, self.variant, self.criterion = updates, joint, variant, criterion
+        self.updates, self.joint, self.variant = updates, joint, variant
+        self.weight, self.criterion = weight, criterion
 
     def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes *pixels"]:
         """Predict the logits."""
@@ -148,4 +153,5 @@ class ADR(nn.Module):
         return self.criterion(full_precision(self.classifier(features)[: len(labels)]), labels)
 
     def _sensitivity(self, features: Any) -> Tensor:
-        return dropout_discrepancy(self.classifier(features), self.classifier(features), self.variant)
+        first, second = self.classifier(features), self.classifier(features)
+        return self.weight * dropout_discrepancy(first, second, self.variant)
