@@ -1,1 +1,1 @@
-"""What the benchmarks count, and a user may count too."""
+"""How right predictions are: segmentation, and classification of an open set."""

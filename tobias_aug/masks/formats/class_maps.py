@@ -1,0 +1,144 @@
+"""ClassMaps: one map a class, as the methods of weak supervision hand them on; files of our own that hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from tobias_aug.files import atomic_path
+
+FORMAT_VERSION = 1
+PROVENANCE = ("stage", "thresholds", "ground_truth_labels")
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMaps:
+    """The class activation maps of one image.
+
+    Attributes:
+        keys: class ids, 0-based and without background: class ``k`` is pixel value ``k + 1`` of an index mask.
+        maps: one map a class; higher is more object.
+        metadata: what JSON can hold. "stage" says what made the maps, "thresholds" which thresholds went into them,
+            "ground_truth_labels" whether the classes are the image's true ones (``False``: predicted; ``None``: not
+            known).
+
+    Raises:
+        ValueError: if keys and maps do not belong together, a key is negative or there twice, or a map holds NaN or
+            infinity.
+    """
+
+    keys: Int64[np.ndarray, "classes"]
+    maps: Float32[np.ndarray, "classes height width"]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.maps.ndim != 3 or self.keys.shape != (len(self.maps),):
+            raise ValueError(
+                f"expected keys (classes,) and maps (classes, height, width), got {self.keys.shape}, {self.maps.shape}"
+            )
+        if (self.keys < 0).any() or len(np.unique(self.keys)) < len(self.keys):
+            raise ValueError(f"class ids must be 0 or more and different, got {self.keys.tolist()}")
+        # The extremes of a map with NaN are NaN; two passes instead of a Boolean array.
+        if self.maps.size and not np.isfinite([self.maps.min(), self.maps.max()]).all():
+            raise ValueError("the maps hold NaN or infinity; look at the network that made them")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.maps.shape[1], self.maps.shape[2]
+
+
+def join_by_class(first: ClassMaps, second: ClassMaps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Put the maps of two files side by side by class id, whatever their order.
+
+    A class that only one file holds has a map of zeros in the other: that classifier did not find it.
+
+    Returns:
+        The class ids, ascending, and for each the first and the second map.
+
+    Raises:
+        ValueError: if the maps differ in size.
+    """
+    if first.size != second.size:
+        raise ValueError(
+            f"the maps differ in size: {first.size[0]} x {first.size[1]} and {second.size[0]} x {second.size[1]}; "
+            "resize one of them, or compare maps of the same field"
+        )
+    keys = np.union1d(first.keys, second.keys)
+    return keys, _at(first, keys), _at(second, keys)
+
+
+def _at(source: ClassMaps, keys: np.ndarray) -> np.ndarray:
+    if np.array_equal(source.keys, keys):
+        return source.maps
+    maps = np.zeros((len(keys), *source.size), dtype=np.float32)
+    maps[np.searchsorted(keys, source.keys)] = source.maps
+    return maps
+
+
+def write_class_maps(path: Path, content: ClassMaps) -> None:
+    """Write maps as ``.npz`` or ``.safetensors``, as the name says, atomically.
+
+    The file always says "stage", "thresholds" and "ground_truth_labels" in its metadata, ``None`` where the maps do
+    not.
+
+    Raises:
+        ValueError: if the name ends otherwise.
+        ImportError: if it ends in ``.safetensors`` and safetensors is not installed.
+    """
+    about = {"format_version": FORMAT_VERSION, **dict.fromkeys(PROVENANCE), **content.metadata}
+    text = json.dumps(about)
+    arrays = {"keys": content.keys, "maps": np.ascontiguousarray(content.maps)}
+    if path.suffix == ".npz":
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, metadata=np.array(text), keys=arrays["keys"], maps=arrays["maps"])
+    elif path.suffix == ".safetensors":
+        save = _safetensors(path).numpy.save
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(save(arrays, metadata={"tobias_aug": text}))
+    else:
+        raise ValueError(f"expected a name ending in .npz or .safetensors, got {path.name}")
+
+
+def read_own(path: Path) -> ClassMaps:
+    """Read what :func:`write_class_maps` wrote.
+
+    Raises:
+        ValueError: if the file is damaged, something else, or of another format version.
+        ImportError: if it ends in ``.safetensors`` and safetensors is not installed.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            module = _safetensors(path)
+            with module.safe_open(path, framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in ("keys", "maps")}
+                text = file.metadata()["tobias_aug"]
+        else:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in ("keys", "maps")}
+                text = str(stored["metadata"])
+        about = json.loads(text)
+        version = about.pop("format_version")
+        keys, maps = arrays["keys"].astype(np.int64, copy=False), arrays["maps"].astype(np.float32, copy=False)
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # zipfile, numpy and safetensors raise many kinds on damaged files.
+        raise ValueError(f"{path} holds no class maps of this library ({type(error).__name__}: {error})") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {version}, this release reads {FORMAT_VERSION}; write it again")
+    return ClassMaps(keys, maps, about)
+
+
+def _safetensors(path: Path) -> Any:
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(f"{path.name} needs safetensors: pip install safetensors; or use .npz") from error
+    return safetensors

@@ -1,0 +1,144 @@
+"""Read the pickled ``.npy`` files of the field without running what a pickle asks to run.
+
+numpy's and torch's own reconstruction is not called either: a forged state can make both read foreign memory. Arrays
+and tensors are rebuilt here from their bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+
+def read_object_npy(path: Path) -> Any:
+    """Read the one Python object of a ``.npy`` file that ``numpy.save`` pickled.
+
+    Args:
+        path: the file; written by numpy 1.x or 2.x.
+
+    Returns:
+        The object: dictionaries, lists, numbers and strings, with every array and tensor in it as a ``numpy.ndarray``.
+
+    Raises:
+        ValueError: if the file is no ``.npy``, is damaged, holds a plain array, or asks for anything but arrays,
+            tensors and plain containers.
+    """
+    with open(path, "rb") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+            shape, _, dtype = read(file)
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"{path} is not a .npy file ({error})") from error
+        if not dtype.hasobject or shape != ():
+            raise ValueError(
+                f"{path} holds an array of {dtype}, {shape}, without class ids; "
+                "expected a dictionary saved by numpy.save, as IRN, AMN and MCTformer write it"
+            )
+        return _unpickle(file, path).item()
+
+
+def _unpickle(file: BinaryIO, path: Path) -> np.ndarray:
+    try:
+        found = _to_arrays(_PlainUnpickler(file).load())
+    except _RefusedError as error:
+        raise ValueError(
+            f"{path} asks for {error} when it is unpickled, and only arrays, tensors and plain containers are read; "
+            "nothing of it was run. Convert the file where you trust it: save a dictionary of numpy arrays"
+        ) from None
+    except Exception as error:  # A damaged pickle raises anything: EOFError, IndexError, UnpicklingError, ...
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{path} is damaged (a {type(found).__name__} in an array's place)")
+    return found
+
+
+class _RefusedError(Exception):
+    """A name that a pickle asked for and does not get."""
+
+
+class _Dtype:
+    """A number's type, or Python's objects; nothing with fields."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.numpy = np.dtype(code)
+        if self.numpy.kind not in "biufO":
+            raise _RefusedError(f"an array of {self.numpy}")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in "<>":
+            self.numpy = self.numpy.newbyteorder(state[1])
+
+    def read(self, data: bytes) -> np.ndarray:
+        return np.frombuffer(data, self.numpy)
+
+
+class _Array:
+    """An array in the making; its state brings the rest."""
+
+    array: np.ndarray
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, fortran, data = state
+        if dtype.numpy.kind == "O":
+            self.array = np.empty(shape, object)
+            self.array.ravel()[:] = [_to_arrays(item) for item in data]
+        else:
+            self.array = dtype.read(data).reshape(shape, order="F" if fortran else "C")
+
+
+def _array_from_buffer(data: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    return dtype.read(data).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _storage(data: bytes) -> Any:
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
+    flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
+    # as_strided, unlike torch's own reconstruction, refuses a size beyond the storage.
+    view = flat.as_strided(size, stride, offset)
+    return (view.float() if view.dtype == torch.bfloat16 else view).numpy()
+
+
+_ADMITTED: dict[str, Callable[..., Any]] = {
+    "numpy.dtype": _Dtype,
+    "numpy.ndarray": _Array,
+    "numpy.core.multiarray._reconstruct": lambda *_: _Array(),
+    "numpy.core.multiarray.scalar": lambda dtype, data: dtype.read(data)[0],
+    "numpy.core.numeric._frombuffer": _array_from_buffer,
+    "torch.storage._load_from_bytes": _storage,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_parameter": lambda data, *_: data,
+    "collections.OrderedDict": OrderedDict,
+}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        asked = f"{module}.{name}"
+        # numpy 2 moved numpy.core to numpy._core.
+        known = _ADMITTED.get(asked.replace("numpy._core.", "numpy.core.", 1))
+        if known is None:
+            raise _RefusedError(asked)
+        # A pickle can set attributes of what it gets; it gets a copy that nobody else uses.
+        return partial(known)
+
+
+def _to_arrays(item: Any) -> Any:
+    """Replace arrays in the making by the arrays, in dictionaries and lists too."""
+    if isinstance(item, _Array):
+        return item.array
+    if isinstance(item, dict):
+        return {key: _to_arrays(value) for key, value in item.items()}
+    return [_to_arrays(value) for value in item] if isinstance(item, (list, tuple)) else item
