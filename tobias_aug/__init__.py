@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tobias_aug.masks.cells import half_mask
     from tobias_aug.masks.table import MaskTable
     from tobias_aug.mixing.controls import CutMix, Mixup
+    from tobias_aug.orand.fusion import ORANDFusion, probabilistic_and, probabilistic_or
     from tobias_aug.patch_merge.functional import merge_patches
     from tobias_aug.patch_merge.transform import PatchMerge, RandomMerge
     from tobias_aug.patch_merge.views import MergedViews
@@ -39,6 +40,7 @@ _HOMES = {
     "MergedViews": "patch_merge.views",
     "MissingMaskError": "errors",
     "Mixup": "mixing.controls",
+    "ORANDFusion": "orand.fusion",
     "PatchMerge": "patch_merge.transform",
     "RandomCNN": "localization.random_cnn",
     "RandomMerge": "patch_merge.transform",
@@ -47,6 +49,8 @@ _HOMES = {
     "build_masks": "masks.builder",
     "half_mask": "masks.cells",
     "merge_patches": "patch_merge.functional",
+    "probabilistic_and": "orand.fusion",
+    "probabilistic_or": "orand.fusion",
     "ratio_loss": "between_class.loss",
     "scda_box": "localization.scda",
 }
@@ -64,6 +68,7 @@ __all__ = [
     "MergedViews",
     "MissingMaskError",
     "Mixup",
+    "ORANDFusion",
     "PatchMerge",
     "RandomCNN",
     "RandomMerge",
@@ -72,6 +77,8 @@ __all__ = [
     "build_masks",
     "half_mask",
     "merge_patches",
+    "probabilistic_and",
+    "probabilistic_or",
     "ratio_loss",
     "scda_box",
 ]

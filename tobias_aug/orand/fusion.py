@@ -1,0 +1,194 @@
+"""Fuse the class activation maps of two classifiers: probabilistic OR and AND, and their average to compare with.
+
+Maps are read as probabilities, pixel by pixel (Park and Shim, "Precision matters", 2024, equation 1). They are expected
+in [0, 1] and not checked here, so that nothing waits for a GPU; :func:`~tobias_aug.orand.files.fuse_class_maps` checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+Maps = TypeVar("Maps", Tensor, np.ndarray)
+
+VARIANTS = ("paper", "official")
+OFFICIAL_OFFSET = 0.15
+
+
+def probabilistic_or(
+    first: Maps, second: Maps, *, variant: str = "paper", offset: float | int = OFFICIAL_OFFSET
+) -> Maps:
+    """Mark what either classifier sees: ``(c1 + c2 - c1 * c2) / max`` (equation 1, left).
+
+    Each map is divided by its maximum over the last two dimensions; a map of zeros stays zero. Computed in double
+    precision and returned in the inputs' own; differentiable.
+
+    Args:
+        first: maps (..., height, width) in [0, 1], a floating-point tensor or array.
+        second: maps of the same shape, of the other classifier.
+        variant: "paper", or "official": what the authors' code computes, ``offset`` added to the second maps (their
+            ViT's) and no division, so that values can exceed 1.
+        offset: of the official variant: 0.15 in the authors' code for ResNet and ViT, 0 for AMN and MCTformer.
+
+    Returns:
+        Fused maps of the same shape; in [0, 1] with a maximum of exactly 1 or all zero, in the paper's variant.
+
+    Raises:
+        ValueError: if the shapes differ or the variant is unknown.
+        TypeError: if one is a tensor and the other an array, or they hold no floating-point numbers.
+
+    Example:
+        >>> probabilistic_or(torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 0.25]]))
+        tensor([[1.0000, 0.5000]])
+    """
+    return _fuse(first, second, lambda c1, c2: c1 + c2 - c1 * c2, variant, offset)
+
+
+def probabilistic_and(
+    first: Maps, second: Maps, *, variant: str = "paper", offset: float | int = OFFICIAL_OFFSET
+) -> Maps:
+    """Mark what both classifiers see: ``c1 * c2 / max`` (equation 1, right).
+
+    Args and errors are those of :func:`probabilistic_or`.
+
+    Example:
+        >>> probabilistic_and(torch.tensor([[0.5, 0.2]]), torch.tensor([[0.4, 0.5]]))
+        tensor([[1.0000, 0.5000]])
+    """
+    return _fuse(first, second, lambda c1, c2: c1 * c2, variant, offset)
+
+
+def average(first: Maps, second: Maps, *, variant: str = "paper", offset: float | int = OFFICIAL_OFFSET) -> Maps:
+    """Average two classifiers' maps, the "naive ensemble" of the paper's Table 1: ``(c1 + c2) / 2``, over its maximum.
+
+    Args and errors are those of :func:`probabilistic_or`, but that the official average, which adds its offset too, is
+    cut at zero and divided by its maximum as well.
+
+    Example:
+        >>> average(torch.tensor([[0.5, 0.0]]), torch.tensor([[0.5, 0.25]]))
+        tensor([[1.0000, 0.2500]])
+    """
+    return _fuse(first, second, lambda c1, c2: ((c1 + c2) / 2).clamp(min=0), variant, offset, always_divide=True)
+
+
+def _fuse(
+    first: Maps,
+    second: Maps,
+    rule: Callable[[Tensor, Tensor], Tensor],
+    variant: str,
+    offset: float | int,
+    always_divide: bool = False,
+) -> Maps:
+    if variant not in VARIANTS:
+        raise ValueError(f'variant must be "paper" or "official", got {variant!r}')
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        fused = _fuse(_as_tensor(first), _as_tensor(second), rule, variant, offset, always_divide)
+        return fused.numpy()
+    if not isinstance(first, Tensor) or not isinstance(second, Tensor):
+        raise TypeError(f"expected two tensors or two arrays, got {type(first).__name__} and {type(second).__name__}")
+    if not first.is_floating_point() or not second.is_floating_point():
+        raise TypeError(f"expected floating-point maps in [0, 1], got {first.dtype} and {second.dtype}")
+    if first.shape != second.shape or first.ndim < 2:
+        raise ValueError(
+            f"expected maps (..., height, width) of one shape, got {tuple(first.shape)} and {tuple(second.shape)}; "
+            "join the classes with tobias_aug.masks.formats.join_by_class, and resize where sizes differ"
+        )
+    dtype = torch.promote_types(first.dtype, second.dtype)
+    # The product of two small float32 numbers is zero in float32, and an AND map would be lost.
+    exact = torch.float32 if first.device.type == "mps" else torch.float64
+    c1, c2 = first.to(exact), second.to(exact)
+    fused = rule(c1, c2 + offset if variant == "official" else c2)
+    if variant == "paper" or always_divide:
+        fused = _divide_by_maximum(fused)
+    return fused.to(dtype)
+
+
+def _as_tensor(maps: np.ndarray) -> Tensor:
+    if maps.dtype.kind != "f":
+        raise TypeError(f"expected floating-point maps in [0, 1], got {maps.dtype}")
+    return torch.from_numpy(np.ascontiguousarray(maps))
+
+
+def _divide_by_maximum(maps: Tensor) -> Tensor:
+    """Divide each map by its spatial maximum; a map of zeros stays, and its gradient is finite."""
+    if not maps.numel():
+        return maps
+    top = maps.amax((-2, -1), keepdim=True)
+    return maps / torch.where(top > 0, top, 1)
+
+
+class ORANDFusion(v2.Transform):
+    """Put the OR and AND maps of two classifiers in the place of their own, as a step of a sample's transforms.
+
+    Takes two maps and gives (OR, AND); or takes a sample that is a dictionary and gives one in which the two maps have
+    made room for "or" and "and" and all else is as it was. Maps may be tensors, ``tv_tensors.Mask`` (kept) or arrays.
+    Place it behind the geometric transforms, which move both maps alike, or before them.
+
+    Args:
+        first: name of the first classifier's maps in a dictionary.
+        second: name of the second's.
+        variant: see :func:`probabilistic_or`.
+        offset: of the official variant.
+
+    Example:
+        >>> either, both = ORANDFusion()(torch.rand(3, 8, 8), torch.rand(3, 8, 8))
+        >>> bool((both.amax((1, 2)) == 1).all())
+        True
+        >>> sorted(ORANDFusion("cnn", "vit")({"image": 0, "cnn": torch.rand(3, 8, 8), "vit": torch.rand(3, 8, 8)}))
+        ['and', 'image', 'or']
+    """
+
+    def __init__(
+        self,
+        first: str = "first",
+        second: str = "second",
+        *,
+        variant: str = "paper",
+        offset: float | int = OFFICIAL_OFFSET,
+    ) -> None:
+        super().__init__()
+        if variant not in VARIANTS:
+            raise ValueError(f'variant must be "paper" or "official", got {variant!r}')
+        self.first, self.second, self.variant, self.offset = first, second, variant, offset
+
+    def forward(self, *inputs: Any) -> Any:
+        """Fuse two maps, or those of a sample; the sample itself is not changed.
+
+        Raises:
+            KeyError: if the sample lacks one of the two maps.
+            TypeError: if there are neither two maps nor a dictionary.
+        """
+        if len(inputs) == 1 and isinstance(inputs[0], tuple):
+            inputs = inputs[0]
+        if len(inputs) == 2:
+            return self._both(*inputs)
+        if len(inputs) != 1 or not isinstance(inputs[0], Mapping):
+            raise TypeError(
+                f"ORANDFusion takes two maps or one dictionary, got {[type(item).__name__ for item in inputs]}"
+            )
+        sample = dict(inputs[0])
+        for name in (self.first, self.second):
+            if name not in sample:
+                raise KeyError(f"the sample has no {name!r}; it has {', '.join(map(str, sample))}")
+        either, both = self._both(sample.pop(self.first), sample.pop(self.second))
+        return {**sample, "or": either, "and": both}
+
+    def _both(self, first: Any, second: Any) -> tuple[Any, Any]:
+        plain = [item.as_subclass(Tensor) if isinstance(item, Tensor) else item for item in (first, second)]
+        fused = [
+            rule(*plain, variant=self.variant, offset=self.offset) for rule in (probabilistic_or, probabilistic_and)
+        ]
+        if isinstance(first, tv_tensors.TVTensor):
+            fused = [tv_tensors.wrap(item, like=first) for item in fused]
+        return fused[0], fused[1]
+
+    def extra_repr(self) -> str:
+        """The options."""
+        official = f", offset={self.offset}" if self.variant == "official" else ""
+        return f"first={self.first!r}, second={self.second!r}, variant={self.variant!r}{official}"
