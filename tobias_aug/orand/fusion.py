@@ -100,13 +100,23 @@ def _fuse(
             "join the classes with tobias_aug.masks.formats.join_by_class, and resize where sizes differ"
         )
     dtype = torch.promote_types(first.dtype, second.dtype)
-    # The product of two small float32 numbers is zero in float32, and an AND map would be lost.
-    exact = torch.float32 if first.device.type == "mps" else torch.float64
-    c1, c2 = first.to(exact), second.to(exact)
-    fused = rule(c1, c2 + offset if variant == "official" else c2)
-    if variant == "paper" or always_divide:
-        fused = _divide_by_maximum(fused)
-    return fused.to(dtype)
+
+    def fuse(c1: Tensor, c2: Tensor) -> Tensor:
+        # The product of two small float32 numbers is zero in float32, and an AND map would be lost.
+        exact = torch.float32 if c1.device.type == "mps" else torch.float64
+        c1, c2 = c1.to(exact), c2.to(exact)
+        fused = rule(c1, c2 + offset if variant == "official" else c2)
+        return (_divide_by_maximum(fused) if variant == "paper" or always_divide else fused).to(dtype)
+
+    follows = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
+    if first.device.type != "cpu" or follows or torch.compiler.is_compiling():
+        return fuse(first, second)
+    # Map by map everything stays in the processor's cache: ten times as fast for 21 maps of 500 x 500.
+    fused = torch.empty(first.shape, dtype=dtype)
+    size = first.shape[-2:]
+    for c1, c2, target in zip(first.reshape(-1, *size), second.reshape(-1, *size), fused.view(-1, *size), strict=True):
+        target.copy_(fuse(c1, c2))
+    return fused
 
 
 def _as_tensor(maps: np.ndarray) -> Tensor:
