@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from tobias_aug.cli import demo, masks
+from tobias_aug.cli import demo, masks, orand
 from tobias_aug.errors import TobiasError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(masks.app, name="masks")
+app.add_typer(orand.app, name="orand")
 app.command("demo")(demo.demo)
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     """Run the command line; an error the library raises on purpose becomes one line and exit status 2."""
     try:
         app()
-    except (TobiasError, ValueError, OSError) as error:
+    except (TobiasError, ValueError, OSError, ImportError) as error:
         print(f"tobias-aug: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

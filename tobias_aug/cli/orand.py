@@ -1,0 +1,159 @@
+"""``tobias-aug orand``: fuse two classifiers' maps, make pseudo masks of them, and score both."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tobias_aug.metrics.segmentation import SegmentationScores
+    from tobias_aug.orand.folders import FolderResult
+
+app = typer.Typer(help="Fuse two classifiers' maps, make pseudo masks of them, and score both.", no_args_is_help=True)
+
+
+class Operation(str, Enum):
+    or_ = "or"
+    and_ = "and"
+    average = "average"
+
+
+class Variant(str, Enum):
+    paper = "paper"
+    official = "official"
+
+
+class Extension(str, Enum):
+    npz = "npz"
+    safetensors = "safetensors"
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")]
+
+
+@app.command()
+def fuse(
+    cams_a: Annotated[Path, typer.Argument(help="Folder of class maps: .npz, .safetensors, or the field's .npy.")],
+    cams_b: Annotated[Path, typer.Argument(help="The other classifier's, with the same file names.")],
+    out: Out,
+    operation: Annotated[Operation, typer.Option(help="What to compute.")] = Operation.or_,
+    variant: Annotated[Variant, typer.Option(help="The paper's equation 1, or what its code does.")] = Variant.paper,
+    offset: Annotated[float, typer.Option(help="Of the official variant; added to CAMS_B.")] = 0.15,
+    extension: Annotated[Extension, typer.Option("--format", help="Kind of file to write.")] = Extension.npz,
+    ground_truth_labels: Annotated[
+        bool | None,
+        typer.Option(
+            "--ground-truth-labels/--predicted-labels", help="Where the classes come from; noted in the files."
+        ),
+    ] = None,
+) -> None:
+    """Fuse the maps of two classifiers, image by image; run it again to go on after an interruption."""
+    from tobias_aug.orand.folders import fuse_folder
+
+    result = fuse_folder(
+        cams_a,
+        cams_b,
+        out,
+        operation.value,
+        extension=f".{extension.value}",
+        variant=variant.value,
+        offset=offset,
+        ground_truth_labels=ground_truth_labels,
+    )
+    _report(result, out, "fused maps")
+
+
+@app.command()
+def labels(
+    cams: Annotated[Path, typer.Argument(help="Folder of class maps.")],
+    out: Out,
+    low: Annotated[float | None, typer.Option(help="Background up to this value; IRN takes 0.05.")] = None,
+    high: Annotated[float | None, typer.Option(help="A class above this; 255 in between. As --low by default.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Instead: a background of (1 - max) ** ALPHA.")] = None,
+) -> None:
+    """Write the pseudo mask of each image as an index PNG; run it again to go on after an interruption."""
+    from tobias_aug.orand.folders import label_folder
+    from tobias_aug.orand.pseudo_labels import power_threshold
+
+    if (low is None) == (alpha is None) or (high is not None and low is None):
+        raise ValueError("say where background ends: --low (and --high), or --alpha")
+    result = label_folder(cams, out, low=low if alpha is None else power_threshold(alpha), high=high)  # type: ignore[arg-type]  # one of them is there
+    _report(result, out, "pseudo masks")
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Folder of index PNGs; of class maps with --sweep.")],
+    truth: Annotated[Path, typer.Option(help="Folder of the true index PNGs.")],
+    names: Annotated[Path | None, typer.Option("--list", help="File with one image name a line.")] = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Score class maps at every hundredth as threshold.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the sweep into this file; needs matplotlib.")] = None,
+    num_classes: Annotated[int, typer.Option(min=2, help="Background included; 21 are those of VOC.")] = 21,
+) -> None:
+    """Score pseudo masks, or maps at every threshold, against the truth: mIoU, precision and recall of all classes."""
+    from tobias_aug.files import write_text
+    from tobias_aug.masks.formats import VOC_CLASSES
+    from tobias_aug.metrics.plots import plot_sweep, require_matplotlib
+    from tobias_aug.orand.folders import score_masks, sweep_maps
+
+    if plot is not None:
+        if not sweep:
+            raise ValueError("--plot draws a sweep; give --sweep too")
+        require_matplotlib()
+    if not truth.is_dir():
+        raise ValueError(f"{truth} is not a folder; give the folder of the true index masks")
+    listed = None if names is None else [line.strip() for line in names.read_text().splitlines() if line.strip()]
+    classes = VOC_CLASSES if num_classes == len(VOC_CLASSES) else [str(number) for number in range(num_classes)]
+    content: dict[str, object] = {}
+    if sweep:
+        counted, result = sweep_maps(predictions, truth, listed, num_classes=num_classes)
+        all_scores = counted.scores()
+        best = max(range(len(all_scores)), key=lambda number: all_scores[number].mean_iou)
+        threshold, scores = float(counted.thresholds[best]), all_scores[best]
+        content["threshold"] = threshold
+        content["sweep"] = [
+            {"threshold": float(at), **each.means()} for at, each in zip(counted.thresholds, all_scores, strict=True)
+        ]
+        if plot is not None:
+            plot_sweep(plot, counted.thresholds, all_scores)
+        print(f"best mIoU of {len(all_scores)} thresholds at {threshold:.2f}")
+    else:
+        confusion, result = score_masks(predictions, truth, listed, num_classes=num_classes)
+        scores = confusion.scores()
+    _print_table(scores, classes)
+    print(f"{result.done} images scored")
+    content = {**scores.means(), **content, "images": result.done, "classes": scores.table(classes)}
+    content["failures"] = {failure.key: failure.reason for failure in result.failures}
+    if json_file is not None:
+        write_text(json_file, json.dumps(content, indent=2) + "\n")
+    _list_failures(result)
+
+
+def _print_table(scores: SegmentationScores, classes: list[str] | tuple[str, ...]) -> None:
+    def line(name: str, *values: float | None) -> str:
+        return f"{name:<14}" + "".join(f"{'-' if value is None else format(value, '.2f'):>11}" for value in values)
+
+    print(f"{'':<14}{'IoU':>11}{'precision':>11}{'recall':>11}")
+    for row in scores.table(classes):
+        print(line(row["name"], row["iou"], row["precision"], row["recall"]))
+    print(line("mean", *scores.means().values()))
+
+
+def _report(result: FolderResult, out: Path, what: str) -> None:
+    print(f"{out}: {result.done} {what}")
+    _list_failures(result)
+
+
+def _list_failures(result: FolderResult) -> None:
+    """Show the first failures, and leave with status 1 where there are any."""
+    for failure in result.failures[:5]:
+        print(f"failed: {failure.key}: {failure.reason}")
+    if len(result.failures) > 5:
+        print(f"failed: {len(result.failures) - 5} more")
+    if result.failures:
+        raise typer.Exit(1)

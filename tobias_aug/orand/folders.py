@@ -1,0 +1,252 @@
+"""Fuse, label and score whole folders, one image at a time: resumable, atomic, never stopped by a bad file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tobias_aug.errors import TobiasError
+from tobias_aug.files import exclusive, write_text
+from tobias_aug.masks.formats import (
+    ClassMaps,
+    class_map_files,
+    join_by_class,
+    read_class_maps,
+    read_index_mask,
+    write_class_maps,
+    write_index_mask,
+)
+from tobias_aug.masks.parts import Failure
+from tobias_aug.metrics.segmentation import SegmentationConfusion, ThresholdSweep
+from tobias_aug.orand.fusion import OFFICIAL_OFFSET, average, probabilistic_and, probabilistic_or
+from tobias_aug.orand.pseudo_labels import index_mask, strongest_class
+from tobias_aug.progress import Progress
+
+FAILURES = "failures.jsonl"
+SETTINGS = "settings.json"
+OPERATIONS = {"or": probabilistic_or, "and": probabilistic_and, "average": average}
+
+
+@dataclass(frozen=True)
+class FolderResult:
+    """What became of a folder: ``done`` files are there, and the failures say why others are not."""
+
+    done: int
+    failures: list[Failure]
+
+
+def fuse_class_maps(
+    first: ClassMaps,
+    second: ClassMaps,
+    operation: str,
+    *,
+    variant: str = "paper",
+    offset: float | int = OFFICIAL_OFFSET,
+    ground_truth_labels: bool | None = None,
+) -> ClassMaps:
+    """Fuse two classifiers' maps of one image, class by class.
+
+    Args:
+        first, second: joined by class id; a class that one of them lacks is a map of zeros there.
+        operation: "or", "and" or "average".
+        variant, offset: see :func:`~tobias_aug.orand.fusion.probabilistic_or`.
+        ground_truth_labels: whether the classes are the image's true ones; what both inputs' metadata say where not
+            given.
+
+    Raises:
+        ValueError: if values lie outside [0, 1], or the sizes differ.
+    """
+    for name, maps in (("first", first.maps), ("second", second.maps)):
+        if maps.size and (maps.min() < 0 or maps.max() > 1):
+            raise ValueError(
+                f"the {name} maps must lie in [0, 1], got [{maps.min():.3g}, {maps.max():.3g}]; "
+                "divide each class by its maximum"
+            )
+    keys, left, right = join_by_class(first, second)
+    said = [maps.metadata.get("ground_truth_labels") for maps in (first, second)]
+    if ground_truth_labels is None and said[0] == said[1]:
+        ground_truth_labels = said[0]
+    metadata = {
+        "stage": operation,
+        "thresholds": None,
+        "ground_truth_labels": ground_truth_labels,
+        "variant": variant,
+        **({"offset": offset} if variant == "official" else {}),
+        "first": dict(first.metadata),
+        "second": dict(second.metadata),
+    }
+    return ClassMaps(keys, OPERATIONS[operation](left, right, variant=variant, offset=offset), metadata)
+
+
+def fuse_folder(
+    first: Path,
+    second: Path,
+    out: Path,
+    operation: str,
+    *,
+    extension: str = ".npz",
+    quiet: bool = False,
+    **options: Any,
+) -> FolderResult:
+    """Fuse the files of two folders that have the same name; see :func:`fuse_class_maps` for the options.
+
+    A name that only one folder has is listed as a failure. Run it again to go on after an interruption.
+
+    Raises:
+        ValueError: if a folder holds no class maps, or the folders have no name in common.
+        TobiasError: if ``out`` was made with other options, or is being written.
+    """
+    if operation not in OPERATIONS:
+        raise ValueError(f"unknown operation {operation!r}; choose one of {', '.join(OPERATIONS)}")
+    left, right = class_map_files(first), class_map_files(second)
+    if not left.keys() & right.keys():
+        raise ValueError(f"{first} and {second} have no file name in common; files are matched by their names")
+
+    def work(name: str, target: Path) -> None:
+        for files, folder in ((left, first), (right, second)):
+            if name not in files:
+                raise FileNotFoundError(f"no class maps of this name in {folder}")
+        fused = fuse_class_maps(read_class_maps(left[name]), read_class_maps(right[name]), operation, **options)
+        write_class_maps(target, fused)
+
+    settings = {"operation": operation, "first": str(first), "second": str(second), **options}
+    return _each(sorted(left.keys() | right.keys()), out, extension, settings, work, "fusion", quiet)
+
+
+def label_folder(maps: Path, out: Path, *, low: float, high: float | None = None, quiet: bool = False) -> FolderResult:
+    """Write the pseudo mask of each file of class maps as an index PNG; see :func:`index_mask` for the thresholds.
+
+    Run it again to go on after an interruption; a mask that is there is complete and is left alone.
+
+    Raises:
+        ValueError: if the folder holds no class maps, or the thresholds are none.
+        TobiasError: if ``out`` was made with other thresholds, or is being written.
+    """
+    files = class_map_files(maps)
+    high = low if high is None else high
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"thresholds must be 0 <= low <= high <= 1, got low {low} and high {high}")
+
+    def work(name: str, target: Path) -> None:
+        write_index_mask(target, index_mask(read_class_maps(files[name]), low, high))
+
+    settings = {"stage": "labels", "maps": str(maps), "low": low, "high": high}
+    return _each(list(files), out, ".png", settings, work, "labels", quiet)
+
+
+def score_masks(
+    predictions: Path, truth: Path, names: Sequence[str] | None = None, *, num_classes: int = 21, quiet: bool = False
+) -> tuple[SegmentationConfusion, FolderResult]:
+    """Count the confusion of a folder of index PNGs with the true ones of the same name.
+
+    Args:
+        predictions: folder of index PNGs.
+        truth: folder of index PNGs.
+        names: names without extension; those of the predictions where not given. A name without a prediction or truth
+            is listed as a failure.
+        num_classes: background included.
+        quiet: show no progress.
+
+    Raises:
+        ValueError: if there are no predictions, or none of them could be scored.
+    """
+    files = {path.stem: path for path in sorted(predictions.glob("*.png"))}
+    if not files:
+        hint = "; class maps are scored with a sweep" if _holds_class_maps(predictions) else ""
+        raise ValueError(f"{predictions} holds no index masks (.png){hint}")
+    confusion = SegmentationConfusion(num_classes)
+
+    def work(name: str) -> None:
+        confusion.update(read_index_mask(_prediction(files, name, predictions)), read_index_mask(truth / f"{name}.png"))
+
+    return confusion, _score(files if names is None else names, work, quiet)
+
+
+def sweep_maps(
+    maps: Path,
+    truth: Path,
+    names: Sequence[str] | None = None,
+    *,
+    num_classes: int = 21,
+    thresholds: Sequence[float] | None = None,
+    quiet: bool = False,
+) -> tuple[ThresholdSweep, FolderResult]:
+    """Count, in one pass, the confusion of a folder of class maps at every threshold; see :func:`score_masks`."""
+    files = class_map_files(maps)
+    sweep = ThresholdSweep(num_classes, thresholds)
+
+    def work(name: str) -> None:
+        strongest, values = strongest_class(read_class_maps(_prediction(files, name, maps)))
+        sweep.update(strongest, values, read_index_mask(truth / f"{name}.png"))
+
+    return sweep, _score(files if names is None else names, work, quiet)
+
+
+def _holds_class_maps(folder: Path) -> bool:
+    try:
+        return bool(class_map_files(folder))
+    except ValueError:
+        return False
+
+
+def _prediction(files: dict[str, Path], name: str, folder: Path) -> Path:
+    if name not in files:
+        raise FileNotFoundError(f"no prediction of this name in {folder}")
+    return files[name]
+
+
+def _score(names: Collection[str], work: Callable[[str], None], quiet: bool) -> FolderResult:
+    failures = _attempt(names, work, Progress(len(names), label="scores", unit="images", quiet=quiet))
+    if len(failures) == len(names):
+        first = f"; {failures[0].key}: {failures[0].reason}" if failures else ""
+        raise ValueError(f"none of {len(names)} images could be scored{first}")
+    return FolderResult(len(names) - len(failures), failures)
+
+
+def _each(
+    names: Sequence[str],
+    out: Path,
+    extension: str,
+    settings: dict[str, Any],
+    work: Callable[[str, Path], None],
+    label: str,
+    quiet: bool,
+) -> FolderResult:
+    """Make the file of every name that is not there yet."""
+    out.mkdir(parents=True, exist_ok=True)
+    with exclusive(out):
+        for leftover in out.glob(".*.tmp"):
+            leftover.unlink()
+        _refuse_other(out / SETTINGS, settings)
+        pending = [name for name in names if not (out / f"{name}{extension}").is_file()]
+        done = len(names) - len(pending)
+        progress = Progress(len(names), done=done, label=label, unit="images", quiet=quiet)
+        failures = _attempt(pending, lambda name: work(name, out / f"{name}{extension}"), progress)
+        write_text(out / FAILURES, "".join(json.dumps(asdict(failure)) + "\n" for failure in failures))
+    return FolderResult(len(names) - len(failures), failures)
+
+
+def _attempt(names: Iterable[str], work: Callable[[str], None], progress: Progress) -> list[Failure]:
+    failures: list[Failure] = []
+    with progress:
+        for name in names:
+            try:
+                work(name)
+            except (ValueError, TypeError, OSError) as error:
+                failures.append(Failure(name, f"{type(error).__name__}: {error}"))
+            progress.advance(1, f"{len(failures)} failed" if failures else "")
+    return failures
+
+
+def _refuse_other(path: Path, settings: dict[str, Any]) -> None:
+    text = json.dumps(settings, indent=2) + "\n"
+    if not path.is_file():
+        write_text(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        raise TobiasError(
+            f"{path.parent} holds results of {' '.join(path.read_text(encoding='utf-8').split())}, not of "
+            f"{json.dumps(settings)}; choose another folder, or delete this one"
+        )
