@@ -122,7 +122,7 @@ def _fuse(
 def _as_tensor(maps: np.ndarray) -> Tensor:
     if maps.dtype.kind != "f":
         raise TypeError(f"expected floating-point maps in [0, 1], got {maps.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(maps))
+    return torch.from_numpy(np.require(maps, requirements=["C", "W"]))
 
 
 def _divide_by_maximum(maps: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ class _Dtype:
             self.numpy = self.numpy.newbyteorder(state[1])
 
     def read(self, data: bytes) -> np.ndarray:
-        return np.frombuffer(data, self.numpy)
+        return np.frombuffer(data, self.numpy).copy()  # The bytes themselves cannot be written to.
 
 
 class _Array:

@@ -1,0 +1,20 @@
+"""The guide's code runs, and does what its comments say."""
+
+import re
+from pathlib import Path
+
+import torch
+
+GUIDE = Path(__file__).parents[2] / "docs" / "orand.md"
+
+
+def test_the_guides_code_runs():
+    torch.manual_seed(0)
+    names = {}
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, names)
+    assert torch.equal(names["both"], names["probabilistic_and"](names["cnn"], names["vit"]))
+    assert names["mask"].tolist() == [[0, 255, 15]]
+    assert names["scores"].mean_iou == 50.0
