@@ -200,6 +200,8 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "text.npy").write_text("hello")
     with pytest.raises(ValueError, match="text.npy is not a .npy file"):
         read_class_maps(tmp_path / "text.npy")
+    np.save(tmp_path / "header.npy", {"keys": [1, 2], "cam": LOW})
+    (tmp_path / "header.npy").write_bytes((tmp_path / "header.npy").read_bytes().replace(b"'}", b"'{"))
     np.save(tmp_path / "cut.npy", {"keys": [1, 2], "cam": LOW})
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-40])
     with pytest.raises(ValueError, match="cut.npy is damaged"):

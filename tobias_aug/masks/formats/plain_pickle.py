@@ -36,8 +36,8 @@ def read_object_npy(path: Path) -> Any:
             version = np.lib.format.read_magic(file)
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
             shape, _, dtype = read(file)
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"{path} is not a .npy file ({error})") from error
+        except Exception as error:  # A damaged header raises anything too: ValueError, TokenError, ...
+            raise ValueError(f"{path} is not a .npy file ({type(error).__name__}: {error})") from error
         if not dtype.hasobject or shape != ():
             raise ValueError(
                 f"{path} holds an array of {dtype}, {shape}, without class ids; "
