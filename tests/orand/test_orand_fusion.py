@@ -165,3 +165,19 @@ def test_the_transform_says_what_a_sample_lacks():
         ORANDFusion()(torch.rand(1, 2, 2))
     with pytest.raises(ValueError, match='variant must be "paper" or "official"'):
         ORANDFusion(variant="code")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("rule", RULES)
+def test_a_gpu_agrees(rule):
+    pair = [torch.rand(3, 16, 16) for _ in range(2)]
+    fused = rule(*(maps.cuda() for maps in pair))
+    assert fused.is_cuda
+    torch.testing.assert_close(fused.cpu(), rule(*pair), rtol=1e-6, atol=0)
+
+
+def test_map_by_map_and_all_at_once_are_the_same():
+    """Without gradients the CPU goes map by map; with them it does not."""
+    pair = [torch.rand(3, 16, 16) for _ in range(2)]
+    for rule in RULES:
+        assert torch.equal(rule(*pair), rule(*(maps.clone().requires_grad_() for maps in pair)))

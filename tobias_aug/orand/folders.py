@@ -112,7 +112,7 @@ def fuse_folder(
         fused = fuse_class_maps(read_class_maps(left[name]), read_class_maps(right[name]), operation, **options)
         write_class_maps(target, fused)
 
-    settings = {"operation": operation, "first": str(first), "second": str(second), **options}
+    settings = {"operation": operation, "first": str(first.resolve()), "second": str(second.resolve()), **options}
     return _each(sorted(left.keys() | right.keys()), out, extension, settings, work, "fusion", quiet)
 
 
@@ -133,7 +133,7 @@ def label_folder(maps: Path, out: Path, *, low: float, high: float | None = None
     def work(name: str, target: Path) -> None:
         write_index_mask(target, index_mask(read_class_maps(files[name]), low, high))
 
-    settings = {"stage": "labels", "maps": str(maps), "low": low, "high": high}
+    settings = {"stage": "labels", "maps": str(maps.resolve()), "low": low, "high": high}
     return _each(list(files), out, ".png", settings, work, "labels", quiet)
 
 
