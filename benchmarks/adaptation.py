@@ -21,7 +21,6 @@ after its last checkpoint. Needs the extras ``train`` and, for the support vecto
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -35,7 +34,7 @@ from torch import Tensor
 
 from benchmarks.adaptation_figures import Shown, draw_features
 from benchmarks.adaptation_runs import CLOSED, KNOWN, OPEN, Run
-from benchmarks.report import Row, markdown, publish_record, record_of
+from benchmarks.report import Row, finished_runs, markdown, publish_record, record_of
 from tobias_aug.files import atomic_path
 
 TASKS = ("mnist-usps", "usps-mnist")
@@ -171,16 +170,6 @@ def kept(args: argparse.Namespace, task: str, method: str, seed: int) -> dict[st
         )
     features: dict[str, Tensor] = torch.load(path, weights_only=True)
     return features
-
-
-def finished_runs(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """The finished runs of a file, which must have been made with the same settings."""
-    if path is None or not path.is_file():
-        return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored["settings"] != settings:
-        sys.exit(f"{path} holds runs with {stored['settings']}, not {settings}; choose another file")
-    return dict(stored["runs"])
 
 
 if __name__ == "__main__":

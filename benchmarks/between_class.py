@@ -18,7 +18,6 @@ that was stopped goes on after its last epoch.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -32,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cifar import load_cifar10
-from benchmarks.report import Row, markdown, publish_record, record_of
+from benchmarks.report import Row, finished_runs, markdown, publish_record, record_of
 from tobias_aug import BetweenClassMix, BetweenClassNormalize, CutMix, Mixup, RandomMerge, ratio_loss
 from tobias_aug.between_class.convnet import ConvNet
 from tobias_aug.between_class.functional import mix_pairs
@@ -234,7 +233,7 @@ def main() -> None:
         parser.error(f"no method {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
     keys = ("epochs", "subset", "batch_size", "lr", "precision")
     record = record_of(args.json, **{key: getattr(args, key) for key in keys})
-    record["runs"] = stored_runs(args.json, record)
+    record["runs"] = finished_runs(args.json, record["settings"])
 
     images, labels = load_cifar10(args.data, train=True)
     if args.subset:
@@ -255,16 +254,6 @@ def main() -> None:
             if checkpoint:
                 checkpoint.unlink(missing_ok=True)
     print(markdown(rows_of(record["runs"])))
-
-
-def stored_runs(path: Path | None, record: dict[str, Any]) -> dict[str, Any]:
-    """The finished runs of a file, which must have been made with the same settings."""
-    if path is None or not path.is_file():
-        return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored["settings"] != record["settings"]:
-        sys.exit(f"{path} holds runs with {stored['settings']}, not {record['settings']}; choose another file")
-    return dict(stored["runs"])
 
 
 if __name__ == "__main__":

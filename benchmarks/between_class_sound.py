@@ -31,8 +31,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from benchmarks.between_class import stored_runs
-from benchmarks.report import Row, markdown, publish_record, record_of
+from benchmarks.report import Row, finished_runs, markdown, publish_record, record_of
 from benchmarks.sounds import Clips, load_clips
 from tobias_aug import BetweenClassAudioMix, BetweenClassDataset, ratio_loss
 from tobias_aug.between_class.audio_crops import (
@@ -181,7 +180,7 @@ def main() -> None:
         parser.error(f"no method {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
     keys = ("network", "strong", "epochs", "same_epochs", "batch_size", "lr", "clips", "precision")
     record = record_of(args.json, **{key: getattr(args, key) for key in keys})
-    record["runs"] = stored_runs(args.json, record)
+    record["runs"] = finished_runs(args.json, record["settings"])
 
     waveforms, targets, folds = load_clips(args.data / "esc10", NETWORKS[args.network].sample_rate, args.cache)
     chosen = first_clips(targets, folds, args.clips) if args.clips else range(len(targets))

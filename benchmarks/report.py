@@ -135,6 +135,16 @@ def record_of(path: Path | None, **settings: Any) -> dict[str, Any]:
     return record
 
 
+def finished_runs(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """The finished runs of a stored record, which must have been made with the same settings."""
+    if path is None or not path.is_file():
+        return {}
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored["settings"] != settings:
+        sys.exit(f"{path} holds runs with {stored['settings']}, not {settings}; choose another file")
+    return dict(stored["runs"])
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)

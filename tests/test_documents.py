@@ -41,6 +41,8 @@ def test_the_readmes_code_runs(photos, tmp_path, monkeypatch, brightness):
             "DataLoader": DataLoader,
             "images": torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8),
             "keys": ["cat/01.jpg", "dog/00.jpg"],
+            "source_loader": [(torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 1]))],
+            "target_loader": [torch.rand(4, 3, 32, 32)],
         }
         exec(block.replace("input_size=224", "input_size=32").replace("batch_size=256", "batch_size=4"), names)
         if "loader" in names:
