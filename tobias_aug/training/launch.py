@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from typing import Any
 
 from lightning.fabric import Fabric
+from torch import distributed
 
 
 def launch(**options: Any) -> Fabric:
@@ -23,4 +25,11 @@ def launch(**options: Any) -> Fabric:
         chosen = {"devices": here, "num_nodes": processes // here, "strategy": "ddp"}
     fabric = Fabric(**{**chosen, **options})
     fabric.launch()
+    # A process group that is left to the interpreter's end can take its threads down with the whole process.
+    atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
