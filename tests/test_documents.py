@@ -50,3 +50,17 @@ def test_the_readmes_code_runs(photos, tmp_path, monkeypatch, brightness):
             assert views[0].shape == (4, 3, 32, 32)
         else:
             assert names["images"].shape == (2, 3, 64, 64)
+
+
+def test_the_code_of_the_guide_to_localizers_runs(tmp_path, monkeypatch):
+    import torch
+    import torchvision
+
+    torch.manual_seed(0)
+    torch.save({"state_dict": torchvision.models.resnet50().state_dict()}, tmp_path / "checkpoint.pth")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "localizers.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {}
+    exec(block, names)
+    assert names["cam"].heatmaps(torch.zeros(1, 3, 224, 224)).shape == (1, 7, 7)
