@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -24,6 +25,7 @@ def test_the_guides_code_runs_from_top_to_bottom():
 
 
 def test_the_picture_is_drawn_by_the_script():
+    pytest.importorskip("skimage", reason="needs the extra demo")
     drawn = runpy.run_path(str(DOCS / "mixes_picture.py"))["draw"]()
     kept = Image.open(DOCS / "images" / "mixes.png")
     assert drawn.size == kept.size

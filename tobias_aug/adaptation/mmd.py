@@ -61,7 +61,8 @@ def mmd_squared(
         source, target = source - middle, target - middle
         # The mean over all pairs of ||a - b||² is twice the mean of ||a - mean||².
         width = 2 * (joined.detach() - middle).square().sum(1).mean()
-        width = width.clamp(min=torch.finfo(width.dtype).tiny)
+        # Above 0 by so much that its reciprocal, which scales the gradient, stays finite.
+        width = width.clamp(min=torch.finfo(width.dtype).tiny ** 0.5)
 
         def kernel(distances: Tensor) -> Tensor:
             scaled = distances / width

@@ -109,6 +109,8 @@ def a_weighted_gain(
     n_fft = window_length(sample_rate, n_fft)
     if waveforms.dtype != torch.float64:
         waveforms = waveforms.float()
+    if 0 in waveforms.shape[:-1]:
+        return waveforms.new_zeros(waveforms.shape[:-1])
     if waveforms.shape[-1] < n_fft:
         waveforms = F.pad(waveforms, (0, n_fft - waveforms.shape[-1]))
     window = torch.hann_window(n_fft, periodic=True, dtype=waveforms.dtype, device=waveforms.device)
