@@ -56,12 +56,22 @@ def localizers(rows: list[Row], only: list[str] | None = None) -> str:
 
     columns = ["accuracy", "accuracy, boxes swapped", "mean IoU", "object kept"]
     timed = any("images/s" in found for found in measured.values())
-    titles = ["localizer", "paper", *columns, "seeds", *(["ms a picture", "speed, r50 = 1"] if timed else [])]
+    bins = ("0-10", "10-25", "25-50", "50-75", "75-100")
+    titles = [
+        "localizer",
+        "paper",
+        *columns,
+        "by object size",
+        "seeds",
+        *(["ms a picture", "speed, r50 = 1"] if timed else []),
+    ]
     lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
     for name in only or sorted(measured, key=lambda name: EVERY.index(name) if name in EVERY else len(EVERY)):
         found = measured[name]
         reference = found["accuracy"].reference if "accuracy" in found else None
         cells = [name, "" if reference is None else str(reference), *(cell(found.get(column)) for column in columns)]
+        sizes = [found.get(f"accuracy, object {size} % of the picture") for size in bins]
+        cells.append(" / ".join(f"{row.value:.0f}" if row else "-" for row in sizes) if any(sizes) else "")
         cells.append(str(next(row.n for what, row in found.items() if what != "images/s")))
         if timed:
             speed = found.get("images/s")
