@@ -11,8 +11,8 @@ batches of 128, flips and crops; the error of the last epoch. All methods see as
 ``mixup``, ``cutmix``, ``random-merge``  the controls, on the batch.
 
 The training set stays on the device as uint8; normalisation, flip and crop are done there, a batch at a time. A small
-machine takes ``--epochs 30 --subset 10000 --precision bf16``. With ``--json`` a finished run is not made again, and one
-that was stopped goes on after its last epoch.
+machine takes ``--epochs 30 --subset 10000 --width 32 --precision bf16``. With ``--json`` a finished run is not made
+again, and one that was stopped goes on after its last epoch.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Run:
         self.normalize = BetweenClassNormalize.published("cifar10", self.method.plus)
         self.mix = self.method.mix() if self.method.mix else None
         torch.manual_seed(seed)
-        self.network = ConvNet(CLASSES).to(args.device, memory_format=torch.channels_last)
+        self.network = ConvNet(CLASSES, width=args.width).to(args.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), args.lr, momentum=0.9, weight_decay=5e-4, nesterov=True
         )
@@ -223,6 +223,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.1)
+    parser.add_argument("--width", type=int, default=64, help="channels of the first stage; the paper's is 64")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16 is autocast")
     parser.add_argument("--test-every", type=int, default=0, help="epochs between tests; the last is always tested")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -231,7 +232,7 @@ def main() -> None:
     names = args.method.split(",")
     if unknown := set(names) - set(METHODS):
         parser.error(f"no method {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
-    keys = ("epochs", "subset", "batch_size", "lr", "precision")
+    keys = ("epochs", "subset", "width", "batch_size", "lr", "precision")
     record = record_of(args.json, **{key: getattr(args, key) for key in keys})
     record["runs"] = finished_runs(args.json, record["settings"])
 

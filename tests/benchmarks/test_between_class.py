@@ -34,7 +34,15 @@ def test_pairs_are_of_two_classes_and_an_epoch_is_as_long_as_the_data():
 
 
 def arguments(**changes):
-    options = {"epochs": 2, "batch_size": 8, "lr": 0.01, "precision": "fp32", "test_every": 0, "device": "cpu"}
+    options = {
+        "width": 64,
+        "epochs": 2,
+        "batch_size": 8,
+        "lr": 0.01,
+        "precision": "fp32",
+        "test_every": 0,
+        "device": "cpu",
+    }
     return argparse.Namespace(**{**options, **changes})
 
 

@@ -13,6 +13,8 @@ class ConvNet(nn.Module):
         num_classes: number of outputs.
         channels: of the input.
         side: of the input, in pixels; a multiple of 8.
+        width: channels of the first stage; the next two have 2 and 4 times, the linear layers 16 times as many. The
+            paper's is 64.
 
     Example:
         >>> import torch
@@ -20,19 +22,19 @@ class ConvNet(nn.Module):
         torch.Size([2, 10])
     """
 
-    def __init__(self, num_classes: int = 10, channels: int = 3, side: int = 32) -> None:
+    def __init__(self, num_classes: int = 10, channels: int = 3, side: int = 32, width: int = 64) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for width, depth in ((64, 2), (128, 2), (256, 4)):
+        for stage, depth in ((width, 2), (2 * width, 2), (4 * width, 4)):
             for _ in range(depth):
-                convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+                convolution = nn.Conv2d(channels, stage, 3, padding=1, bias=False)
                 nn.init.kaiming_normal_(convolution.weight)
-                layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-                channels = width
+                layers += [convolution, nn.BatchNorm2d(stage), nn.ReLU(inplace=True)]
+                channels = stage
             layers.append(nn.MaxPool2d(2))
         layers.append(nn.Flatten())
         inputs = channels * (side // 8) ** 2
-        for outputs in (1024, 1024):
+        for outputs in (16 * width, 16 * width):
             layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout()]
             inputs = outputs
         layers.append(nn.Linear(inputs, num_classes))
