@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from tobias_aug.localization.checkpoints import common_prefix, read_checkpoint
+from tobias_aug.checkpoints import common_prefix, read_checkpoint
 from tobias_aug.localization.random_cnn import RandomCNN, pool_cells
-from tobias_aug.localization.weights import seeded, weight_hash
+from tobias_aug.weights import seeded, weight_hash
 
 
 class CAM(nn.Module):

@@ -13,10 +13,10 @@ import torchvision
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
+from tobias_aug.checkpoints import load_weights
 from tobias_aug.images.decode import normalize, to_unit
-from tobias_aug.localization.checkpoints import load_weights
-from tobias_aug.localization.weights import seeded
 from tobias_aug.masks.regions import Box, bounding_box, largest_component
+from tobias_aug.weights import seeded
 
 
 def scda_box(heatmap: Float[Tensor, "rows columns"], size: tuple[int, int]) -> Box:

@@ -6,8 +6,8 @@ import torchvision
 from torch import nn
 
 from tobias_aug import RandomCNN
+from tobias_aug.checkpoints import load_weights, read_checkpoint
 from tobias_aug.localization.cam import CAM
-from tobias_aug.localization.checkpoints import load_weights, read_checkpoint
 
 
 @pytest.fixture(scope="module")
