@@ -113,7 +113,7 @@ def fuse_folder(
         write_class_maps(target, fused)
 
     settings = {"operation": operation, "first": str(first.resolve()), "second": str(second.resolve()), **options}
-    return _each(sorted(left.keys() | right.keys()), out, extension, settings, work, "fusion", quiet)
+    return each_file(sorted(left.keys() | right.keys()), out, extension, settings, work, "fusion", quiet)
 
 
 def label_folder(maps: Path, out: Path, *, low: float, high: float | None = None, quiet: bool = False) -> FolderResult:
@@ -134,7 +134,7 @@ def label_folder(maps: Path, out: Path, *, low: float, high: float | None = None
         write_index_mask(target, index_mask(read_class_maps(files[name]), low, high))
 
     settings = {"stage": "labels", "maps": str(maps.resolve()), "low": low, "high": high}
-    return _each(list(files), out, ".png", settings, work, "labels", quiet)
+    return each_file(list(files), out, ".png", settings, work, "labels", quiet)
 
 
 def score_masks(
@@ -206,7 +206,7 @@ def _score(names: Collection[str], work: Callable[[str], None], quiet: bool) -> 
     return FolderResult(len(names) - len(failures), failures)
 
 
-def _each(
+def each_file(
     names: Sequence[str],
     out: Path,
     extension: str,
@@ -215,12 +215,26 @@ def _each(
     label: str,
     quiet: bool,
 ) -> FolderResult:
-    """Make the file of every name that is not there yet."""
+    """Make the file of every name that is not there yet, in a folder that holds results of one kind only.
+
+    Args:
+        names: without extension.
+        out: folder; made where it is missing, and held for this process alone.
+        extension: of the files, with its dot.
+        settings: all that the results depend on; JSON, kept in the folder.
+        work: takes a name and the path to write to, atomically. An image's ValueError, TypeError or OSError is listed
+            as its failure.
+        label: shown beside the progress.
+        quiet: show no progress.
+
+    Raises:
+        TobiasError: if ``out`` was made with other settings, or is being written.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(out):
         for leftover in out.glob(".*.tmp"):
             leftover.unlink()
-        _refuse_other(out / SETTINGS, settings)
+        refuse_other_settings(out / SETTINGS, settings)
         pending = [name for name in names if not (out / f"{name}{extension}").is_file()]
         done = len(names) - len(pending)
         progress = Progress(len(names), done=done, label=label, unit="images", quiet=quiet)
@@ -241,7 +255,12 @@ def _attempt(names: Iterable[str], work: Callable[[str], None], progress: Progre
     return failures
 
 
-def _refuse_other(path: Path, settings: dict[str, Any]) -> None:
+def refuse_other_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Note what the results of a folder depend on in the file ``path``, or hold it against what is noted there.
+
+    Raises:
+        TobiasError: if it says something else.
+    """
     text = json.dumps(settings, indent=2) + "\n"
     if not path.is_file():
         write_text(path, text)
