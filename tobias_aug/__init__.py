@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tobias_aug.masks.cells import half_mask
     from tobias_aug.masks.table import MaskTable
     from tobias_aug.mixing.controls import CutMix, Mixup
+    from tobias_aug.orand.cams import class_activation_maps
     from tobias_aug.orand.fusion import ORANDFusion, probabilistic_and, probabilistic_or
     from tobias_aug.patch_merge.functional import merge_patches
     from tobias_aug.patch_merge.transform import PatchMerge, RandomMerge
@@ -47,6 +48,7 @@ _HOMES = {
     "TableError": "errors",
     "TobiasError": "errors",
     "build_masks": "masks.builder",
+    "class_activation_maps": "orand.cams",
     "half_mask": "masks.cells",
     "merge_patches": "patch_merge.functional",
     "probabilistic_and": "orand.fusion",
@@ -75,6 +77,7 @@ __all__ = [
     "TableError",
     "TobiasError",
     "build_masks",
+    "class_activation_maps",
     "half_mask",
     "merge_patches",
     "probabilistic_and",

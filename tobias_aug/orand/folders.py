@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tobias_aug.files import exclusive, write_text
 from tobias_aug.masks.formats import (
     ClassMaps,
     class_map_files,
+    file_name,
     join_by_class,
     read_class_maps,
     read_index_mask,
@@ -153,7 +155,7 @@ def score_masks(
     Raises:
         ValueError: if there are no predictions, or none of them could be scored.
     """
-    files = {path.stem: path for path in sorted(predictions.glob("*.png"))}
+    files = {file_name(path, predictions): path for path in sorted(predictions.rglob("*.png"))}
     if not files:
         hint = "; class maps are scored with a sweep" if _holds_class_maps(predictions) else ""
         raise ValueError(f"{predictions} holds no index masks (.png){hint}")
@@ -199,11 +201,64 @@ def _prediction(files: dict[str, Path], name: str, folder: Path) -> Path:
 
 
 def _score(names: Collection[str], work: Callable[[str], None], quiet: bool) -> FolderResult:
-    failures = _attempt(names, work, Progress(len(names), label="scores", unit="images", quiet=quiet))
+    with Progress(len(names), label="scores", unit="images", quiet=quiet) as progress:
+        failures = _attempt(names, work, progress)
     if len(failures) == len(names):
         first = f"; {failures[0].key}: {failures[0].reason}" if failures else ""
         raise ValueError(f"none of {len(names)} images could be scored{first}")
     return FolderResult(len(names) - len(failures), failures)
+
+
+@dataclass(frozen=True)
+class FolderRun:
+    """The files that a folder still lacks, while it is held for writing.
+
+    Attributes:
+        pending: names whose file is not there yet.
+    """
+
+    out: Path
+    extension: str
+    pending: list[str]
+    failures: list[Failure]
+    progress: Progress
+
+    def path(self, name: str) -> Path:
+        """Where the file of a name belongs; its folder is there."""
+        path = self.out / f"{name}{self.extension}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def fail(self, name: str, reason: str | Exception) -> None:
+        """List a name that gets no file, and why."""
+        said = f"{type(reason).__name__}: {reason}" if isinstance(reason, Exception) else reason
+        self.failures.append(Failure(name, said))
+
+    def advance(self, count: int = 1) -> None:
+        """Show that so many more names are dealt with, made or failed."""
+        self.progress.advance(count, f"{len(self.failures)} failed" if self.failures else "")
+
+
+@contextmanager
+def folder_run(
+    names: Sequence[str], out: Path, extension: str, settings: dict[str, Any], label: str, quiet: bool
+) -> Iterator[FolderRun]:
+    """Hold a folder, and hand out which of its files are to be made; on leaving, the failures are written down.
+
+    Raises:
+        TobiasError: if ``out`` was made with other settings, or is being written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with exclusive(out):
+        for leftover in out.rglob(".*.tmp"):
+            leftover.unlink()
+        refuse_other_settings(out / SETTINGS, settings)
+        pending = [name for name in names if not (out / f"{name}{extension}").is_file()]
+        done = len(names) - len(pending)
+        with Progress(len(names), done=done, label=label, unit="images", quiet=quiet) as progress:
+            run = FolderRun(out, extension, pending, [], progress)
+            yield run
+        write_text(out / FAILURES, "".join(json.dumps(asdict(failure)) + "\n" for failure in run.failures))
 
 
 def each_file(
@@ -230,28 +285,19 @@ def each_file(
     Raises:
         TobiasError: if ``out`` was made with other settings, or is being written.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out):
-        for leftover in out.glob(".*.tmp"):
-            leftover.unlink()
-        refuse_other_settings(out / SETTINGS, settings)
-        pending = [name for name in names if not (out / f"{name}{extension}").is_file()]
-        done = len(names) - len(pending)
-        progress = Progress(len(names), done=done, label=label, unit="images", quiet=quiet)
-        failures = _attempt(pending, lambda name: work(name, out / f"{name}{extension}"), progress)
-        write_text(out / FAILURES, "".join(json.dumps(asdict(failure)) + "\n" for failure in failures))
-    return FolderResult(len(names) - len(failures), failures)
+    with folder_run(names, out, extension, settings, label, quiet) as run:
+        run.failures.extend(_attempt(run.pending, lambda name: work(name, run.path(name)), run.progress))
+    return FolderResult(len(names) - len(run.failures), run.failures)
 
 
 def _attempt(names: Iterable[str], work: Callable[[str], None], progress: Progress) -> list[Failure]:
     failures: list[Failure] = []
-    with progress:
-        for name in names:
-            try:
-                work(name)
-            except (ValueError, TypeError, OSError) as error:
-                failures.append(Failure(name, f"{type(error).__name__}: {error}"))
-            progress.advance(1, f"{len(failures)} failed" if failures else "")
+    for name in names:
+        try:
+            work(name)
+        except (ValueError, TypeError, OSError) as error:
+            failures.append(Failure(name, f"{type(error).__name__}: {error}"))
+        progress.advance(1, f"{len(failures)} failed" if failures else "")
     return failures
 
 

@@ -95,18 +95,29 @@ def _class_maps(keys: np.ndarray, maps: np.ndarray, **metadata: Any) -> ClassMap
 
 
 def class_map_files(folder: Path) -> dict[str, Path]:
-    """The files of class maps right in a folder, by name without extension, in alphabetical order.
+    """The files of class maps below a folder, by :func:`file_name`, in alphabetical order.
 
     Raises:
         ValueError: if there is no such folder, it holds none, or two files have one name.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in sorted(folder.rglob("*")):
         if path.suffix in EXTENSIONS and not path.name.startswith("."):
-            if path.stem in found:
-                raise ValueError(f"{found[path.stem]} and {path.name} are of one image; keep one of them")
-            found[path.stem] = path
+            name = file_name(path, folder)
+            if name in found:
+                raise ValueError(f"{found[name]} and {path.name} are of one image; keep one of them")
+            found[name] = path
     if not found:
         state = "holds no class maps" if folder.is_dir() else "is not a folder"
         raise ValueError(f"{folder} {state}; give a folder with {', '.join(EXTENSIONS)} files, one an image")
     return found
+
+
+def file_name(path: Path, folder: Path) -> str:
+    """What files of one image have in common: the path below their folder, without its extension.
+
+    Example:
+        >>> file_name(Path("cams/cat/01.npz"), Path("cams"))
+        'cat/01'
+    """
+    return path.relative_to(folder).with_suffix("").as_posix()

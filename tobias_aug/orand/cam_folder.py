@@ -1,0 +1,249 @@
+"""Class maps of whole folders: batched, resumable, one file an image, never stopped by a bad file."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from tobias_aug.images.decode import IMAGENET_DEVIATION, IMAGENET_MEAN, squash, to_tensor
+from tobias_aug.images.sources import ImageSource, as_source
+from tobias_aug.masks.builder import pick_device
+from tobias_aug.masks.formats import write_class_maps
+from tobias_aug.orand.attention import Tokens
+from tobias_aug.orand.cams import class_activation_maps, default_method, default_scales
+from tobias_aug.orand.folders import FolderResult, FolderRun, folder_run
+from tobias_aug.weights import weight_hash
+
+# Images that wait for others of their size, in batches: what bounds the memory where every image has its own size.
+_WAITING_BATCHES = 4
+
+
+def class_map_folder(
+    images: Any,
+    network: nn.Module,
+    out: Path,
+    *,
+    labels: Mapping[str, int | Sequence[int]] | None = None,
+    input_size: int | None = None,
+    method: str | None = None,
+    scales: Sequence[float | int] | None = None,
+    flip: bool = True,
+    threshold: float | int | None = None,
+    stride: int = 1,
+    precision: str = "fp32",
+    mean: Sequence[float] = IMAGENET_MEAN,
+    deviation: Sequence[float] = IMAGENET_DEVIATION,
+    batch_size: int = 32,
+    workers: int | None = None,
+    device: str | torch.device = "auto",
+    extension: str = ".npz",
+    quiet: bool = False,
+) -> FolderResult:
+    """Write the class maps of each image of a folder or data set; run it again to go on after an interruption.
+
+    The maps of the image with key ``cat/01.jpg`` are in ``cat/01.npz``, at the image's own size over ``stride``,
+    whatever size the network saw. An image that cannot be read, or has no label, is listed in ``failures.jsonl``.
+
+    Args:
+        images: a folder, a data set of pictures (without its augmentation), or an ``ImageSource``.
+        network: moved to ``device``; otherwise left as it was.
+        out: folder of the maps.
+        labels: for each key its class or classes; what the network predicts where not given. See
+            :func:`folder_labels` and :func:`read_labels`.
+        input_size: side in pixels that pictures are squashed to for the network; their own size where not given,
+            unless the network is a vision transformer that takes one size only.
+        method, scales, flip, threshold, stride, precision, mean, deviation: see
+            :func:`~tobias_aug.orand.cams.class_activation_maps`.
+        batch_size: images that the network gets at once; those of one size go together.
+        workers: processes that decode; one a core, at most 8, on a GPU and one on a CPU where not given.
+        device: "auto" takes a GPU where there is one.
+        extension: ".npz" or ".safetensors".
+        quiet: show no progress.
+
+    Raises:
+        ImageError: if there are no images.
+        TypeError: if the network is not of the method's kind.
+        ValueError: if two images have one name, or the network cannot take what it would be given.
+        TobiasError: if ``out`` holds maps of another network or other options, or is being written.
+    """
+    source, device = as_source(images), pick_device(device)
+    method = method or default_method(network)
+    scales = tuple(scales) if scales is not None else default_scales(method)
+    if input_size is None and method != "cam":
+        only = Tokens.of(network).size
+        input_size = None if only is None else only[0]
+    if input_size is not None and method != "cam":
+        for scale in scales:
+            Tokens.of(network).grid(round(input_size * scale), round(input_size * scale))
+    options: dict[str, Any] = {
+        "method": method,
+        "scales": [float(scale) for scale in scales],
+        "flip": flip,
+        "threshold": threshold,
+        "stride": stride,
+        "precision": precision,
+        "mean": [float(value) for value in mean],
+        "deviation": [float(value) for value in deviation],
+    }
+    settings = {
+        "stage": method,
+        "images": str(getattr(source, "root", type(source).__name__)),
+        "network": type(network).__name__,
+        "weights": weight_hash(network),
+        "ground_truth_labels": labels is not None,
+        "input_size": input_size,
+        **options,
+    }
+    names = _names(source)
+    network.to(device)
+    with folder_run(list(names), out, extension, settings, "class maps", quiet) as run:
+        indices = [names[name] for name in run.pending]
+        if workers is None:
+            workers = 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+        pictures: DataLoader[_Picture] = DataLoader(
+            Subset(_Pictures(source, input_size), indices), batch_size=None, num_workers=workers
+        )
+        readable = _readable(zip(run.pending, pictures, strict=True), source, names, labels, run)
+        for batch in _batches_of_one_size(readable, batch_size):
+            _write_batch(batch, network, device, run, options, labels is not None)
+    return FolderResult(len(names) - len(run.failures), run.failures)
+
+
+def folder_labels(images: Any) -> tuple[dict[str, int], list[str]]:
+    """Classes by the folder right below the root, numbered in alphabetical order, as torchvision's ``ImageFolder``.
+
+    Returns:
+        The class of each key that has such a folder, and the folders' names by class.
+    """
+    source = as_source(images)
+    first = {key: key.split("/")[0] for key in map(source.key, range(len(source))) if "/" in key}
+    classes = sorted(set(first.values()))
+    numbers = {name: number for number, name in enumerate(classes)}
+    return {key: numbers[name] for key, name in first.items()}, classes
+
+
+def read_labels(path: Path) -> dict[str, list[int]]:
+    """Read a CSV file of rows ``key,class``; a key has as many rows as classes. A first row of words is its header.
+
+    Raises:
+        ValueError: naming the row that is of another form.
+    """
+    labels: dict[str, list[int]] = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.reader(file), start=1):
+            if len(row) == 2 and row[1].strip().isdecimal():
+                labels.setdefault(row[0].strip(), []).append(int(row[1]))
+            elif row and number > 1:
+                raise ValueError(f"{path}, row {number}: expected an image's key and a class number, got {row}")
+    if not labels:
+        raise ValueError(f"{path} holds no rows of an image's key and a class number")
+    return labels
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What a loader worker hands over: the picture as the network gets it, (height, width, 3), and its own size."""
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Job:
+    name: str
+    picture: _Picture
+    classes: list[int]
+
+
+class _Pictures(Dataset[_Picture]):
+    """Decode, bring to the network's input size, and report instead of raising."""
+
+    def __init__(self, source: ImageSource, size: int | None) -> None:
+        self.source, self.size = source, size
+
+    def __getitem__(self, index: int) -> _Picture:
+        try:
+            loaded = self.source.load(index)
+            image = loaded if isinstance(loaded, Tensor) else to_tensor(loaded)
+            own = (image.shape[1], image.shape[2])
+            seen = image if self.size is None else squash(image, self.size)
+        except Exception as error:  # Decoders raise anything on damaged files; each reason goes to failures.jsonl.
+            return _Picture(np.empty(0, np.uint8), (0, 0), f"{type(error).__name__}: {error}")
+        # An array goes through the loader's pipe; a tensor would take a file descriptor for each picture.
+        return _Picture(seen.permute(1, 2, 0).numpy(), own)
+
+
+def _names(source: ImageSource) -> dict[str, int]:
+    """The index of each image by the name of its file: its key without extension."""
+    names: dict[str, int] = {}
+    for index in range(len(source)):
+        key = source.key(index)
+        name = PurePosixPath(key).with_suffix("").as_posix()
+        if name in names:
+            raise ValueError(f"{source.key(names[name])} and {key} would share the file {name}; rename one of them")
+        names[name] = index
+    return names
+
+
+def _readable(
+    pictures: Any,
+    source: ImageSource,
+    names: Mapping[str, int],
+    labels: Mapping[str, int | Sequence[int]] | None,
+    run: FolderRun,
+) -> Iterator[_Job]:
+    for name, picture in pictures:
+        key = source.key(names[name])
+        found = () if labels is None else labels.get(key)
+        if picture.reason or found is None:
+            run.fail(name, picture.reason or f"no class of {key} among the labels")
+            run.advance()
+        else:
+            yield _Job(name, picture, [int(each) for each in np.atleast_1d(found)])
+
+
+def _batches_of_one_size(jobs: Iterator[_Job], batch_size: int) -> Iterator[list[_Job]]:
+    """Gather images of one size; where too many wait for their like, the size with most of them goes first."""
+    waiting: dict[tuple[int, ...], list[_Job]] = {}
+    for job in jobs:
+        shape = job.picture.pixels.shape
+        waiting.setdefault(shape, []).append(job)
+        if len(waiting[shape]) == batch_size:
+            yield waiting.pop(shape)
+        elif sum(map(len, waiting.values())) >= _WAITING_BATCHES * batch_size:
+            yield waiting.pop(max(waiting, key=lambda each: len(waiting[each])))
+    yield from waiting.values()
+
+
+def _write_batch(
+    batch: list[_Job], network: nn.Module, device: torch.device, run: FolderRun, options: dict[str, Any], labelled: bool
+) -> None:
+    """Make and write the maps of a batch; where that fails, of each image by itself, to know which is to blame."""
+    images = torch.from_numpy(np.stack([job.picture.pixels for job in batch])).permute(0, 3, 1, 2).to(device)
+    classes = [job.classes for job in batch] if labelled else None
+    sizes = [job.picture.size for job in batch]
+    try:
+        maps = class_activation_maps(network, images, classes, sizes=sizes, **options)
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError) as error:  # Such as a class that the network lacks, or an image too small for it.
+        if len(batch) > 1:
+            for job in batch:
+                _write_batch([job], network, device, run, options, labelled)
+        else:
+            run.fail(batch[0].name, error)
+            run.advance()
+        return
+    for job, own in zip(batch, maps, strict=True):
+        write_class_maps(run.path(job.name), own)
+    run.advance(len(batch))

@@ -1,0 +1,205 @@
+"""Class maps of the user's own classifier: CAM of a CNN, relevance of a vision transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from tobias_aug.images.decode import IMAGENET_DEVIATION, IMAGENET_MEAN
+from tobias_aug.masks.formats import ClassMaps
+from tobias_aug.orand.attention import is_vision_transformer, relevance_maps, rollout_maps
+from tobias_aug.orand.linear_head import linear_head_maps
+
+Maker = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
+METHODS: dict[str, Maker] = {"cam": linear_head_maps, "relevance": relevance_maps, "rollout": rollout_maps}
+IRN_SCALES = (1.0, 0.5, 1.5, 2.0)
+
+
+def class_activation_maps(
+    network: nn.Module,
+    images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
+    classes: Int[Tensor, "batch"] | Sequence[Sequence[int]] | None = None,
+    *,
+    method: str | None = None,
+    scales: Sequence[float | int] | None = None,
+    flip: bool = True,
+    threshold: float | int | None = None,
+    sizes: Sequence[tuple[int, int]] | None = None,
+    stride: int = 1,
+    precision: str = "fp32",
+    mean: Sequence[float] = IMAGENET_MEAN,
+    deviation: Sequence[float] = IMAGENET_DEVIATION,
+) -> list[ClassMaps]:
+    """Where a classifier sees the classes of each image, over several scales and the mirror image (IRN).
+
+    For each scale the maps of the image and of its mirror image are cut off at 0, the latter is turned back, and both
+    are added; this is brought to the image's size (bilinear) and summed over the scales. The sum is divided by its
+    maximum + 1e-5 (cam), or moved and scaled to [0, 1] (relevance and rollout), class by class.
+
+    Args:
+        network: a classifier in whatever mode; it is left as it was. It must stand on the images' device.
+        images: normalised as the network wants them; or uint8, which is normalised by ``mean`` and ``deviation``.
+        classes: of each image one, or any number; what the network predicts where not given.
+        method: "cam" for a CNN that ends in global average pooling and one linear layer
+            (:func:`~tobias_aug.orand.linear_head.linear_head_maps`), "relevance" for a vision transformer, class by
+            class (:func:`~tobias_aug.orand.attention.relevance_maps`), "rollout" for one, the same for all classes
+            (:func:`~tobias_aug.orand.attention.rollout_maps`); "relevance" where not given and the network is
+            torchvision's or timm's VisionTransformer, else "cam".
+        scales: factors of the images' size, resized bicubic; (1, 0.5, 1.5, 2) where not given, and (1,) for a vision
+            transformer.
+        flip: whether the mirror image is seen too.
+        threshold: of predicted classes: those with a sigmoid above it, be it none; the strongest alone where not
+            given.
+        sizes: height and width of each image's maps before ``stride``; the images' where not given.
+        stride: 4 makes maps of a quarter of the height and width, rounded up, as IRN keeps them.
+        precision: "fp32", or "bf16" for the network under autocast.
+        mean, deviation: for each channel of uint8 images, after division by 255.
+
+    Returns:
+        Maps in [0, 1] of each image, by ascending class id.
+
+    Raises:
+        TypeError: if the network is not of the method's kind, saying what was found.
+        ValueError: if the network does not know a class or does not take images of a scale's size, or an option is
+            unknown.
+
+    Example:
+        >>> network = torchvision.models.resnet18()
+        >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
+        >>> [maps.maps.shape for maps in class_activation_maps(network, images, torch.tensor([3, 5]))]
+        [(1, 60, 80), (1, 60, 80)]
+    """
+    method = method or default_method(network)
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
+    scales = tuple(scales) if scales is not None else default_scales(method)
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"scales must be positive numbers, at least one, got {scales}")
+    if stride < 1:
+        raise ValueError(f"stride must be 1 or more, got {stride}")
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"unknown precision {precision!r}; choose fp32 or bf16")
+    if images.dtype == torch.uint8:
+        images = (images.float() / 255 - _channels(mean, images)) / _channels(deviation, images)
+    images = images.contiguous(memory_format=torch.channels_last)
+    with frozen(network), torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        if classes is None:
+            chosen = _predicted(network, _resized(images, scales[0]), threshold)
+        else:
+            chosen = _given(classes, len(images))
+        full = [tuple(images.shape[-2:])] * len(images) if sizes is None else sizes
+        shapes = [(-(-height // stride), -(-width // stride)) for height, width in full]
+        maps = _summed(network, METHODS[method], images, chosen, shapes, scales, flip)
+    normalised = [_by_maximum(each) if method == "cam" else _to_unit_range(each) for each in maps]
+    metadata = {
+        "stage": method,
+        "thresholds": None if classes is not None or threshold is None else {"prediction": threshold},
+        "ground_truth_labels": classes is not None,
+        "scales": [float(scale) for scale in scales],
+        "flip": flip,
+        "stride": stride,
+    }
+    return [
+        ClassMaps(np.array(own, dtype=np.int64), each.cpu().numpy(), metadata)
+        for own, each in zip(chosen, normalised, strict=True)
+    ]
+
+
+def default_method(network: nn.Module) -> str:
+    """The method for a network where none is given."""
+    return "relevance" if is_vision_transformer(network) else "cam"
+
+
+def default_scales(method: str) -> tuple[float, ...]:
+    """The scales for a method where none are given."""
+    return IRN_SCALES if method == "cam" else (1.0,)
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Hold a network in evaluation mode without gradients of its parameters, and leave every part as it was."""
+    training = [(module, module.training) for module in network.modules()]
+    learning = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    try:
+        network.eval().requires_grad_(False)
+        yield
+    finally:
+        for module, was in training:
+            module.training = was
+        for parameter, was in learning:
+            parameter.requires_grad_(was)
+
+
+def _summed(
+    network: nn.Module,
+    maker: Maker,
+    images: Tensor,
+    classes: list[list[int]],
+    shapes: Sequence[tuple[int, int]],
+    scales: Sequence[float],
+    flip: bool,
+) -> list[Tensor]:
+    counts = [len(own) for own in classes]
+    owners = torch.arange(len(images), device=images.device).repeat_interleave(
+        torch.tensor(counts, device=images.device, dtype=torch.long)
+    )
+    wanted = torch.tensor([each for own in classes for each in own], device=images.device, dtype=torch.long)
+    sums = [torch.zeros(count, *shape, device=images.device) for count, shape in zip(counts, shapes, strict=True)]
+    for scale in scales if len(wanted) else ():
+        view = _resized(images, scale)
+        if flip:
+            both = torch.cat([view, view.flip(-1)]).contiguous(memory_format=torch.channels_last)
+            maps = maker(network, both, torch.cat([owners, owners + len(view)]), wanted.repeat(2)).relu()
+            image, mirrored = maps.chunk(2)
+            maps = image + mirrored.flip(-1)
+        else:
+            maps = maker(network, view, owners, wanted).relu()
+        for total, own in zip(sums, maps.float().split(counts), strict=True):
+            if len(own):
+                total += F.interpolate(own[None], total.shape[-2:], mode="bilinear", align_corners=False)[0]
+    return sums
+
+
+def _resized(images: Tensor, scale: float | int) -> Tensor:
+    if scale == 1:
+        return images
+    height, width = (max(1, round(side * scale)) for side in images.shape[-2:])
+    resized = F.interpolate(images, (height, width), mode="bicubic", align_corners=False, antialias=True)
+    return resized.contiguous(memory_format=torch.channels_last)
+
+
+def _predicted(network: nn.Module, images: Tensor, threshold: float | int | None) -> list[list[int]]:
+    with torch.no_grad():
+        logits = network(images).float()
+    if threshold is None:
+        return [[int(best)] for best in logits.argmax(1)]
+    return [above.nonzero()[:, 0].tolist() for above in logits.sigmoid() > threshold]
+
+
+def _given(classes: Int[Tensor, "batch"] | Sequence[Sequence[int]], count: int) -> list[list[int]]:
+    if len(classes) != count:
+        raise ValueError(f"expected the classes of {count} images, got those of {len(classes)}")
+    if isinstance(classes, Tensor):
+        return [[int(each)] for each in classes]
+    return [sorted({int(each) for each in own}) for own in classes]
+
+
+def _by_maximum(maps: Tensor) -> Tensor:
+    return maps / (maps.amax((1, 2), keepdim=True) + 1e-5)
+
+
+def _to_unit_range(maps: Tensor) -> Tensor:
+    """Move and scale each map to [0, 1]; one that is the same everywhere becomes 0."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / torch.where(high > low, high - low, torch.ones_like(high))
+
+
+def _channels(values: Any, images: Tensor) -> Tensor:
+    return torch.tensor(values, device=images.device, dtype=torch.float32).view(3, 1, 1)
