@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tobias_aug.mixing.controls import CutMix, Mixup
     from tobias_aug.orand.cams import class_activation_maps
     from tobias_aug.orand.fusion import ORANDFusion, probabilistic_and, probabilistic_or
+    from tobias_aug.orand.loss import orand_loss
+    from tobias_aug.orand.net import ORANDNet
     from tobias_aug.patch_merge.functional import merge_patches
     from tobias_aug.patch_merge.transform import PatchMerge, RandomMerge
     from tobias_aug.patch_merge.views import MergedViews
@@ -42,6 +44,7 @@ _HOMES = {
     "MissingMaskError": "errors",
     "Mixup": "mixing.controls",
     "ORANDFusion": "orand.fusion",
+    "ORANDNet": "orand.net",
     "PatchMerge": "patch_merge.transform",
     "RandomCNN": "localization.random_cnn",
     "RandomMerge": "patch_merge.transform",
@@ -51,6 +54,7 @@ _HOMES = {
     "class_activation_maps": "orand.cams",
     "half_mask": "masks.cells",
     "merge_patches": "patch_merge.functional",
+    "orand_loss": "orand.loss",
     "probabilistic_and": "orand.fusion",
     "probabilistic_or": "orand.fusion",
     "ratio_loss": "between_class.loss",
@@ -71,6 +75,7 @@ __all__ = [
     "MissingMaskError",
     "Mixup",
     "ORANDFusion",
+    "ORANDNet",
     "PatchMerge",
     "RandomCNN",
     "RandomMerge",
@@ -80,6 +85,7 @@ __all__ = [
     "class_activation_maps",
     "half_mask",
     "merge_patches",
+    "orand_loss",
     "probabilistic_and",
     "probabilistic_or",
     "ratio_loss",

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from tobias_aug.cli import demo, masks, orand
+from tobias_aug.cli import demo, masks, orand, orand_net
 from tobias_aug.errors import TobiasError
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(masks.app, name="masks")
+orand.app.command()(orand_net.train)
+orand.app.command()(orand_net.apply)
 app.add_typer(orand.app, name="orand")
 app.command("demo")(demo.demo)
 

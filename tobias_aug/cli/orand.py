@@ -33,6 +33,10 @@ class Extension(str, Enum):
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")]
+GroundTruthLabels = Annotated[
+    bool | None,
+    typer.Option("--ground-truth-labels/--predicted-labels", help="Where the classes come from; noted in the files."),
+]
 
 
 @app.command()
@@ -44,12 +48,7 @@ def fuse(
     variant: Annotated[Variant, typer.Option(help="The paper's equation 1, or what its code does.")] = Variant.paper,
     offset: Annotated[float, typer.Option(help="Of the official variant; added to CAMS_B.")] = 0.15,
     extension: Annotated[Extension, typer.Option("--format", help="Kind of file to write.")] = Extension.npz,
-    ground_truth_labels: Annotated[
-        bool | None,
-        typer.Option(
-            "--ground-truth-labels/--predicted-labels", help="Where the classes come from; noted in the files."
-        ),
-    ] = None,
+    ground_truth_labels: GroundTruthLabels = None,
 ) -> None:
     """Fuse the maps of two classifiers, image by image; run it again to go on after an interruption."""
     from tobias_aug.orand.folders import fuse_folder
@@ -64,7 +63,7 @@ def fuse(
         offset=offset,
         ground_truth_labels=ground_truth_labels,
     )
-    _report(result, out, "fused maps")
+    report(result, out, "fused maps")
 
 
 @app.command()
@@ -82,7 +81,7 @@ def labels(
     if (low is None) == (alpha is None) or (high is not None and low is None):
         raise ValueError("say where background ends: --low (and --high), or --alpha")
     result = label_folder(cams, out, low=low if alpha is None else power_threshold(alpha), high=high)  # type: ignore[arg-type]  # one of them is there
-    _report(result, out, "pseudo masks")
+    report(result, out, "pseudo masks")
 
 
 @app.command()
@@ -131,7 +130,7 @@ def evaluate(
     content["failures"] = {failure.key: failure.reason for failure in result.failures}
     if json_file is not None:
         write_text(json_file, json.dumps(content, indent=2) + "\n")
-    _list_failures(result)
+    list_failures(result)
 
 
 def _print_table(scores: SegmentationScores, classes: list[str] | tuple[str, ...]) -> None:
@@ -144,12 +143,13 @@ def _print_table(scores: SegmentationScores, classes: list[str] | tuple[str, ...
     print(line("mean", *scores.means().values()))
 
 
-def _report(result: FolderResult, out: Path, what: str) -> None:
+def report(result: FolderResult, out: Path, what: str) -> None:
+    """Say what there is, and what there is not; leave with status 1 where anything failed."""
     print(f"{out}: {result.done} {what}")
-    _list_failures(result)
+    list_failures(result)
 
 
-def _list_failures(result: FolderResult) -> None:
+def list_failures(result: FolderResult) -> None:
     """Show the first failures, and leave with status 1 where there are any."""
     for failure in result.failures[:5]:
         print(f"failed: {failure.key}: {failure.reason}")

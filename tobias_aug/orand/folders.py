@@ -24,6 +24,7 @@ from tobias_aug.masks.formats import (
 from tobias_aug.masks.parts import Failure
 from tobias_aug.metrics.segmentation import SegmentationConfusion, ThresholdSweep
 from tobias_aug.orand.fusion import OFFICIAL_OFFSET, average, probabilistic_and, probabilistic_or
+from tobias_aug.orand.matching import MatchedFolders
 from tobias_aug.orand.pseudo_labels import index_mask, strongest_class
 from tobias_aug.progress import Progress
 
@@ -61,12 +62,8 @@ def fuse_class_maps(
     Raises:
         ValueError: if values lie outside [0, 1], or the sizes differ.
     """
-    for name, maps in (("first", first.maps), ("second", second.maps)):
-        if maps.size and (maps.min() < 0 or maps.max() > 1):
-            raise ValueError(
-                f"the {name} maps must lie in [0, 1], got [{maps.min():.3g}, {maps.max():.3g}]; "
-                "divide each class by its maximum"
-            )
+    require_unit_range(first, "first")
+    require_unit_range(second, "second")
     keys, left, right = join_by_class(first, second)
     said = [maps.metadata.get("ground_truth_labels") for maps in (first, second)]
     if ground_truth_labels is None and said[0] == said[1]:
@@ -81,6 +78,20 @@ def fuse_class_maps(
         "second": dict(second.metadata),
     }
     return ClassMaps(keys, OPERATIONS[operation](left, right, variant=variant, offset=offset), metadata)
+
+
+def require_unit_range(content: ClassMaps, name: str) -> None:
+    """Refuse maps that are no probabilities.
+
+    Raises:
+        ValueError: if values lie outside [0, 1].
+    """
+    maps = content.maps
+    if maps.size and (maps.min() < 0 or maps.max() > 1):
+        raise ValueError(
+            f"the {name} maps must lie in [0, 1], got [{maps.min():.3g}, {maps.max():.3g}]; "
+            "divide each class by its maximum"
+        )
 
 
 def fuse_folder(
@@ -103,19 +114,14 @@ def fuse_folder(
     """
     if operation not in OPERATIONS:
         raise ValueError(f"unknown operation {operation!r}; choose one of {', '.join(OPERATIONS)}")
-    left, right = class_map_files(first), class_map_files(second)
-    if not left.keys() & right.keys():
-        raise ValueError(f"{first} and {second} have no file name in common; files are matched by their names")
+    matched = MatchedFolders(first, second)
 
     def work(name: str, target: Path) -> None:
-        for files, folder in ((left, first), (right, second)):
-            if name not in files:
-                raise FileNotFoundError(f"no class maps of this name in {folder}")
-        fused = fuse_class_maps(read_class_maps(left[name]), read_class_maps(right[name]), operation, **options)
-        write_class_maps(target, fused)
+        left, right = (read_class_maps(path) for path in matched.paths(name))
+        write_class_maps(target, fuse_class_maps(left, right, operation, **options))
 
     settings = {"operation": operation, "first": str(first.resolve()), "second": str(second.resolve()), **options}
-    return each_file(sorted(left.keys() | right.keys()), out, extension, settings, work, "fusion", quiet)
+    return each_file(matched.names, out, extension, settings, work, "fusion", quiet)
 
 
 def label_folder(maps: Path, out: Path, *, low: float, high: float | None = None, quiet: bool = False) -> FolderResult:

@@ -9,6 +9,8 @@ from typing import Any
 from lightning.fabric import Fabric
 from torch import distributed
 
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+
 
 def launch(**options: Any) -> Fabric:
     """Give a launched Fabric: distributed where ``torchrun`` started this process, else on one device.
@@ -28,6 +30,23 @@ def launch(**options: Any) -> Fabric:
     # A process group that is left to the interpreter's end can take its threads down with the whole process.
     atexit.register(_leave)
     return fabric
+
+
+def launch_on(device: str, precision: str = "fp32") -> Fabric:
+    """Launch as the command line asks.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:1", ...; the number is that of the one GPU, without ``torchrun``.
+        precision: "fp32" or "bf16" (autocast; weights stay in single precision).
+
+    Raises:
+        ValueError: if the precision is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    kind, _, number = device.partition(":")
+    options: dict[str, Any] = {"devices": [int(number)]} if number else {}
+    return launch(accelerator=kind, precision=PRECISIONS[precision], **options)
 
 
 def _leave() -> None:

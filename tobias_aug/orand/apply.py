@@ -1,0 +1,127 @@
+"""Run a trained ORANDNet on a folder of class maps."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tobias_aug.masks.builder import pick_device
+from tobias_aug.masks.formats import ClassMaps, read_class_maps, write_class_maps
+from tobias_aug.orand.folders import FolderResult, each_file, fuse_class_maps, require_unit_range
+from tobias_aug.orand.matching import MatchedFolders
+from tobias_aug.orand.net import ORANDNet
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def load_orandnet(run: str | Path) -> tuple[ORANDNet, dict[str, Any]]:
+    """Build the network of a run of :func:`~tobias_aug.orand.training.train_orandnet` with its weights.
+
+    Args:
+        run: the folder, or its checkpoint. Nothing but tensors and plain containers is unpickled.
+
+    Returns:
+        The network, ready to predict, and what it was trained on: "size", "variant", "offset", and "step".
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
+        ValueError: if it is none of ORANDNet.
+    """
+    path = _checkpoint(run)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}; train one with tobias-aug orand train")
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        net = ORANDNet(**stored["about"]["network"])
+        net.load_state_dict(stored["model"])
+        about = {**stored["about"]["pairs"], "step": int(stored["step"])}
+    except (pickle.UnpicklingError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} is no checkpoint of ORANDNet ({type(error).__name__}: {error})") from error
+    return net.eval(), about
+
+
+def apply_orandnet(
+    first: str | Path,
+    second: str | Path | None,
+    run: str | Path,
+    out: str | Path,
+    *,
+    extension: str = ".npz",
+    ground_truth_labels: bool | None = None,
+    device: str | torch.device = "auto",
+    precision: str = "fp32",
+    quiet: bool = False,
+) -> FolderResult:
+    """Write what a trained network makes of each image's OR maps; run it again to go on after an interruption.
+
+    Maps are fused and resized as in training, and the network's answer is brought to the maps' own size; see
+    :meth:`~tobias_aug.orand.net.ORANDNet.predict`.
+
+    Args:
+        first: a classifier's class maps; the OR maps themselves where ``second`` is not given.
+        second: the other classifier's.
+        run: folder of the training, or its checkpoint.
+        out: gets one file an image, and ``failures.jsonl``.
+        extension: ".npz" or ".safetensors".
+        ground_truth_labels: whether the classes are the image's true ones; what the maps say where not given.
+        device: "auto" takes a GPU where there is one.
+        precision: "fp32" or "bf16".
+        quiet: show no progress.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
+        ValueError: if a folder holds no class maps, or the folders have no name in common.
+        TobiasError: if ``out`` was made with other options, or is being written.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f'precision must be "fp32" or "bf16", got {precision!r}')
+    net, about = load_orandnet(run)
+    place = pick_device(device)
+    net.to(place).to(memory_format=torch.channels_last)
+    matched = MatchedFolders(*(Path(folder) for folder in (first, second) if folder is not None))
+
+    def work(name: str, target: Path) -> None:
+        maps = [read_class_maps(path) for path in matched.paths(name)]
+        either = maps[0]
+        if len(maps) == 2:
+            either = fuse_class_maps(maps[0], maps[1], "or", variant=net.variant, offset=about["offset"])
+        elif net.variant == "paper":
+            require_unit_range(either, "OR")
+        with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
+            found = net.predict(torch.from_numpy(either.maps).to(place), about["size"])
+        said = either.metadata.get("ground_truth_labels")
+        metadata = {
+            "stage": "orandnet",
+            "thresholds": None,
+            "ground_truth_labels": said if ground_truth_labels is None else ground_truth_labels,
+            "network": {"run": str(Path(run).resolve()), "step": about["step"], **net.settings()},
+            "or": dict(either.metadata),
+        }
+        write_class_maps(target, ClassMaps(either.keys, found.cpu().numpy(), metadata))
+
+    settings = {
+        "stage": "orandnet",
+        "maps": [str(folder.resolve()) for folder in matched.folders],
+        "checkpoint": _digest(run),
+        "precision": precision,
+        "ground_truth_labels": ground_truth_labels,
+    }
+    return each_file(matched.names, Path(out), extension, settings, work, "ORANDNet", quiet)
+
+
+def _checkpoint(run: str | Path) -> Path:
+    path = Path(run)
+    return path / CHECKPOINT if path.is_dir() else path
+
+
+def _digest(run: str | Path) -> str:
+    """A trained network's name: what is in the file, not where it lies."""
+    with open(_checkpoint(run), "rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 24):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,202 @@
+"""ORANDNet: VGG-16 made fully convolutional, from the OR map of a class to its AND map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import vgg16
+
+from tobias_aug.checkpoints import common_prefix, read_checkpoint
+from tobias_aug.orand.fusion import VARIANTS
+from tobias_aug.orand.loss import SMOOTHING
+
+# From here on every image, however small, leaves fc6 at least 7 x 7 positions.
+UNPADDED = 97
+# Where the five groups of torchvision's VGG-16 end, each with its pooling.
+ENDS = (5, 10, 17, 24, 31)
+
+
+class ORANDNet(nn.Module):
+    """FCN-8s on VGG-16 without batch normalisation: one channel in, one out, run on each class by itself.
+
+    Layers are those of the authors' code; Park and Shim, "Precision matters", 2024, name "an FCN" with "the VGG16
+    backbone without batch normalization". Weights are random where none are given: He's for layers before a ReLU,
+    Glorot's for the scores, bilinear interpolation for the upsampling.
+
+    Args:
+        padding: of the first convolution; 100 as in FCN and the authors' code. A small image is then mostly padding:
+            with less than 97, fc6 is padded by 3 to keep its input's size, and 1 ("same") is the fastest.
+        width: channels of fc6 and fc7.
+        variant: "paper", or "official": score maps are cut at their centres, by the height's difference, as the
+            authors do, instead of where their pixels meet; at some sizes that is one pixel of a score map off.
+            It also decides how :meth:`predict` reads the logits.
+        smoothing: of the labels it is trained with, which :meth:`predict` undoes; see
+            :func:`~tobias_aug.orand.loss.orand_loss`.
+        weights: a VGG-16's, as path (see :func:`~tobias_aug.checkpoints.read_checkpoint`) or state dict. The first
+            convolution is left random, since it sees one channel of another kind, as in the authors' code. fc6 and fc7
+            are reshaped from the classifier, where it is there and ``width`` is 4096.
+
+    Raises:
+        ValueError: if an argument is out of range, or the weights are no VGG-16's.
+
+    Example:
+        >>> net = ORANDNet(padding=1, width=8)
+        >>> net(torch.rand(3, 1, 40, 50)).shape
+        torch.Size([3, 1, 40, 50])
+    """
+
+    def __init__(
+        self,
+        *,
+        padding: int = 100,
+        width: int = 4096,
+        variant: str = "paper",
+        smoothing: float | int = SMOOTHING,
+        weights: str | Path | Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        if padding < 1 or width < 1:
+            raise ValueError(f"padding and width must be 1 or more, got {padding} and {width}")
+        if variant not in VARIANTS:
+            raise ValueError(f'variant must be "paper" or "official", got {variant!r}')
+        self.padding, self.width, self.variant, self.smoothing = padding, width, variant, smoothing
+        self.weights = None if weights is None else "a state dict" if isinstance(weights, Mapping) else str(weights)
+        self._inner = 0 if padding >= UNPADDED else 3
+        with torch.device("meta"):  # Its classifier of 120 million weights is not needed.
+            features = vgg16(init_weights=False).features
+        features.to_empty(device=torch.get_default_device())
+        features[0] = nn.Conv2d(1, 64, 3, padding=padding)
+        for layer in features:
+            if isinstance(layer, nn.MaxPool2d):
+                layer.ceil_mode = True
+        self.groups = nn.ModuleList(features[start:end] for start, end in zip((0, *ENDS[:-1]), ENDS, strict=True))
+        self.fc6 = nn.Conv2d(512, width, 7, padding=self._inner)
+        self.fc7 = nn.Conv2d(width, width, 1)
+        self.after = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout2d(0.5))
+        self.score_pool3, self.score_pool4 = nn.Conv2d(256, 1, 1), nn.Conv2d(512, 1, 1)
+        self.score = nn.Conv2d(width, 1, 1)
+        self.up16, self.up8 = (nn.ConvTranspose2d(1, 1, 4, stride=2, bias=False) for _ in range(2))
+        self.up1 = nn.ConvTranspose2d(1, 1, 16, stride=8, bias=False)
+        self._initialise()
+        if weights is not None:
+            self._load_vgg(weights)
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make a network of the same layers, as JSON can hold them."""
+        return {
+            "padding": self.padding,
+            "width": self.width,
+            "variant": self.variant,
+            "smoothing": float(self.smoothing),
+        }
+
+    def forward(self, maps: Float[Tensor, "maps 1 height width"]) -> Float[Tensor, "maps 1 height width"]:
+        """From OR maps in [0, 1] to the logits of AND maps, of the same height and width."""
+        pools = [maps]
+        for group in self.groups:
+            pools.append(group(pools[-1]))
+        top = self.score(self.after(self.fc7(self.after(self.fc6(pools[5])))))
+        # Following pixel centres through the layers gives where the first pixel of one map lies in another: 5, 9 and,
+        # at padding 100, 31, as in FCN; -1, -1 and padding + 3 where fc6 trims nothing.
+        first = 5 if self._inner == 0 else -1
+        second = 2 * max(first, 0) - 1
+        start = self.padding + 3 - 8 * max(second, 0)
+        coarse = self._add(self.up16(top), self.score_pool4(pools[4]), first)
+        finer = self._add(self.up8(coarse), self.score_pool3(pools[3]), second)
+        logits: Tensor = self.up1(finer)
+        height, width = maps.shape[-2:]
+        if self.variant == "official":
+            start = (logits.shape[-2] - height) // 2
+        return logits[..., start : start + height, start : start + width]
+
+    @torch.no_grad()
+    def predict(
+        self, maps: Float[Tensor, "classes height width"], size: int | None = None
+    ) -> Float[Tensor, "classes height width"]:
+        """From the OR maps of an image to what the trained network says of each class, in [0, 1].
+
+        What the labels' smoothing adds is taken off the probability: ``relu(sigmoid(logit) - smoothing)``, so that
+        background is near 0. The official variant takes ``relu(logit)``. Either is divided by its spatial maximum, as
+        all maps of this field are (the official one's plus 1e-5); a map without any object is zero. The paper says no
+        more than "the predictions of ORANDNet".
+
+        Args:
+            maps: on the network's device.
+            size: side in pixels of the square that the network sees; it should be that of training. The maps' own size
+                where not given.
+        """
+        seen = maps if size is None else resize_maps(maps, (size, size))
+        # A few classes at a time, so that an image of many needs no more memory.
+        logits = [self(part[:, None])[:, 0].float() for part in seen.split(4)]
+        whole = resize_maps(torch.cat(logits), (maps.shape[-2], maps.shape[-1])) if logits else maps
+        if self.variant == "official":
+            found = whole.relu()
+            return found / (found.amax((-2, -1), keepdim=True) + 1e-5)
+        found = (whole.sigmoid() - self.smoothing).relu()
+        top = found.amax((-2, -1), keepdim=True)
+        return found / torch.where(top > 0, top, 1)
+
+    def _add(self, score: Tensor, skip: Tensor, offset: int) -> Tensor:
+        """Add two score maps where both are; ``offset`` is where the first pixel of ``score`` lies in ``skip``."""
+        if self.variant == "official":
+            offset = int((skip.shape[-2] - score.shape[-2]) / 2)
+        if offset >= 0:
+            return score + _window(skip, offset, score)
+        return _window(score, -offset, skip) + skip
+
+    def _initialise(self) -> None:
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                if layer.out_channels == 1:
+                    nn.init.xavier_normal_(layer.weight)
+                else:
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
+            elif isinstance(layer, nn.ConvTranspose2d):
+                with torch.no_grad():
+                    layer.weight.copy_(_bilinear(layer.kernel_size[0]))
+
+    def _load_vgg(self, weights: str | Path | Mapping[str, Tensor]) -> None:
+        tensors = weights if isinstance(weights, Mapping) else read_checkpoint(weights)
+        # A slice of a Sequential keeps its layers' names, so that they are still torchvision's numbers.
+        layers = [item for group in self.groups for item in group.named_children()]
+        wanted = {f"features.{name}": layer for name, layer in layers if isinstance(layer, nn.Conv2d)}
+        del wanted["features.0"]
+        prefix = common_prefix([f"{name}.weight" for name in wanted], tensors)
+        if self.width == 4096 and f"{prefix}classifier.0.weight" in tensors:
+            wanted |= {"classifier.0": self.fc6, "classifier.3": self.fc7}
+        for name, layer in wanted.items():
+            for part, value in layer.named_parameters():
+                found = tensors.get(f"{prefix}{name}.{part}")
+                if found is None or found.numel() != value.numel():
+                    shape = "missing" if found is None else f"of shape {tuple(found.shape)}"
+                    raise ValueError(f"expected the weights of a VGG-16 without batch norm; {name}.{part} is {shape}")
+                with torch.no_grad():
+                    value.copy_(found.reshape(value.shape))
+
+
+def resize_maps(
+    maps: Float[Tensor, "classes height width"], size: tuple[int, int]
+) -> Float[Tensor, "classes new_height new_width"]:
+    """Resize by bilinear interpolation (with antialiasing, where they shrink), within the values' range."""
+    if maps.shape[-2:] == size or not len(maps):
+        return maps
+    resized = F.interpolate(maps[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
+    return resized.clamp(maps.min(), maps.max())
+
+
+def _window(maps: Tensor, offset: int, like: Tensor) -> Tensor:
+    height, width = like.shape[-2:]
+    return maps[..., offset : offset + height, offset : offset + width]
+
+
+def _bilinear(size: int) -> Float[Tensor, "size size"]:
+    line = 1 - (torch.arange(size) - (size - 1) / 2).abs() / (size / 2)
+    return line[:, None] * line

@@ -1,0 +1,146 @@
+"""Train ORANDNet on two folders of class maps, on one device or under ``torchrun``; needs the extra ``train``."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+try:
+    from lightning.fabric import Fabric
+except ImportError as error:
+    raise ImportError("training ORANDNet needs lightning; install it with: pip install 'tobias-aug[train]'") from error
+
+from tobias_aug.files import exclusive, write_text
+from tobias_aug.masks.parts import Failure
+from tobias_aug.orand.folders import FAILURES, SETTINGS, FolderResult, refuse_other_settings
+from tobias_aug.orand.loss import orand_loss
+from tobias_aug.orand.net import ORANDNet
+from tobias_aug.orand.pairs import MapBatch, MapPairs, collate_pairs
+from tobias_aug.training.launch import launch
+from tobias_aug.training.loader import ReproducibleLoader
+from tobias_aug.training.loop import train
+
+
+def train_orandnet(
+    net: ORANDNet,
+    pairs: MapPairs,
+    run: str | Path,
+    *,
+    steps: int = 5000,
+    batch_size: int = 1,
+    lr: float = 1e-3,
+    momentum: float | int = 0.9,
+    seed: int = 0,
+    workers: int = 0,
+    checkpoint_every: int = 500,
+    log_every: int = 10,
+    fabric: Fabric | None = None,
+) -> FolderResult:
+    """Train the network to give AND maps for OR maps; the same call goes on where an earlier one was stopped.
+
+    SGD with a learning rate that falls as ``(1 - step / steps) ** 0.9`` and no weight decay, as in the paper. It says
+    nothing of momentum; the authors' code has none, and then hardly moves a network that starts at random.
+
+    Args:
+        net: trained in place.
+        pairs: the images.
+        run: folder of ``checkpoint.pt``, ``log.jsonl`` (losses), ``settings.json`` and ``failures.jsonl`` (images that
+            were passed over, with the reason).
+        steps: number of batches in all; the authors take 5000.
+        batch_size: images of a batch on each process; the authors take one. With more, all need one size.
+        lr: at the first step.
+        momentum: of SGD; 0 as in the authors' code.
+        seed: decides the order of the images and dropout; torch's generator is set to it.
+        workers: processes that read maps; 0 reads in this one.
+        checkpoint_every: steps between two checkpoints.
+        log_every: steps between two lines of the log.
+        fabric: launched; decides device, precision and the number of processes. Where not given: one device, or what
+            ``torchrun`` asks for, in single precision.
+
+    Returns:
+        The number of images trained on, and why others were passed over.
+
+    Raises:
+        ValueError: if network and pairs are of different variants, the images do not fill a batch, or none can be read.
+        TobiasError: if ``run`` was trained otherwise, or is being written.
+    """
+    if net.variant != pairs.variant:
+        raise ValueError(f"the network is of the {net.variant} variant, the pairs are of the {pairs.variant} one")
+    fabric = launch() if fabric is None else fabric
+    folder = Path(run)
+    about = {"network": net.settings(), "pairs": pairs.settings()}
+    loader = ReproducibleLoader(
+        pairs,
+        batch_size,
+        collate_fn=collate_pairs,
+        seed=seed,
+        workers=workers,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+        pin_memory=fabric.device.type == "cuda",
+    )
+    training = {"steps": steps, "batch_size": batch_size, "lr": lr, "momentum": momentum, "seed": seed}
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder) if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero:
+            settings = {"stage": "orandnet", **about, "weights": net.weights, **training}
+            refuse_other_settings(folder / SETTINGS, settings)
+        fabric.barrier()
+        torch.manual_seed(seed)
+        # The CPU's convolutions in bfloat16 and the GPU's are faster with channels last.
+        model: Any = net.to(memory_format=torch.channels_last)
+        optimizer: Any = torch.optim.SGD(net.parameters(), lr, momentum)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps) ** 0.9)
+        model, optimizer = fabric.setup(model, optimizer)
+        model.train()
+        passed_over = _PassedOver(folder / FAILURES)
+
+        def step(batch: MapBatch) -> dict[str, Tensor]:
+            passed_over.note(batch.failures)
+            logits = model(batch.either[:, None])[:, 0]
+            loss = orand_loss(logits, batch.both, variant=net.variant, smoothing=net.smoothing, classes=batch.classes)
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            optimizer.step()
+            schedule.step()
+            return {"loss": loss}
+
+        state = {"model": model, "optimizer": optimizer, "schedule": schedule, "about": about}
+        options = {"steps": steps, "checkpoint_every": checkpoint_every, "log_every": log_every}
+        train(fabric, step, loader, state, folder, **options)
+        fabric.barrier()
+        failures = passed_over.all()
+        fabric.barrier()
+        if fabric.is_global_zero:
+            passed_over.write(failures)
+    return FolderResult(len(pairs) - len(failures), [*pairs.missing, *failures])
+
+
+class _PassedOver:
+    """A file that lists each image that was passed over once; several processes add to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = {failure.key for failure in self.all()}
+
+    def note(self, failures: list[tuple[str, str]]) -> None:
+        new = {name: reason for name, reason in failures if name not in self._known}
+        self._known |= new.keys()
+        if new:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write("".join(json.dumps({"key": name, "reason": reason}) + "\n" for name, reason in new.items()))
+
+    def all(self) -> list[Failure]:
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
+        # A line that was being written when the process died is no line.
+        read = [json.loads(line) for line in lines if line.endswith("}")]
+        return sorted({line["key"]: Failure(**line) for line in read}.values(), key=lambda failure: failure.key)
+
+    def write(self, failures: list[Failure]) -> None:
+        lines = [json.dumps({"key": failure.key, "reason": failure.reason}) + "\n" for failure in failures]
+        write_text(self._path, "".join(lines))
