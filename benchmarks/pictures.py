@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ class Pictures:
     classes: list[str]
     boxes: list[Tensor]
     objects: list[Tensor] | None = None
+    paths: list[Path] = field(default_factory=list)
 
     def object_masks(self) -> Tensor:
         """Object pixels (n, 224, 224): the masks where there are some, else the boxes filled."""
@@ -61,7 +62,7 @@ def load(folder: Path) -> Pictures:
         if labels.is_file():
             label = np.asarray(Image.open(labels).resize((SIDE, SIDE), Image.Resampling.NEAREST))
             objects.append(torch.from_numpy((label > 0) & (label < 255)))
-    return Pictures(torch.stack(pixels), classes, boxes, objects or None)
+    return Pictures(torch.stack(pixels), classes, boxes, objects or None, sorted(rows))
 
 
 Found = dict[Path, tuple[str, tuple[int, int] | None, list[list[float]]]]
