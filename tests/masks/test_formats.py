@@ -106,6 +106,28 @@ def test_an_image_without_a_class_is_read(save):
     assert (read.maps.shape, read.size) == ((0, 8, 12), (8, 12))
 
 
+def test_large_maps_are_read_and_may_be_written_to(save):
+    maps = RANDOM.random((3, 200, 300), dtype=np.float32)
+    path = save({"keys": [3, 5, 7], "cam": maps[:, ::4, ::4], "high_res": maps, "more": list(range(1000))})
+    for field, expected in (("high_res", maps), ("cam", maps[:, ::4, ::4])):
+        read = read_class_maps(path, field).maps
+        assert np.array_equal(read, expected)
+        read += 1
+        assert np.array_equal(read_class_maps(path, field).maps, expected)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="image.npy is damaged .EOFError: 720000 bytes are announced"):
+        read_class_maps(path)
+
+
+def test_a_size_beyond_the_file_takes_no_memory(tmp_path):
+    path = tmp_path / "image.npy"
+    np.save(path, {})
+    path.write_bytes(path.read_bytes()[:128] + b"\x80\x04\x8e" + (1 << 60).to_bytes(8, "little") + b"bytes.")
+    with pytest.raises(ValueError, match=f"image.npy is damaged .EOFError: {1 << 60} bytes are announced, 6 are"):
+        read_class_maps(path)
+
+
 class Runs:
     def __init__(self, function, *arguments):
         self.call = function, arguments

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int64
 
 from tobias_aug.files import atomic_path
+from tobias_aug.masks.formats.npz import read_npz, write_npz
 
 FORMAT_VERSION = 1
 PROVENANCE = ("stage", "thresholds", "ground_truth_labels")
@@ -44,14 +46,22 @@ class ClassMaps:
             )
         if (self.keys < 0).any() or len(np.unique(self.keys)) < len(self.keys):
             raise ValueError(f"class ids must be 0 or more and different, got {self.keys.tolist()}")
-        # The extremes of a map with NaN are NaN; two passes instead of a Boolean array.
-        if self.maps.size and not np.isfinite([self.maps.min(), self.maps.max()]).all():
+        if not np.isfinite(value_range(self.maps)).all():
             raise ValueError("the maps hold NaN or infinity; look at the network that made them")
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.maps.shape[1], self.maps.shape[2]
+
+
+def value_range(maps: Float32[np.ndarray, "classes height width"]) -> tuple[float, float]:
+    """The lowest and the highest value: NaN where there is any, 0 without pixels. One pass, no Boolean array."""
+    if not maps.size:
+        return 0.0, 0.0
+    # Flat, because torch refuses the negative stride that a single reversed map has.
+    least, most = torch.aminmax(torch.from_numpy(np.require(maps, np.float32, ["C", "W"]).reshape(-1)))
+    return float(least), float(most)
 
 
 def join_by_class(first: ClassMaps, second: ClassMaps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -96,8 +106,8 @@ def write_class_maps(path: Path, content: ClassMaps) -> None:
     text = json.dumps(about)
     arrays = {"keys": content.keys, "maps": np.ascontiguousarray(content.maps)}
     if path.suffix == ".npz":
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, metadata=np.array(text), keys=arrays["keys"], maps=arrays["maps"])
+        with atomic_path(path) as temporary:
+            write_npz(temporary, {"metadata": np.array(text), **arrays})
     elif path.suffix == ".safetensors":
         save = _safetensors(path).numpy.save
         with atomic_path(path) as temporary:
@@ -120,9 +130,8 @@ def read_own(path: Path) -> ClassMaps:
                 arrays = {name: file.get_tensor(name) for name in ("keys", "maps")}
                 text = file.metadata()["tobias_aug"]
         else:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in ("keys", "maps")}
-                text = str(stored["metadata"])
+            arrays = read_npz(path, ("keys", "maps", "metadata"))
+            text = str(arrays["metadata"])
         about = json.loads(text)
         version = about.pop("format_version")
         keys, maps = arrays["keys"].astype(np.int64, copy=False), arrays["maps"].astype(np.float32, copy=False)

@@ -7,15 +7,18 @@ and tensors are rebuilt here from their bytes.
 from __future__ import annotations
 
 import io
+import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+
+LARGE = 1 << 16
 
 
 def read_object_npy(path: Path) -> Any:
@@ -46,7 +49,7 @@ def read_object_npy(path: Path) -> Any:
         return _unpickle(file, path).item()
 
 
-def _unpickle(file: BinaryIO, path: Path) -> np.ndarray:
+def _unpickle(file: io.BufferedReader, path: Path) -> np.ndarray:
     try:
         found = _to_arrays(_PlainUnpickler(file).load())
     except _RefusedError as error:
@@ -77,8 +80,9 @@ class _Dtype:
         if state[1] in "<>":
             self.numpy = self.numpy.newbyteorder(state[1])
 
-    def read(self, data: bytes) -> np.ndarray:
-        return np.frombuffer(data, self.numpy).copy()  # The bytes themselves cannot be written to.
+    def read(self, data: bytes | np.ndarray) -> np.ndarray:
+        array = np.frombuffer(data, self.numpy)
+        return array if array.flags.writeable else array.copy()
 
 
 class _Array:
@@ -124,7 +128,26 @@ _ADMITTED: dict[str, Callable[..., Any]] = {
 }
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(pickle._Unpickler):
+    """Python's unpickler that is written in Python, which joblib extends too: large bytes go straight into an array.
+
+    The one in C would put them into memory that numpy may not write to, and that has to be copied.
+    """
+
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
+    dispatch: ClassVar[dict[int, Callable[[Any], Any]]] = {
+        **pickle._Unpickler.dispatch,
+        # A frame tells how far a reader may read ahead; this one reads what it needs.
+        pickle.FRAME[0]: lambda self: self.read(8),
+        pickle.BINBYTES[0]: lambda self: self.load_bytes(4),
+        pickle.BINBYTES8[0]: lambda self: self.load_bytes(8),
+    }
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        super().__init__(file)
+        self._file = file
+
     def find_class(self, module: str, name: str) -> Any:
         asked = f"{module}.{name}"
         # numpy 2 moved numpy.core to numpy._core.
@@ -133,6 +156,19 @@ class _PlainUnpickler(pickle.Unpickler):
             raise _RefusedError(asked)
         # A pickle can set attributes of what it gets; it gets a copy that nobody else uses.
         return partial(known)
+
+    def load_bytes(self, width: int) -> None:
+        size = int.from_bytes(self.read(width), "little")
+        data: bytes | np.ndarray
+        if size < LARGE:
+            data = self.read(size)
+        else:
+            left = os.fstat(self._file.fileno()).st_size - self._file.tell()
+            data = np.empty(min(size, left), np.uint8)
+            self._file.readinto(data.data)
+        if len(data) < size:
+            raise EOFError(f"{size} bytes are announced, {len(data)} are there")
+        self.append(data)
 
 
 def _to_arrays(item: Any) -> Any:
