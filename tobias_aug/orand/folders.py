@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from tobias_aug.masks.formats import (
     join_by_class,
     read_class_maps,
     read_index_mask,
+    value_range,
     write_class_maps,
     write_index_mask,
 )
@@ -86,11 +88,10 @@ def require_unit_range(content: ClassMaps, name: str) -> None:
     Raises:
         ValueError: if values lie outside [0, 1].
     """
-    maps = content.maps
-    if maps.size and (maps.min() < 0 or maps.max() > 1):
+    least, most = value_range(content.maps)
+    if least < 0 or most > 1:
         raise ValueError(
-            f"the {name} maps must lie in [0, 1], got [{maps.min():.3g}, {maps.max():.3g}]; "
-            "divide each class by its maximum"
+            f"the {name} maps must lie in [0, 1], got [{least:.3g}, {most:.3g}]; divide each class by its maximum"
         )
 
 
@@ -106,7 +107,8 @@ def fuse_folder(
 ) -> FolderResult:
     """Fuse the files of two folders that have the same name; see :func:`fuse_class_maps` for the options.
 
-    A name that only one folder has is listed as a failure. Run it again to go on after an interruption.
+    A name that only one folder has is listed as a failure. Run it again to go on after an interruption. Two pairs are
+    worked on at a time, so that one is fused while the other is read or written.
 
     Raises:
         ValueError: if a folder holds no class maps, or the folders have no name in common.
@@ -121,7 +123,7 @@ def fuse_folder(
         write_class_maps(target, fuse_class_maps(left, right, operation, **options))
 
     settings = {"operation": operation, "first": str(first.resolve()), "second": str(second.resolve()), **options}
-    return each_file(matched.names, out, extension, settings, work, "fusion", quiet)
+    return each_file(matched.names, out, extension, settings, work, "fusion", quiet, threads=2)
 
 
 def label_folder(maps: Path, out: Path, *, low: float, high: float | None = None, quiet: bool = False) -> FolderResult:
@@ -275,6 +277,7 @@ def each_file(
     work: Callable[[str, Path], None],
     label: str,
     quiet: bool,
+    threads: int = 1,
 ) -> FolderResult:
     """Make the file of every name that is not there yet, in a folder that holds results of one kind only.
 
@@ -287,23 +290,33 @@ def each_file(
             as its failure.
         label: shown beside the progress.
         quiet: show no progress.
+        threads: names worked on at a time.
 
     Raises:
         TobiasError: if ``out`` was made with other settings, or is being written.
     """
     with folder_run(names, out, extension, settings, label, quiet) as run:
-        run.failures.extend(_attempt(run.pending, lambda name: work(name, run.path(name)), run.progress))
+        run.failures.extend(_attempt(run.pending, lambda name: work(name, run.path(name)), run.progress, threads))
     return FolderResult(len(names) - len(run.failures), run.failures)
 
 
-def _attempt(names: Iterable[str], work: Callable[[str], None], progress: Progress) -> list[Failure]:
-    failures: list[Failure] = []
-    for name in names:
+def _attempt(names: Iterable[str], work: Callable[[str], None], progress: Progress, threads: int = 1) -> list[Failure]:
+    def attempt(name: str) -> Failure | None:
         try:
             work(name)
         except (ValueError, TypeError, OSError) as error:
-            failures.append(Failure(name, f"{type(error).__name__}: {error}"))
-        progress.advance(1, f"{len(failures)} failed" if failures else "")
+            return Failure(name, f"{type(error).__name__}: {error}")
+        return None
+
+    failures: list[Failure] = []
+    pool = ThreadPoolExecutor(threads)
+    try:
+        # One thread is this one: a thread of its own would not know of torch.inference_mode and the like.
+        for failure in pool.map(attempt, names) if threads > 1 else map(attempt, names):
+            failures += [failure] if failure else []
+            progress.advance(1, f"{len(failures)} failed" if failures else "")
+    finally:
+        pool.shutdown(cancel_futures=True)
     return failures
 
 

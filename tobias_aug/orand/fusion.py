@@ -47,7 +47,7 @@ def probabilistic_or(
         >>> probabilistic_or(torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 0.25]]))
         tensor([[1.0000, 0.5000]])
     """
-    return _fuse(first, second, lambda c1, c2: c1 + c2 - c1 * c2, variant, offset)
+    return _fuse(first, second, _either, variant, offset)
 
 
 def probabilistic_and(
@@ -61,7 +61,7 @@ def probabilistic_and(
         >>> probabilistic_and(torch.tensor([[0.5, 0.2]]), torch.tensor([[0.4, 0.5]]))
         tensor([[1.0000, 0.5000]])
     """
-    return _fuse(first, second, lambda c1, c2: c1 * c2, variant, offset)
+    return _fuse(first, second, _both, variant, offset)
 
 
 def average(first: Maps, second: Maps, *, variant: str = "paper", offset: float | int = OFFICIAL_OFFSET) -> Maps:
@@ -74,13 +74,28 @@ def average(first: Maps, second: Maps, *, variant: str = "paper", offset: float 
         >>> average(torch.tensor([[0.5, 0.0]]), torch.tensor([[0.5, 0.25]]))
         tensor([[1.0000, 0.2500]])
     """
-    return _fuse(first, second, lambda c1, c2: ((c1 + c2) / 2).clamp(min=0), variant, offset, always_divide=True)
+    return _fuse(first, second, _mean, variant, offset, always_divide=True)
+
+
+Rule = Callable[[Tensor, Tensor, "Tensor | None", "Tensor | None"], Tensor]
+
+
+def _either(c1: Tensor, c2: Tensor, out: Tensor | None = None, spare: Tensor | None = None) -> Tensor:
+    return torch.sub(torch.add(c1, c2, out=out), torch.mul(c1, c2, out=spare), out=out)
+
+
+def _both(c1: Tensor, c2: Tensor, out: Tensor | None = None, spare: Tensor | None = None) -> Tensor:
+    return torch.mul(c1, c2, out=out)
+
+
+def _mean(c1: Tensor, c2: Tensor, out: Tensor | None = None, spare: Tensor | None = None) -> Tensor:
+    return torch.clamp(torch.div(torch.add(c1, c2, out=out), 2, out=out), min=0, out=out)
 
 
 def _fuse(
     first: Maps,
     second: Maps,
-    rule: Callable[[Tensor, Tensor], Tensor],
+    rule: Rule,
     variant: str,
     offset: float | int,
     always_divide: bool = False,
@@ -100,37 +115,52 @@ def _fuse(
             "join the classes with tobias_aug.masks.formats.join_by_class, and resize where sizes differ"
         )
     dtype = torch.promote_types(first.dtype, second.dtype)
-
-    def fuse(c1: Tensor, c2: Tensor) -> Tensor:
-        # The product of two small float32 numbers is zero in float32, and an AND map would be lost.
-        exact = torch.float32 if c1.device.type == "mps" else torch.float64
-        c1, c2 = c1.to(exact), c2.to(exact)
-        fused = rule(c1, c2 + offset if variant == "official" else c2)
-        return (_divide_by_maximum(fused) if variant == "paper" or always_divide else fused).to(dtype)
-
+    shift = offset if variant == "official" else 0.0
+    divide = variant == "paper" or always_divide
     follows = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
-    if first.device.type != "cpu" or follows or torch.compiler.is_compiling():
-        return fuse(first, second)
-    # Map by map everything stays in the processor's cache: ten times as fast for 21 maps of 500 x 500.
+    if first.device.type == "cpu" and not follows and not torch.compiler.is_compiling():
+        return _fuse_map_by_map(first, second, rule, shift, divide, dtype)
+    # The product of two small float32 numbers is zero in float32, and an AND map would be lost.
+    exact = torch.float32 if first.device.type == "mps" else torch.float64
+    c1, c2 = first.to(exact), second.to(exact)
+    fused = rule(c1, c2 + shift if shift else c2, None, None)
+    return (_divide_by_maximum(fused) if divide else fused).to(dtype)
+
+
+def _fuse_map_by_map(
+    first: Tensor, second: Tensor, rule: Rule, shift: float | int, divide: bool, dtype: torch.dtype
+) -> Tensor:
+    """The same in three planes of memory, which stay in the processor's cache and are asked for once."""
     fused = torch.empty(first.shape, dtype=dtype)
+    if not fused.numel():
+        return fused
     size = first.shape[-2:]
-    for c1, c2, target in zip(first.reshape(-1, *size), second.reshape(-1, *size), fused.view(-1, *size), strict=True):
-        target.copy_(fuse(c1, c2))
+    c1, c2, result = torch.empty((3, *size), dtype=torch.float64)
+    maps = zip(first.reshape(-1, *size), second.reshape(-1, *size), fused.view(-1, *size), strict=True)
+    for one, two, target in maps:
+        c1.copy_(one)
+        c2.copy_(two)
+        if shift:
+            c2 += shift
+        # The first map is no longer needed once the sum is there, so that the product may take its place.
+        rule(c1, c2, result, c1)
+        target.copy_(_divide_by_maximum(result, out=result) if divide else result)
     return fused
 
 
 def _as_tensor(maps: np.ndarray) -> Tensor:
     if maps.dtype.kind != "f":
         raise TypeError(f"expected floating-point maps in [0, 1], got {maps.dtype}")
-    return torch.from_numpy(np.require(maps, requirements=["C", "W"]))
+    # Flat, because torch refuses the negative stride that a single reversed map has.
+    return torch.from_numpy(np.require(maps, requirements=["C", "W"]).reshape(-1)).view(maps.shape)
 
 
-def _divide_by_maximum(maps: Tensor) -> Tensor:
+def _divide_by_maximum(maps: Tensor, out: Tensor | None = None) -> Tensor:
     """Divide each map by its spatial maximum; a map of zeros stays, and its gradient is finite."""
     if not maps.numel():
         return maps
     top = maps.amax((-2, -1), keepdim=True)
-    return maps / torch.where(top > 0, top, 1)
+    return torch.div(maps, torch.where(top > 0, top, 1), out=out)
 
 
 class ORANDFusion(v2.Transform):
