@@ -10,6 +10,8 @@
 ``table``   opening a made-up ``MaskTable``, looking up a key, resident memory.
 ``collate`` one training step fed by ``TobiasCollate`` against one fed by lightly's ``MultiViewCollate``, reading,
             augmentation and step one after the other in one process, so that nothing hides behind anything.
+``orand``   fusing pairs of class maps from file to file against reading and writing their bytes; see
+            ``benchmarks/orand_speed.py``.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from benchmarks.mixing_speed import mixing
+from benchmarks.orand_speed import orand
 from benchmarks.report import Row, interleaved, publish, rate_row, time_row
 from tobias_aug import BorderContrast, PatchMerge, RandomCNN, build_masks, half_mask
 from tobias_aug.images.decode import squash, to_tensor
@@ -227,6 +230,7 @@ def main() -> None:
         "localizers": localizers,
         "table": table,
         "collate": collate,
+        "orand": orand,
     }
     parser.add_argument("--only", nargs="+", choices=sections, default=list(sections))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds imagenette128")
