@@ -1,0 +1,108 @@
+"""PAMR: let pixels of like colour share their classes (Araslanov and Roth, "Single-stage semantic segmentation from
+image labels", CVPR 2020). No training, no compiler, any device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+DILATIONS = (1, 2, 4, 8, 12, 24)
+
+
+@torch.no_grad()
+def pamr(
+    maps: Float[Tensor, "*batch planes rows columns"],
+    images: UInt8[Tensor, "... channels height width"] | Float[Tensor, "... channels height width"],
+    *,
+    dilations: Sequence[int] = DILATIONS,
+    iterations: int = 10,
+) -> Float[Tensor, "*batch planes rows columns"]:
+    """Replace every value, again and again, by the mean over neighbours, weighted by how alike their colours are.
+
+    A pixel p has eight neighbours q at each of the distances ``dilations`` (at the border the outermost pixels are
+    repeated). With I the image, and s the deviation of a channel over p and its neighbours::
+
+        m(p) <- sum over q of softmax_q( mean over channels of -|I(p) - I(q)| / (1e-8 + 0.1 s(p)) ) m(q)
+
+    Weights are positive and sum to 1: a value never leaves the range of its neighbours, and planes that sum to 1
+    still do. Nothing is differentiated. Beside the result, a picture needs one plane a neighbour (48 with the defaults)
+    however many planes there are.
+
+    Args:
+        maps: any number of planes: class maps, probabilities, one-hot masks.
+        images: their pictures, of any range, before or after normalisation: only ratios of colours count. Resized to
+            the maps' size where it differs (bilinear, corners aligned, as in the authors' code).
+        dilations: distances of the neighbours in pixels.
+        iterations: how often.
+
+    Returns:
+        The refined maps, in the maps' own type.
+
+    Raises:
+        ValueError: if maps and images differ in their leading dimensions, a dilation is below 1, or there is none.
+
+    Example:
+        >>> image = torch.tensor([[0, 0, 0, 255, 255, 255]], dtype=torch.uint8).expand(3, 4, 6)
+        >>> blurred = torch.tensor([[1.0, 0.9, 0.6, 0.4, 0.1, 0.0]]).expand(1, 4, 6)
+        >>> pamr(blurred, image, dilations=(1, 2))[0, 0].round(decimals=1)
+        tensor([0.9000, 0.9000, 0.9000, 0.1000, 0.1000, 0.1000])
+    """
+    if maps.shape[:-3] != images.shape[:-3]:
+        raise ValueError(
+            "expected maps (..., planes, rows, columns) and images (..., channels, height, width) with the same "
+            f"leading dimensions, got {tuple(maps.shape)} and {tuple(images.shape)}"
+        )
+    if not dilations or min(dilations) < 1:
+        raise ValueError(f"dilations must be one or more distances of at least one pixel, got {tuple(dilations)}")
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    size = maps.shape[-2:]
+    refined = maps.to(dtype).reshape(-1, *maps.shape[-3:])
+    pictures = images.to(dtype).reshape(-1, *images.shape[-3:])
+    if pictures.shape[-2:] != size:
+        pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=True)
+    weights = _colour_weights(pictures, dilations)
+    for _ in range(iterations):
+        total = torch.zeros_like(refined)
+        for weight, neighbour in zip(weights, _neighbours(refined, dilations), strict=True):
+            total.addcmul_(weight, neighbour)
+        refined = total
+    return refined.view(maps.shape).to(maps.dtype)
+
+
+def _colour_weights(pictures: Tensor, dilations: Sequence[int]) -> Float[Tensor, "neighbours batch 1 rows columns"]:
+    # Sums of differences to the pixel itself, which their deviation does not see: no large numbers cancel.
+    total, squares = torch.zeros_like(pictures), torch.zeros_like(pictures)
+    for neighbour in _neighbours(pictures, dilations):
+        difference = neighbour - pictures
+        total += difference
+        squares.addcmul_(difference, difference)
+    # The pixel counts once at each distance, as in the authors' code.
+    count = 9 * len(dilations)
+    deviation = ((squares - total.square() / count) / (count - 1)).clamp_(min=0).sqrt_()
+    scale = 1 / (1e-8 + 0.1 * deviation)
+    batch, _, rows, columns = pictures.shape
+    weights = pictures.new_empty(8 * len(dilations), batch, 1, rows, columns)
+    for weight, neighbour in zip(weights, _neighbours(pictures, dilations), strict=True):
+        torch.mean(-(neighbour - pictures).abs() * scale, dim=1, keepdim=True, out=weight)
+    # Softmax in place.
+    weights -= weights.amax(0)
+    weights.exp_()
+    weights /= weights.sum(0)
+    return weights
+
+
+def _neighbours(planes: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
+    """The planes as each neighbour has them: views into one padded copy."""
+    rows, columns = planes.shape[-2:]
+    reach = max(dilations)
+    padded = F.pad(planes, (reach, reach, reach, reach), mode="replicate")
+    for dilation in dilations:
+        for down in (-dilation, 0, dilation):
+            for right in (-dilation, 0, dilation):
+                if down or right:
+                    top, left = reach + down, reach + right
+                    yield padded[..., top : top + rows, left : left + columns]
