@@ -5,7 +5,7 @@ from torch.utils.data import Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 
 from tobias_aug.images.keys import sample_key
-from tobias_aug.images.sources import DatasetImages, ImageFiles, as_source
+from tobias_aug.images.sources import DatasetImages, ImageFiles, as_source, image_files_by_name
 
 
 def test_keys_are_sorted_paths_below_the_root(photos):
@@ -51,3 +51,12 @@ def test_a_data_set_gives_pictures_or_says_what_it_gave():
     files = as_source([picture])
     assert isinstance(files, DatasetImages)
     assert as_source(files) is files
+
+
+def test_images_by_name(photos):
+    found = image_files_by_name(photos)
+    assert sorted(found) == [f"{number:02d}" for number in range(12)]
+    assert found["01"] == photos / "cat" / "01.jpg"
+    (photos / "01.png").touch()
+    with pytest.raises(ValueError, match=r"01\.png and .*01\.jpg have the same name; masks are matched by name"):
+        image_files_by_name(photos)

@@ -27,6 +27,11 @@ class Variant(str, Enum):
     official = "official"
 
 
+class Refinement(str, Enum):
+    pamr = "pamr"
+    crf = "crf"
+
+
 class Extension(str, Enum):
     npz = "npz"
     safetensors = "safetensors"
@@ -37,6 +42,8 @@ GroundTruthLabels = Annotated[
     bool | None,
     typer.Option("--ground-truth-labels/--predicted-labels", help="Where the classes come from; noted in the files."),
 ]
+Device = Annotated[str, typer.Option(help='"auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...')]
+Format = Annotated[Extension, typer.Option("--format", help="Kind of file to write.")]
 
 
 @app.command()
@@ -47,7 +54,7 @@ def fuse(
     operation: Annotated[Operation, typer.Option(help="What to compute.")] = Operation.or_,
     variant: Annotated[Variant, typer.Option(help="The paper's equation 1, or what its code does.")] = Variant.paper,
     offset: Annotated[float, typer.Option(help="Of the official variant; added to CAMS_B.")] = 0.15,
-    extension: Annotated[Extension, typer.Option("--format", help="Kind of file to write.")] = Extension.npz,
+    extension: Format = Extension.npz,
     ground_truth_labels: GroundTruthLabels = None,
 ) -> None:
     """Fuse the maps of two classifiers, image by image; run it again to go on after an interruption."""
@@ -73,15 +80,61 @@ def labels(
     low: Annotated[float | None, typer.Option(help="Background up to this value; IRN takes 0.05.")] = None,
     high: Annotated[float | None, typer.Option(help="A class above this; 255 in between. As --low by default.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Instead: a background of (1 - max) ** ALPHA.")] = None,
+    refinement: Annotated[
+        Refinement | None, typer.Option("--refine", help="Refine the labels of both thresholds, as IRN does.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for --refine.")] = None,
+    device: Device = "auto",
 ) -> None:
     """Write the pseudo mask of each image as an index PNG; run it again to go on after an interruption."""
-    from tobias_aug.orand.folders import label_folder
     from tobias_aug.orand.pseudo_labels import power_threshold
 
     if (low is None) == (alpha is None) or (high is not None and low is None):
         raise ValueError("say where background ends: --low (and --high), or --alpha")
-    result = label_folder(cams, out, low=low if alpha is None else power_threshold(alpha), high=high)  # type: ignore[arg-type]  # one of them is there
+    if (refinement is None) != (images is None):
+        raise ValueError("labels follow their pictures with both --refine and --images, or with neither")
+    lowest: float = low if alpha is None else power_threshold(alpha)  # type: ignore[assignment]  # one of them is there
+    if refinement is None or images is None:
+        from tobias_aug.orand.folders import label_folder
+
+        result = label_folder(cams, out, low=lowest, high=high)
+    else:
+        from tobias_aug.masks.builder import pick_device
+        from tobias_aug.orand.refine_folder import refined_label_folder
+
+        highest = lowest if high is None else high
+        result = refined_label_folder(
+            cams, images, out, refinement.value, low=lowest, high=highest, device=str(pick_device(device))
+        )
     report(result, out, "pseudo masks")
+
+
+@app.command()
+def refine(
+    cams: Annotated[Path, typer.Argument(help="Folder of class maps.")],
+    images: Annotated[Path, typer.Option(help="Folder of the pictures, matched by name, at any depth.")],
+    out: Out,
+    method: Annotated[Refinement, typer.Option(help="PAMR, or a dense CRF (the extra crf).")] = Refinement.pamr,
+    alpha: Annotated[float, typer.Option(help="Of the CRF's background, (1 - max) ** ALPHA.")] = 4.0,
+    iterations: Annotated[int, typer.Option(min=1, help="Of either method.")] = 10,
+    extension: Format = Extension.npz,
+    device: Device = "auto",
+) -> None:
+    """Make class maps follow the edges of their pictures; run it again to go on after an interruption."""
+    from tobias_aug.masks.builder import pick_device
+    from tobias_aug.orand.refine_folder import refine_folder
+
+    result = refine_folder(
+        cams,
+        images,
+        out,
+        method.value,
+        alpha=alpha,
+        iterations=iterations,
+        extension=f".{extension.value}",
+        device=str(pick_device(device)),
+    )
+    report(result, out, "refined maps")
 
 
 @app.command()

@@ -115,6 +115,22 @@ def as_source(images: Any) -> ImageSource:
     return DatasetImages(images)
 
 
+def image_files_by_name(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """The image files below a folder by their names without extension, which is how masks are found for them.
+
+    Raises:
+        ImageError: if there are none, or two have the same name.
+    """
+    files = ImageFiles(folder)
+    found: dict[str, Path] = {}
+    for key in files.keys:
+        path = files.root / key
+        if path.stem in found:
+            raise ImageError(f"{found[path.stem]} and {path} have the same name; masks are matched by name, rename one")
+        found[path.stem] = path
+    return found
+
+
 def _walk(folder: Path, prefix: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
     """Keys of the image files below ``folder``; links are followed, but never back into a folder above."""
     real = os.path.realpath(folder)

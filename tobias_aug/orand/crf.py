@@ -151,14 +151,14 @@ def _mean_field(
         raise ValueError(
             f"the image is {image.shape[0]} x {image.shape[1]}, but what is refined is {height} x {width}; resize one"
         )
-    # Arrays are [height, width], the constructor takes the width first; its arrays must be contiguous.
+    # Arrays are [height, width], the constructor takes the width first; its arrays must be contiguous and writable.
     field = require_crf().DenseCRF2D(width, height, labels)
     field.setUnaryEnergy(np.ascontiguousarray(energies.reshape(labels, -1)))
     field.addPairwiseGaussian(sxy=pairwise.near_pixels, compat=pairwise.near_strength)
     field.addPairwiseBilateral(
         sxy=pairwise.far_pixels,
         srgb=pairwise.far_colours,
-        rgbim=np.ascontiguousarray(image),
+        rgbim=np.require(image, requirements=["C", "W"]),
         compat=pairwise.far_strength,
     )
     return np.array(field.inference(iterations), dtype=np.float32).reshape(labels, height, width)

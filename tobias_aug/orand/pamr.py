@@ -60,8 +60,9 @@ def pamr(
         raise ValueError(f"dilations must be one or more distances of at least one pixel, got {tuple(dilations)}")
     dtype = torch.promote_types(maps.dtype, torch.float32)
     size = maps.shape[-2:]
-    refined = maps.to(dtype).reshape(-1, *maps.shape[-3:])
-    pictures = images.to(dtype).reshape(-1, *images.shape[-3:])
+    # Channels that lie together in memory would make every shifted view slow.
+    refined = maps.to(dtype).reshape(-1, *maps.shape[-3:]).contiguous()
+    pictures = images.to(dtype).reshape(-1, *images.shape[-3:]).contiguous()
     if pictures.shape[-2:] != size:
         pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=True)
     weights = _colour_weights(pictures, dilations)
