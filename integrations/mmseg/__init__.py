@@ -1,0 +1,57 @@
+"""mmsegmentation: train on pseudo masks, reduce images and masks at first, and the paper's segmentation model.
+
+Importing this makes mmseg importable on mmcv-lite (:func:`enable_mmcv_lite`), lets checkpoints resume on torch 2.6 and
+later (:func:`allow_checkpoints`), and registers everything here by name. In a configuration file::
+
+    custom_imports = dict(imports=["tobias_aug.integrations.mmseg"])
+
+Needs the extra ``mmseg``.
+"""
+
+from pathlib import Path
+
+from tobias_aug.integrations.mmseg.mmcv_lite import enable_mmcv_lite
+
+enable_mmcv_lite()
+
+from tobias_aug.integrations.mmseg.checkpoints import allow_checkpoints  # noqa: E402
+
+allow_checkpoints()
+
+from tobias_aug.integrations.mmseg.dataset import TobiasPseudoLabelDataset  # noqa: E402
+from tobias_aug.integrations.mmseg.deeplab_v1 import DeepLabV1Head  # noqa: E402
+from tobias_aug.integrations.mmseg.loading import LoadPseudoLabel  # noqa: E402
+from tobias_aug.integrations.mmseg.scale_schedule import (  # noqa: E402
+    ScaleScheduleDataPreProcessor,
+    ScaleScheduleHook,
+)
+from tobias_aug.integrations.mmseg.wide_resnet import WideResNet38  # noqa: E402
+
+__all__ = [
+    "DeepLabV1Head",
+    "LoadPseudoLabel",
+    "ScaleScheduleDataPreProcessor",
+    "ScaleScheduleHook",
+    "TobiasPseudoLabelDataset",
+    "WideResNet38",
+    "allow_checkpoints",
+    "config_path",
+    "enable_mmcv_lite",
+]
+
+
+def config_path(name: str) -> str:
+    """The path of a ready configuration, for ``Config.fromfile`` and mmseg's own tools.
+
+    Raises:
+        ValueError: naming those there are.
+
+    Example:
+        >>> config_path("camvid240")  # doctest: +SKIP
+        '.../integrations/mmseg/configs/camvid240.py'
+    """
+    folder = Path(__file__).parent / "configs"
+    known = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    if name not in known:
+        raise ValueError(f"no configuration {name!r}; there are {', '.join(known)}")
+    return str(folder / f"{name}.py")
