@@ -89,7 +89,7 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
         if absent:
             raise FileNotFoundError(f"{len(absent)} of {len(images)} images are not in {folder}: {_listed(absent)}")
         labels = self._labels(names)
-        self._report([name for name in names if name not in labels])
+        self._report([name for name in names if name not in labels], len(names))
         shared = {
             "label_map": self.label_map,
             "reduce_zero_label": self.reduce_zero_label,
@@ -126,12 +126,14 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
             if all(name in files for files in folders)
         }
 
-    def _report(self, missing: list[str]) -> None:
+    def _report(self, missing: list[str], images: int) -> None:
         if not missing:
             return
         folders = " and ".join(str(self.data_prefix[key]) for key in _LABELS if key in self.data_prefix)
         kind = "mask" if "seg_map_path" in self.data_prefix else "class maps"
-        found = f"{len(missing)} images have no {kind} in {folders}: {_listed(missing)}"
+        found = f"{len(missing)} of {images} images have no {kind} in {folders}: {_listed(missing)}"
+        if len(missing) == images:
+            raise TobiasError(f"{found}; files belong together by name")
         if self.missing == "raise":
             raise TobiasError(f'{found}; make them, or leave these images out with missing="skip"')
         print_log(f"left out: {found}", logger="current", level=logging.WARNING)

@@ -37,9 +37,7 @@ class DeepLabV1Head(BaseDecodeHead):
         self.fc6 = ConvModule(self.in_channels, channels, 3, padding=dilation, dilation=dilation, **layers)
         self.fc7 = ConvModule(channels, channels, 1, **layers)
 
-    def forward(
-        self, inputs: Sequence[Float[Tensor, "batch ? height width"]]
-    ) -> Float[Tensor, "batch classes height width"]:
+    def forward(self, inputs: Sequence[Tensor]) -> Float[Tensor, "batch classes height width"]:
         """From the backbone's features to logits of the same height and width."""
         features = self.dropout(self.fc6(self._transform_inputs(inputs)))
         return self.cls_seg(self.fc7(features))

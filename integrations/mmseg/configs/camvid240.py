@@ -47,7 +47,14 @@ model = dict(
         size_divisor=8,
     ),
     backbone=dict(type="WideResNet38", width=8),
-    decode_head=dict(type="DeepLabV1Head", in_channels=512, channels=128, dilation=6, num_classes=11),
+    decode_head=dict(
+        type="DeepLabV1Head",
+        in_channels=512,
+        channels=128,
+        dilation=6,
+        num_classes=11,
+        loss_decode=dict(type="CrossEntropyLoss", avg_non_ignore=True),
+    ),
     test_cfg=dict(mode="whole"),
 )
 

@@ -1,15 +1,15 @@
 """PASCAL VOC 2012 from pseudo masks: ResNet-38 with DeepLab-v1's head, and scale scheduling.
 
-The paper names the model and the scale schedule; it does not give the rest. The learning rate, its poly decay, the batch
-and the crop are DeepLab-v1's own habits. Put the pseudo masks (``tobias-aug orand labels``) into ``pseudo_masks`` beside
-``JPEGImages``; set TOBIAS_AUG_VOC to another place of VOC2012, and ``checkpoint`` to the converted ImageNet weights of
-ResNet-38, without which training from scratch needs far more epochs than these.
+The paper names the model and the scale schedule and gives nothing else; learning rate, poly decay, batch and crop are
+DeepLab-v1's own habits. Put the pseudo masks (``tobias-aug orand labels``) into ``pseudo_masks`` beside ``JPEGImages``.
+Set TOBIAS_AUG_VOC to VOC2012's place, and TOBIAS_AUG_RESNET38 to the field's converted ImageNet weights of ResNet-38,
+without which so few epochs lead nowhere.
 """
 
 custom_imports = dict(imports=["tobias_aug.integrations.mmseg"])
 default_scope = "mmseg"
 data_root = "{{$TOBIAS_AUG_VOC:data/VOCdevkit/VOC2012}}"
-checkpoint = None
+checkpoint = "{{$TOBIAS_AUG_RESNET38:resnet38.pth}}"
 crop = (321, 321)
 epochs = 30
 
@@ -27,13 +27,13 @@ model = dict(
         frozen_stages=0,
         norm_eval=True,
         norm_cfg=dict(type="BN", requires_grad=False),
-        init_cfg=dict(type="Pretrained", checkpoint=checkpoint) if checkpoint else None,
+        init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
     ),
     decode_head=dict(
         type="DeepLabV1Head",
         in_channels=4096,
         num_classes=21,
-        loss_decode=dict(type="CrossEntropyLoss"),
+        loss_decode=dict(type="CrossEntropyLoss", avg_non_ignore=True),
     ),
     test_cfg=dict(mode="whole"),
 )
