@@ -28,7 +28,20 @@ def test_every_public_name_is_documented_and_there():
 
 
 @pytest.mark.parametrize(
-    "name", ["adr", "alignment", "dann", "domains", "mcd", "mmd", "open_set", "reversal", "tensors"]
+    "name",
+    [
+        "adr",
+        "alignment",
+        "da_faster",
+        "dann",
+        "domains",
+        "mcd",
+        "mmd",
+        "open_set",
+        "reversal",
+        "strong_weak",
+        "tensors",
+    ],
 )
 def test_the_examples_in_docstrings_run(name):
     module = import_module(f"tobias_aug.adaptation.{name}")
