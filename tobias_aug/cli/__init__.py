@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from tobias_aug.cli import demo, masks, orand, orand_net
+from tobias_aug.cli import demo, export, masks, orand, orand_net
 from tobias_aug.errors import TobiasError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.add_typer(masks.app, name="masks")
 orand.app.command()(orand_net.train)
 orand.app.command()(orand_net.apply)
 app.add_typer(orand.app, name="orand")
+app.add_typer(export.app, name="export")
 app.command("demo")(demo.demo)
 
 
