@@ -5,17 +5,21 @@ from __future__ import annotations
 from importlib import import_module
 
 
-def require(host: str, extra: str) -> None:
+def require(host: str, extra: str = "", guide: str = "") -> None:
     """Import a host library, or say how to get it.
 
+    Args:
+        host: name of its package.
+        extra: that brings it.
+        guide: address of its own guide, where no extra can bring it.
+
     Raises:
-        ImportError: naming the extra that brings the host.
+        ImportError: naming the extra or the guide.
     """
     try:
         import_module(host)
     except ModuleNotFoundError as error:
         if error.name != host:
             raise
-        raise ImportError(
-            f"tobias_aug.integrations.{host} needs {host}; install it with: pip install 'tobias-aug[{extra}]'"
-        ) from error
+        how = f"by its own guide: {guide}" if guide else f"with: pip install 'tobias-aug[{extra}]'"
+        raise ImportError(f"tobias_aug.integrations.{host} needs {host}; install it {how}") from error

@@ -1,0 +1,25 @@
+"""detectron2: backbones from self-supervised checkpoints, domain-adaptive detectors, patch merge in the mapper.
+
+Importing this package registers all of it by name; detectron2 itself is neither copied nor changed.
+"""
+
+from tobias_aug.integrations._hosts import require
+
+require("detectron2", guide="https://detectron2.readthedocs.io/en/latest/tutorials/install.html")
+
+from tobias_aug.integrations.detectron2 import roi_heads as _roi_heads  # noqa: E402, F401
+from tobias_aug.integrations.detectron2.backbones import VGG16  # noqa: E402
+from tobias_aug.integrations.detectron2.config import add_tobias_config, config_file, get_tobias_cfg  # noqa: E402
+from tobias_aug.integrations.detectron2.domain_heads import DA_HEADS_REGISTRY, DomainFeatures, DomainHead  # noqa: E402
+from tobias_aug.integrations.detectron2.meta_arch import DomainAdaptiveRCNN  # noqa: E402
+
+__all__ = [
+    "DA_HEADS_REGISTRY",
+    "VGG16",
+    "DomainAdaptiveRCNN",
+    "DomainFeatures",
+    "DomainHead",
+    "add_tobias_config",
+    "config_file",
+    "get_tobias_cfg",
+]

@@ -1,0 +1,122 @@
+"""Backbones that start from a checkpoint as its training left it, without a conversion beforehand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import torchvision
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, ResNet, build_resnet_backbone
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from torch import Tensor, nn
+
+from tobias_aug.checkpoints import load_weights, read_checkpoint
+from tobias_aug.localization.detectron2_layout import to_detectron2
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@BACKBONE_REGISTRY.register()
+def build_tobias_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
+    """detectron2's ResNet, filled from ``MODEL.TOBIAS.CHECKPOINT`` where that is set; see :func:`load_resnet`.
+
+    Give that checkpoint to C4's RoI heads too, by ``TobiasRes5ROIHeads``: they hold res5.
+    """
+    backbone = build_resnet_backbone(cfg, input_shape)
+    load_resnet(cfg, backbone)
+    return backbone
+
+
+@BACKBONE_REGISTRY.register()
+def build_tobias_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+    """A feature pyramid over :func:`build_tobias_resnet_backbone`."""
+    return FPN(
+        bottom_up=build_tobias_resnet_backbone(cfg, input_shape),
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        top_block=LastLevelMaxPool(),
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )
+
+
+def load_resnet(cfg: CfgNode, network: nn.Module, stage: str = "") -> None:
+    """Fill a ResNet, or one of its stages, from the checkpoint that the configuration names, if it names one.
+
+    Args:
+        cfg: ``MODEL.TOBIAS.CHECKPOINT`` and ``PREFIX``.
+        network: its every tensor must be in the checkpoint, counters of batch normalisation aside.
+        stage: such as "res5.", where ``network`` is that stage.
+
+    Raises:
+        ValueError: if the checkpoint's network has another depth, or its tensors other shapes.
+    """
+    path = cfg.MODEL.TOBIAS.CHECKPOINT
+    if not path:
+        return
+    weights = to_detectron2(read_checkpoint(path), cfg.MODEL.TOBIAS.PREFIX or None)
+    if weights.depth != cfg.MODEL.RESNETS.DEPTH:
+        raise ValueError(f"{path} holds a ResNet-{weights.depth}; MODEL.RESNETS.DEPTH is {cfg.MODEL.RESNETS.DEPTH}")
+    if weights.unexpected:
+        _LOGGER.warning("%s holds tensors that no plain ResNet has: %s", path, ", ".join(weights.unexpected))
+    found = {name.removeprefix(stage): value for name, value in weights.tensors.items() if name.startswith(stage)}
+    load_weights(network, found)
+    _LOGGER.info("%s from %r of %s", stage or "backbone", weights.prefix, path)
+
+
+class VGG16(Backbone):
+    """torchvision's VGG-16 without its last pooling; every layer behind a ReLU can be an output.
+
+    Args:
+        out_features: "relu1_1" to "relu5_3". Strong-weak alignment taps conv3_3 in the paper, that is "relu3_3", and
+            "relu3_2" in the released code, both of stride 4; and "relu5_3", of stride 16.
+        freeze_at: number of stages, from the first, whose weights stay as they are.
+
+    Raises:
+        ValueError: if there is no such layer.
+    """
+
+    def __init__(self, out_features: Iterable[str] = ("relu5_3",), freeze_at: int = 2) -> None:
+        super().__init__()
+        # The numbers of the layers are torchvision's, and so are the names of the tensors.
+        self.features = torchvision.models.vgg16(weights=None, init_weights=True).features[:-1]
+        self._names: dict[int, str] = {}
+        self._out_feature_channels, self._out_feature_strides = {}, {}
+        stage, layer, channels = 1, 0, 3
+        for number, module in enumerate(self.features):
+            if isinstance(module, nn.Conv2d):
+                channels = module.out_channels
+                module.requires_grad_(stage > freeze_at)
+            elif isinstance(module, nn.ReLU):
+                layer += 1
+                name = self._names[number] = f"relu{stage}_{layer}"
+                self._out_feature_channels[name], self._out_feature_strides[name] = channels, 2 ** (stage - 1)
+            else:
+                stage, layer = stage + 1, 0
+        self._out_features = list(out_features)
+        unknown = [name for name in self._out_features if name not in self._out_feature_strides]
+        if unknown:
+            raise ValueError(f"VGG-16 has no {', '.join(unknown)}; it has {', '.join(self._names.values())}")
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Give the outputs by name."""
+        outputs = {}
+        for number, layer in enumerate(self.features):
+            images = layer(images)
+            name = self._names.get(number)
+            if name in self._out_features:
+                outputs[name] = images
+        return outputs
+
+
+@BACKBONE_REGISTRY.register()
+def build_tobias_vgg16_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> VGG16:
+    """VGG-16 with ``MODEL.VGG.OUT_FEATURES``, filled from ``MODEL.TOBIAS.CHECKPOINT`` where that is set."""
+    if input_shape.channels != 3:
+        raise ValueError(f"VGG-16 takes 3 channels, got {input_shape.channels}")
+    backbone = VGG16(cfg.MODEL.VGG.OUT_FEATURES, cfg.MODEL.BACKBONE.FREEZE_AT)
+    if cfg.MODEL.TOBIAS.CHECKPOINT:
+        load_weights(backbone, cfg.MODEL.TOBIAS.CHECKPOINT)
+    return backbone

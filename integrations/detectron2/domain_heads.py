@@ -1,0 +1,336 @@
+"""Domain heads: the alignment losses of :mod:`tobias_aug.adaptation`, reading a detector's features, by name.
+
+A head of your own is registered as these are, and named in ``MODEL.DOMAIN.HEADS``::
+
+    @DA_HEADS_REGISTRY.register()
+    class MyHead(DomainHead):
+        ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.utils.registry import Registry
+from torch import Tensor, nn
+
+from tobias_aug.adaptation.da_faster import DAFasterAlignment, ImageAlignment, RegionAlignment
+from tobias_aug.adaptation.strong_weak import CONTEXT_CHANNELS, GlobalAlignment, LocalAlignment
+
+
+class _DomainHeadRegistry(Registry):
+    def get(self, name: str) -> Any:
+        if name not in self:
+            known = ", ".join(sorted(known for known, _ in self))
+            raise KeyError(f"no domain head {name!r} in MODEL.DOMAIN.HEADS; there are {known}")
+        return super().get(name)
+
+
+DA_HEADS_REGISTRY = _DomainHeadRegistry("DA_HEADS")
+DA_HEADS_REGISTRY.__doc__ = """
+Domain heads, called as ``head(cfg, input_shape, region_channels)`` with the shapes of the backbone's outputs and the
+length of a region's feature vector; they give a :class:`DomainHead`.
+"""
+
+
+@dataclass
+class DomainFeatures:
+    """What a head sees of one domain's images.
+
+    Attributes:
+        maps: outputs of the backbone by name, (batch, channels, height, width).
+        regions: feature vectors of each image's best proposals, (regions, length); ``None`` unless a head asks.
+        counts: number of these regions of each image.
+    """
+
+    maps: dict[str, Tensor]
+    regions: Tensor | None = None
+    counts: list[int] = field(default_factory=list)
+
+
+class DomainHead(nn.Module):
+    """Losses from the features of both domains; a subclass gives :meth:`forward`, and :meth:`context` where it has one.
+
+    Attributes:
+        needs_regions: whether it reads ``DomainFeatures.regions``, for which the target must pass the proposals too.
+        context_channels: length of its context vector; 0 is none.
+    """
+
+    needs_regions = False
+    context_channels = 0
+
+    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
+        """Give the losses by name, weighted; a name starts with "loss_domain_"."""
+        raise NotImplementedError
+
+    def context(self, maps: Mapping[str, Tensor]) -> Tensor:
+        """Give the images' context vectors, (batch, context_channels), which join each region's features."""
+        raise NotImplementedError
+
+
+@DA_HEADS_REGISTRY.register()
+class LocalStrongHead(DomainHead):
+    """Least squares at every position of a low-level map (``MODEL.DOMAIN.LOCAL``).
+
+    Args:
+        channels: of the map.
+        in_feature: which of the backbone's outputs it is.
+        weight: of the loss.
+        reversal: coefficient of the gradient reversal.
+        context: whether the context vector joins the regions' features.
+        deviation: of the weights at the start; 0 is torch's own start.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        channels: int,
+        in_feature: str = "res2",
+        weight: float = 1.0,
+        reversal: float = 1.0,
+        context: bool = False,
+        deviation: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.alignment = LocalAlignment(channels, reversal, deviation or None)
+        self.in_feature, self.weight = in_feature, weight
+        self.context_channels = CONTEXT_CHANNELS if context else 0
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
+        own = cfg.MODEL.DOMAIN.LOCAL
+        return {
+            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
+            "in_feature": own.IN_FEATURE,
+            "weight": own.WEIGHT,
+            "reversal": own.REVERSAL,
+            "context": own.CONTEXT,
+            "deviation": own.DEVIATION,
+        }
+
+    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
+        loss = self.alignment(source.maps[self.in_feature], target.maps[self.in_feature])
+        return {"loss_domain_local": self.weight * loss}
+
+    def context(self, maps: Mapping[str, Tensor]) -> Tensor:
+        return self.alignment.context(maps[self.in_feature])
+
+
+@DA_HEADS_REGISTRY.register()
+class GlobalWeakHead(DomainHead):
+    """Focal loss, or its exponential sister, on whole images by a high-level map (``MODEL.DOMAIN.GLOBAL``).
+
+    Args:
+        channels: of the map.
+        in_feature: which of the backbone's outputs it is.
+        weight: of the loss.
+        reversal: coefficient of the gradient reversal.
+        context: whether the context vector joins the regions' features.
+        gamma: 0 is plain cross entropy.
+        modulation: "focal" or "exponential".
+        dropout: of the discriminator.
+    """
+
+    loss_name = "loss_domain_global"
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        channels: int,
+        in_feature: str = "res4",
+        weight: float = 1.0,
+        reversal: float = 1.0,
+        context: bool = False,
+        gamma: float = 5.0,
+        modulation: str = "focal",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.alignment = GlobalAlignment(channels, gamma, modulation, reversal, dropout)
+        self.in_feature, self.weight = in_feature, weight
+        self.context_channels = CONTEXT_CHANNELS if context else 0
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
+        own = cfg.MODEL.DOMAIN.GLOBAL
+        if own.MODULATION not in ("focal", "exponential"):
+            raise ValueError(f'MODEL.DOMAIN.GLOBAL.MODULATION must be "focal" or "exponential", got {own.MODULATION!r}')
+        return {
+            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
+            "in_feature": own.IN_FEATURE,
+            "weight": own.WEIGHT,
+            "reversal": own.REVERSAL,
+            "context": own.CONTEXT,
+            "gamma": own.GAMMA,
+            "modulation": own.MODULATION,
+            "dropout": own.DROPOUT,
+        }
+
+    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
+        loss = self.alignment(source.maps[self.in_feature], target.maps[self.in_feature])
+        return {self.loss_name: self.weight * loss}
+
+    def context(self, maps: Mapping[str, Tensor]) -> Tensor:
+        return self.alignment.context(maps[self.in_feature])
+
+
+@DA_HEADS_REGISTRY.register()
+class BDCHead(GlobalWeakHead):
+    """The baseline that aligns whole images strongly: :class:`GlobalWeakHead` with plain cross entropy."""
+
+    loss_name = "loss_domain_bdc"
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
+        return {**super().from_config(cfg, input_shape, region_channels), "gamma": 0.0}
+
+
+@DA_HEADS_REGISTRY.register()
+class DAFasterImageHead(DomainHead):
+    """DA-Faster's image level: cross entropy at every position of a high-level map (``MODEL.DOMAIN.DA_FASTER``)."""
+
+    @configurable
+    def __init__(self, *, channels: int, in_feature: str = "res4", weight: float = 1.0, reversal: float = 0.1) -> None:
+        super().__init__()
+        self.alignment = ImageAlignment(channels, reversal)
+        self.in_feature, self.weight = in_feature, weight
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
+        own = cfg.MODEL.DOMAIN.DA_FASTER
+        return {
+            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
+            "in_feature": own.IN_FEATURE,
+            "weight": own.IMAGE_WEIGHT,
+            "reversal": own.REVERSAL,
+        }
+
+    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
+        loss = self.alignment(source.maps[self.in_feature], target.maps[self.in_feature])
+        return {"loss_domain_image": self.weight * loss}
+
+
+@DA_HEADS_REGISTRY.register()
+class DAFasterInstanceHead(DomainHead):
+    """DA-Faster's instance level: cross entropy on the features of the best proposals (``MODEL.DOMAIN.DA_FASTER``)."""
+
+    needs_regions = True
+
+    @configurable
+    def __init__(self, *, region_channels: int, weight: float = 1.0, reversal: float = 0.1) -> None:
+        super().__init__()
+        self.alignment = RegionAlignment(region_channels, reversal)
+        self.weight = weight
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
+        own = cfg.MODEL.DOMAIN.DA_FASTER
+        return {"region_channels": region_channels, "weight": own.INSTANCE_WEIGHT, "reversal": own.REVERSAL}
+
+    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
+        return {"loss_domain_instance": self.weight * self.alignment(source.regions, target.regions)}
+
+
+@DA_HEADS_REGISTRY.register()
+class DAFasterHead(DomainHead):
+    """DA-Faster whole: image level, instance level, and the consistency of the two (``MODEL.DOMAIN.DA_FASTER``)."""
+
+    needs_regions = True
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        channels: int,
+        region_channels: int,
+        in_feature: str = "res4",
+        image_weight: float = 1.0,
+        instance_weight: float = 1.0,
+        consistency_weight: float = 0.1,
+        reversal: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.alignment = DAFasterAlignment(channels, region_channels, reversal)
+        self.in_feature = in_feature
+        self.weights = {"image": image_weight, "region": instance_weight, "consistency": consistency_weight}
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
+        own = cfg.MODEL.DOMAIN.DA_FASTER
+        return {
+            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
+            "region_channels": region_channels,
+            "in_feature": own.IN_FEATURE,
+            "image_weight": own.IMAGE_WEIGHT,
+            "instance_weight": own.INSTANCE_WEIGHT,
+            "consistency_weight": own.CONSISTENCY_WEIGHT,
+            "reversal": own.REVERSAL,
+        }
+
+    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
+        maps = source.maps[self.in_feature], target.maps[self.in_feature]
+        losses = self.alignment(*maps, source.regions, target.regions, source.counts, target.counts)
+        names = {
+            "image": "loss_domain_image",
+            "region": "loss_domain_instance",
+            "consistency": "loss_domain_consistency",
+        }
+        return {names[part]: self.weights[part] * loss for part, loss in losses.items()}
+
+
+class DomainHeads(nn.ModuleList):
+    """A detector's domain heads together; the order of their context vectors is theirs."""
+
+    @property
+    def needs_regions(self) -> bool:
+        return any(head.needs_regions for head in self)
+
+    @property
+    def context_channels(self) -> int:
+        return sum(head.context_channels for head in self)
+
+    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
+        """Give all heads' losses.
+
+        Raises:
+            ValueError: if two heads give losses of one name.
+        """
+        losses: dict[str, Tensor] = {}
+        for head in self:
+            own = head(source, target)
+            twice = losses.keys() & own.keys()
+            if twice:
+                raise ValueError(
+                    f"two domain heads give {', '.join(sorted(twice))}; leave one out of MODEL.DOMAIN.HEADS"
+                )
+            losses.update(own)
+        return losses
+
+    def context(self, maps: Mapping[str, Tensor]) -> Tensor:
+        """Give the images' context vectors side by side, (batch, context_channels)."""
+        return torch.cat([head.context(maps) for head in self if head.context_channels], 1)
+
+
+def build_domain_heads(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> list[nn.Module]:
+    """Build the heads that ``MODEL.DOMAIN.HEADS`` names.
+
+    Raises:
+        KeyError: naming the known heads where one is not.
+    """
+    return [DA_HEADS_REGISTRY.get(name)(cfg, input_shape, region_channels) for name in cfg.MODEL.DOMAIN.HEADS]
+
+
+def _channels(input_shape: Mapping[str, ShapeSpec], name: str, head: str) -> int:
+    if name not in input_shape:
+        raise ValueError(
+            f"{head} reads {name!r}, and the backbone gives {', '.join(input_shape)}; set its IN_FEATURE in "
+            "MODEL.DOMAIN, or the backbone's OUT_FEATURES"
+        )
+    return input_shape[name].channels
