@@ -10,7 +10,16 @@ require("detectron2", guide="https://detectron2.readthedocs.io/en/latest/tutoria
 from tobias_aug.integrations.detectron2 import roi_heads as _roi_heads  # noqa: E402, F401
 from tobias_aug.integrations.detectron2.backbones import VGG16  # noqa: E402
 from tobias_aug.integrations.detectron2.config import add_tobias_config, config_file, get_tobias_cfg  # noqa: E402
+from tobias_aug.integrations.detectron2.data import (  # noqa: E402
+    TwoDomainLoader,
+    build_source_mapper,
+    build_two_domain_train_loader,
+    register_unlabelled_folder,
+    unlabelled_images,
+)
 from tobias_aug.integrations.detectron2.domain_heads import DA_HEADS_REGISTRY, DomainFeatures, DomainHead  # noqa: E402
+from tobias_aug.integrations.detectron2.evaluation import VOC07Evaluator  # noqa: E402
+from tobias_aug.integrations.detectron2.mapper import TobiasMapper, TranslatedMapper  # noqa: E402
 from tobias_aug.integrations.detectron2.meta_arch import DomainAdaptiveRCNN  # noqa: E402
 
 __all__ = [
@@ -19,7 +28,15 @@ __all__ = [
     "DomainAdaptiveRCNN",
     "DomainFeatures",
     "DomainHead",
+    "TobiasMapper",
+    "TranslatedMapper",
+    "TwoDomainLoader",
+    "VOC07Evaluator",
     "add_tobias_config",
+    "build_source_mapper",
+    "build_two_domain_train_loader",
     "config_file",
     "get_tobias_cfg",
+    "register_unlabelled_folder",
+    "unlabelled_images",
 ]

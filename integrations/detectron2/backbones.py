@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-import torchvision
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, ResNet, build_resnet_backbone
@@ -66,8 +65,11 @@ def load_resnet(cfg: CfgNode, network: nn.Module, stage: str = "") -> None:
     _LOGGER.info("%s from %r of %s", stage or "backbone", weights.prefix, path)
 
 
+_VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
 class VGG16(Backbone):
-    """torchvision's VGG-16 without its last pooling; every layer behind a ReLU can be an output.
+    """VGG-16 as torchvision has it, without its last pooling; every layer behind a ReLU can be an output.
 
     Args:
         out_features: "relu1_1" to "relu5_3". Strong-weak alignment taps conv3_3 in the paper, that is "relu3_3", and
@@ -80,21 +82,22 @@ class VGG16(Backbone):
 
     def __init__(self, out_features: Iterable[str] = ("relu5_3",), freeze_at: int = 2) -> None:
         super().__init__()
-        # The numbers of the layers are torchvision's, and so are the names of the tensors.
-        self.features = torchvision.models.vgg16(weights=None, init_weights=True).features[:-1]
+        # In a plain sequence the layers have torchvision's numbers, and so the tensors have its names.
+        self.features = nn.Sequential()
         self._names: dict[int, str] = {}
         self._out_feature_channels, self._out_feature_strides = {}, {}
-        stage, layer, channels = 1, 0, 3
-        for number, module in enumerate(self.features):
-            if isinstance(module, nn.Conv2d):
-                channels = module.out_channels
-                module.requires_grad_(stage > freeze_at)
-            elif isinstance(module, nn.ReLU):
-                layer += 1
-                name = self._names[number] = f"relu{stage}_{layer}"
+        inside = 3
+        for stage, widths in enumerate(_VGG16, start=1):
+            for layer, channels in enumerate(widths, start=1):
+                convolution = nn.Conv2d(inside, channels, 3, padding=1).requires_grad_(stage > freeze_at)
+                nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(convolution.bias)
+                self.features.extend([convolution, nn.ReLU(inplace=True)])
+                name = self._names[len(self.features) - 1] = f"relu{stage}_{layer}"
                 self._out_feature_channels[name], self._out_feature_strides[name] = channels, 2 ** (stage - 1)
-            else:
-                stage, layer = stage + 1, 0
+                inside = channels
+            if stage < len(_VGG16):
+                self.features.append(nn.MaxPool2d(2))
         self._out_features = list(out_features)
         unknown = [name for name in self._out_features if name not in self._out_feature_strides]
         if unknown:

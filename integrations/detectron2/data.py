@@ -1,0 +1,159 @@
+"""Source and target side by side: data sets of images alone, and a loader that gives both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, DatasetFromList, DatasetMapper, MetadataCatalog, get_detection_dataset_dicts
+from detectron2.utils import comm
+from PIL import Image
+from torch.utils.data import Dataset
+
+from tobias_aug.images.decode import upright
+from tobias_aug.images.sources import ImageFiles
+from tobias_aug.integrations.detectron2.mapper import TobiasMapper, TranslatedMapper
+from tobias_aug.training.loader import ReproducibleLoader
+
+Mapper = Callable[[dict[str, Any]], dict[str, Any]]
+_OF_THE_IMAGE = ("file_name", "height", "width", "image_id")
+
+
+def register_unlabelled_folder(name: str, folder: str | os.PathLike[str]) -> None:
+    """Register the images below a folder, at any depth, as a data set without annotations.
+
+    Args:
+        name: for ``DATASETS.TARGET``.
+        folder: read when the data set is first asked for.
+
+    Raises:
+        AssertionError: from detectron2, if there is a data set of that name.
+
+    Example:
+        >>> register_unlabelled_folder("my_target", "photos")  # doctest: +SKIP
+    """
+    DatasetCatalog.register(name, lambda: unlabelled_images(folder))
+    MetadataCatalog.get(name).set(image_root=os.fspath(folder))
+
+
+def unlabelled_images(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The images below a folder as detectron2's dicts: file name, upright size and key, and nothing else."""
+    files = ImageFiles(folder)
+    dicts = []
+    for key in files.keys:
+        with Image.open(files.root / key) as image:
+            # Only the header is read, but for files whose EXIF tag may turn them.
+            width, height = upright(image).size if image.getexif().get(0x0112, 1) != 1 else image.size
+        dicts.append({"file_name": str(files.root / key), "image_id": key, "height": height, "width": width})
+    return dicts
+
+
+class TwoDomainLoader:
+    """Endless batches for training: source images, and beside them target images without labels.
+
+    Each image's dict says its ``"domain"``. A batch depends on the seed and its number alone, whatever the number of
+    workers, so that training goes on from a checkpoint with the very batch it would have seen.
+
+    Args:
+        source: gives lists of dicts as a mapper makes them.
+        target: the same; ``None`` for the source alone.
+
+    Attributes:
+        start: number of the batch that a new iterator begins with.
+    """
+
+    def __init__(self, source: ReproducibleLoader, target: ReproducibleLoader | None = None) -> None:
+        self.source, self.target = source, target
+        self.start = 0
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        loaders = {"source": self.source} | ({"target": self.target} if self.target is not None else {})
+        for batches in zip(*(_endless(loader, self.start) for loader in loaders.values()), strict=True):
+            domains = zip(loaders, batches, strict=True)
+            yield [{**each, "domain": domain} for domain, batch in domains for each in batch]
+
+
+def build_two_domain_train_loader(
+    cfg: CfgNode, mapper: Mapper | None = None, target_mapper: Mapper | None = None
+) -> TwoDomainLoader:
+    """Build the loader that the configuration describes.
+
+    The source is ``DATASETS.TRAIN``, ``SOLVER.IMS_PER_BATCH`` images a step over all processes; the target is
+    ``DATASETS.TARGET``, ``SOLVER.TARGET_IMS_PER_BATCH`` images, or as many as of the source. Of the target's data sets
+    the images are taken and nothing else, whatever they hold; none is needed for a detector that is not adapted.
+    ``SEED`` decides order and augmentation; below 0 it is drawn.
+
+    Args:
+        cfg: detectron2's, with this package's settings.
+        mapper: of source images; :func:`build_source_mapper`'s where not given.
+        target_mapper: of target images; detectron2's with the same augmentation where not given.
+
+    Raises:
+        ValueError: if a data set does not fill a batch, or ``DATALOADER`` asks for another order than a plain shuffle.
+    """
+    if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
+        raise ValueError(
+            f"DATALOADER.SAMPLER_TRAIN is {cfg.DATALOADER.SAMPLER_TRAIN!r}; the two-domain loader shuffles plainly, "
+            "which is TrainingSampler"
+        )
+    seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    source = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    images = cfg.SOLVER.IMS_PER_BATCH
+    loader = TwoDomainLoader(_loader(cfg, source, mapper or build_source_mapper(cfg), images, seed))
+    if len(cfg.DATASETS.TARGET):
+        dicts = get_detection_dataset_dicts(cfg.DATASETS.TARGET, filter_empty=False, check_consistency=False)
+        target = [{name: each[name] for name in _OF_THE_IMAGE if name in each} for each in dicts]
+        images = cfg.SOLVER.TARGET_IMS_PER_BATCH or images
+        loader.target = _loader(cfg, target, target_mapper or DatasetMapper(cfg, True), images, seed + 1)
+    return loader
+
+
+def build_source_mapper(cfg: CfgNode) -> Mapper:
+    """detectron2's mapper; with translated copies and patch merge, in that order, where ``INPUT`` asks for them."""
+    mapper: Mapper = DatasetMapper(cfg, True)
+    merge, copies = cfg.INPUT.TOBIAS, cfg.INPUT.TRANSLATED
+    if merge.TABLE:
+        mapper = TobiasMapper(mapper, merge.TABLE, merge.ROOT, p=merge.PROBABILITY, boxes=merge.BOXES)
+    if copies.FOLDER:
+        if merge.TABLE:
+            raise ValueError("INPUT.TOBIAS and INPUT.TRANSLATED exclude each other: masks are of the images themselves")
+        mapper = TranslatedMapper(mapper, copies.FOLDER, copies.ROOT, p=copies.PROBABILITY)
+    return mapper
+
+
+def _loader(
+    cfg: CfgNode, dicts: Sequence[Mapping[str, Any]], mapper: Mapper, images: int, seed: int
+) -> ReproducibleLoader:
+    world = comm.get_world_size()
+    if images % world:
+        raise ValueError(f"{images} images a step cannot be shared out over {world} processes")
+    return ReproducibleLoader(
+        _Mapped(dicts, mapper),
+        images // world,
+        collate_fn=list,
+        seed=seed,
+        workers=cfg.DATALOADER.NUM_WORKERS,
+        rank=comm.get_rank(),
+        world_size=world,
+    )
+
+
+class _Mapped(Dataset[dict[str, Any]]):
+    def __init__(self, dicts: Sequence[Mapping[str, Any]], mapper: Mapper) -> None:
+        # Serialised, so that workers share them.
+        self.dicts, self.mapper = DatasetFromList(list(dicts), copy=False), mapper
+
+    def __len__(self) -> int:
+        return len(self.dicts)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.mapper(self.dicts[index])
+
+
+def _endless(loader: ReproducibleLoader, start: int) -> Iterator[list[dict[str, Any]]]:
+    epoch, batch = divmod(start, len(loader))
+    while True:
+        yield from loader.epoch(epoch, batch)
+        epoch, batch = epoch + 1, 0

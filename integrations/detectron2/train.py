@@ -1,0 +1,124 @@
+"""Train and test what a configuration describes, as detectron2's own tools do.
+
+    python -m tobias_aug.integrations.detectron2.train --config-file R50-C4-strong-weak.yaml --num-gpus 4 \\
+        DATASETS.TRAIN "('my_source',)" DATASETS.TARGET "('my_target',)" OUTPUT_DIR out
+
+``--config-file`` takes a path, or the name of one of this package's configurations. ``--register my_data.py`` runs a
+Python file first, which registers data sets; ``--register-folder NAME=FOLDER`` registers a folder of unlabelled images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, default_argument_parser, default_setup, launch
+from detectron2.evaluation import DatasetEvaluator, verify_results
+from detectron2.utils import comm
+
+from tobias_aug.integrations.detectron2.config import config_file, get_tobias_cfg
+from tobias_aug.integrations.detectron2.data import (
+    TwoDomainLoader,
+    build_two_domain_train_loader,
+    register_unlabelled_folder,
+)
+from tobias_aug.integrations.detectron2.evaluation import VOC07Evaluator
+
+
+class Trainer(DefaultTrainer):
+    """detectron2's default trainer over both domains, scored by VOC 2007's average precision.
+
+    With ``SEED`` of 0 or more every step draws from generators seeded by (seed, step, process), so that training which
+    is taken up from a checkpoint computes what it would have computed.
+    """
+
+    def before_step(self) -> None:
+        super().before_step()
+        if self.cfg.SEED >= 0:
+            draws = np.random.SeedSequence([self.cfg.SEED, self.iter, comm.get_rank()]).generate_state(1, np.uint32)
+            torch.manual_seed(int(draws[0]))
+            np.random.seed(int(draws[0]))
+            random.seed(int(draws[0]))
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """As detectron2's; the loader goes on at the step too."""
+        super().resume_or_load(resume)
+        self._trainer.data_loader.start = self.start_iter
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> TwoDomainLoader:
+        return build_two_domain_train_loader(cfg)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        return VOC07Evaluator(dataset_name)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """detectron2's own arguments, and those that register data sets."""
+    parser = default_argument_parser(epilog=__doc__)
+    parser.add_argument("--register", type=Path, action="append", default=[], metavar="FILE", help="run it first")
+    parser.add_argument(
+        "--register-folder", action="append", default=[], metavar="NAME=FOLDER", help="a folder of unlabelled images"
+    )
+    return parser
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Register what the arguments name, and read the configuration."""
+    for file in args.register:
+        runpy.run_path(str(file))
+    for pair in args.register_folder:
+        name, _, folder = pair.partition("=")
+        if not folder:
+            raise ValueError(f"--register-folder takes NAME=FOLDER, got {pair!r}")
+        register_unlabelled_folder(name, folder)
+    if args.config_file and not Path(args.config_file).is_file():
+        args.config_file = config_file(args.config_file)
+    cfg = get_tobias_cfg()
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    cfg.merge_from_list(args.opts)
+    cfg.freeze()
+    default_setup(cfg, args)
+    return cfg
+
+
+def run(args: argparse.Namespace) -> Any:
+    """Train or, with ``--eval-only``, test in this process; the last evaluation's results."""
+    cfg = setup(args)
+    if args.eval_only:
+        model = Trainer.build_model(cfg)
+        DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        results = Trainer.test(cfg, model)
+        if comm.is_main_process():
+            verify_results(cfg, results)
+        return results
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Start as many processes as the arguments say."""
+    args = make_parser().parse_args(arguments)
+    launch(
+        run,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+if __name__ == "__main__":
+    main()
