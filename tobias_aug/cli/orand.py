@@ -1,4 +1,4 @@
-"""``tobias-aug orand``: fuse two classifiers' maps, make pseudo masks of them, and score both."""
+"""``tobias-aug orand``: a classifier's maps, two classifiers' fused, pseudo masks of them, and the scores of both."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tobias_aug.cli.localizers import Precision
+
 if TYPE_CHECKING:
     from tobias_aug.metrics.segmentation import SegmentationScores
     from tobias_aug.orand.folders import FolderResult
 
-app = typer.Typer(help="Fuse two classifiers' maps, make pseudo masks of them, and score both.", no_args_is_help=True)
+app = typer.Typer(
+    help="Make class maps, fuse two classifiers' ones, make pseudo masks of them, and score both.", no_args_is_help=True
+)
 
 
 class Operation(str, Enum):
@@ -30,6 +34,12 @@ class Variant(str, Enum):
 class Refinement(str, Enum):
     pamr = "pamr"
     crf = "crf"
+
+
+class Method(str, Enum):
+    cam = "cam"
+    relevance = "relevance"
+    rollout = "rollout"
 
 
 class Extension(str, Enum):
@@ -71,6 +81,64 @@ def fuse(
         ground_truth_labels=ground_truth_labels,
     )
     report(result, out, "fused maps")
+
+
+@app.command()
+def cams(
+    images: Annotated[Path, typer.Argument(help="Folder of images; searched at any depth.")],
+    out: Out,
+    arch: Annotated[str, typer.Option(help="resnet18, vit_b_16, ... of torchvision, or timm:NAME.")],
+    weights: Annotated[Path, typer.Option(help="Checkpoint of that classifier: .pth or .safetensors.")],
+    labels: Annotated[
+        str | None,
+        typer.Option(help="CSV file of key,class rows, or folder-names (in alphabetical order); else predictions."),
+    ] = None,
+    method: Annotated[Method | None, typer.Option(help="By default cam of a CNN, relevance of a ViT.")] = None,
+    scales: Annotated[str | None, typer.Option(help="By default 1,0.5,1.5,2 of a CNN, 1 of a ViT.")] = None,
+    flip: Annotated[bool, typer.Option(help="Add what is seen in the mirror image.")] = True,
+    threshold: Annotated[
+        float | None, typer.Option(help="Predict all classes with a sigmoid above; else the best.")
+    ] = None,
+    input_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Squash images to this side for the network; a ViT's is the one it was trained at."),
+    ] = None,
+    stride: Annotated[int, typer.Option(min=1, help="Store maps at the image's size over this; IRN takes 4.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 16,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="bf16 runs the network under autocast.")] = Precision.fp32,
+    extension: Annotated[Extension, typer.Option("--format", help="Kind of file to write.")] = Extension.npz,
+) -> None:
+    """Make the class maps of each image with your own classifier; run it again to go on after an interruption."""
+    from tobias_aug.orand.cam_folder import class_map_folder, read_labels
+    from tobias_aug.orand.classifiers import load_classifier
+
+    result = class_map_folder(
+        images,
+        load_classifier(arch, weights, input_size=input_size),
+        out,
+        labels=labels if labels in (None, "folder-names") else read_labels(Path(labels)),
+        input_size=input_size,
+        method=None if method is None else method.value,
+        scales=None if scales is None else _numbers(scales),
+        flip=flip,
+        threshold=threshold,
+        stride=stride,
+        precision=precision.value,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        extension=f".{extension.value}",
+    )
+    report(result, out, "class maps")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise ValueError(f"expected numbers with commas between, such as 1,0.5, got {text!r}") from None
 
 
 @app.command()

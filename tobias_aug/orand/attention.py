@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models import VisionTransformer
 
+from tobias_aug.orand.linear_head import check_classes
+
 
 def relevance_maps(
     network: nn.Module,
@@ -34,14 +36,9 @@ def relevance_maps(
     """
     tokens = Tokens.of(network)
     grid = tokens.grid(images.shape[-2], images.shape[-1])
-    # Leaving inference mode lets the graph be recorded; the frozen network before the first attention stays out of it.
-    with torch.inference_mode(False), torch.enable_grad(), _reading_attention(network) as attention:
+    with torch.enable_grad(), _reading_attention(network) as attention:
         logits = network(images[owners])
-        if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
-            raise ValueError(
-                f"classes must be 0 to {logits.shape[1] - 1} for this network, "
-                f"got {int(classes.min())} to {int(classes.max())}"
-            )
+        check_classes(classes, logits.shape[1])
         _check_read(attention, network)
         # Each image's logit depends on its own attention alone, so that one backward pass serves the batch.
         gradients = torch.autograd.grad(logits.float().gather(1, classes[:, None]).sum(), attention)
@@ -140,11 +137,9 @@ class Tokens:
 
     def first_row(self, attention: Tensor) -> Tensor:
         """The row of the identity that the classifier reads: of one token, or the mean over several."""
-        batch, _, _, length = attention.shape
-        row = attention.new_zeros(batch, length)
-        chosen = slice(0, self.read) if self.read else slice(self.prefix, None)
-        row[:, chosen] = 1 / row[0, chosen].numel() if batch else 0.0
-        return row
+        row = attention.new_zeros(len(attention), attention.shape[-1])
+        row[:, slice(0, self.read) if self.read else slice(self.prefix, None)] = 1
+        return row / row.sum(1, keepdim=True)
 
     def as_map(self, row: Tensor, grid: tuple[int, int]) -> Tensor:
         return row[:, self.prefix :].reshape(len(row), *grid)

@@ -79,17 +79,22 @@ def class_activation_maps(
     method = method or default_method(network)
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
-    scales = tuple(scales) if scales is not None else default_scales(method)
+    scales = default_scales(method) if scales is None else [float(scale) for scale in scales]
     if not scales or min(scales) <= 0:
         raise ValueError(f"scales must be positive numbers, at least one, got {scales}")
     if stride < 1:
         raise ValueError(f"stride must be 1 or more, got {stride}")
     if precision not in ("fp32", "bf16"):
         raise ValueError(f"unknown precision {precision!r}; choose fp32 or bf16")
+    if len(images) == 0:
+        return []
     if images.dtype == torch.uint8:
         images = (images.float() / 255 - _channels(mean, images)) / _channels(deviation, images)
+        images = images.to(next((each.dtype for each in network.parameters()), torch.float32))
     images = images.contiguous(memory_format=torch.channels_last)
-    with frozen(network), torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16")
+    # Inference mode would keep relevance from taking its gradient.
+    with torch.inference_mode(False), torch.no_grad(), frozen(network), autocast:
         if classes is None:
             chosen = _predicted(network, _resized(images, scales[0]), threshold)
         else:
@@ -102,7 +107,7 @@ def class_activation_maps(
         "stage": method,
         "thresholds": None if classes is not None or threshold is None else {"prediction": threshold},
         "ground_truth_labels": classes is not None,
-        "scales": [float(scale) for scale in scales],
+        "scales": list(scales),
         "flip": flip,
         "stride": stride,
     }
@@ -167,7 +172,7 @@ def _summed(
     return sums
 
 
-def _resized(images: Tensor, scale: float | int) -> Tensor:
+def _resized(images: Tensor, scale: float) -> Tensor:
     if scale == 1:
         return images
     height, width = (max(1, round(side * scale)) for side in images.shape[-2:])
@@ -176,8 +181,7 @@ def _resized(images: Tensor, scale: float | int) -> Tensor:
 
 
 def _predicted(network: nn.Module, images: Tensor, threshold: float | int | None) -> list[list[int]]:
-    with torch.no_grad():
-        logits = network(images).float()
+    logits = network(images).float()
     if threshold is None:
         return [[int(best)] for best in logits.argmax(1)]
     return [above.nonzero()[:, 0].tolist() for above in logits.sigmoid() > threshold]

@@ -32,11 +32,19 @@ def linear_head_maps(
     with torch.no_grad(), _HeadWatch() as watch:
         network(images)
     weight = _only_linear_layer(watch, network)
-    if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < len(weight):
-        raise ValueError(
-            f"classes must be 0 to {len(weight) - 1} for this network, got {int(classes.min())} to {int(classes.max())}"
-        )
+    check_classes(classes, len(weight))
     return torch.einsum("mchw,mc->mhw", _features(watch, network)[owners], weight.float()[classes])
+
+
+def check_classes(classes: Int[Tensor, "maps"], known: int) -> None:
+    """Refuse class ids that a classifier of ``known`` classes has no weights for.
+
+    Raises:
+        ValueError: naming the ids and what there is.
+    """
+    low, high = (int(classes.min()), int(classes.max())) if classes.numel() else (0, 0)
+    if low < 0 or high >= known:
+        raise ValueError(f"the network knows classes 0 to {known - 1}, asked for {low if low < 0 else high}")
 
 
 class _HeadWatch(TorchFunctionMode):
