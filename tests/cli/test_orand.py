@@ -7,7 +7,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import timm
 import torch
+import torchvision
 
 from tobias_aug import probabilistic_and, probabilistic_or
 from tobias_aug.cli import main
@@ -106,6 +108,36 @@ def test_maps_outside_the_unit_range_are_a_failure(tobias, cams):
     status, said, _ = tobias("orand", "fuse", cams / "cnn", cams / "vit", "-o", cams / "fused")
     assert status == 1
     assert "failed: b: ValueError: the second maps must lie in [0, 1], got [3, 3]; divide each class by its" in said
+
+
+def test_cams(tobias, photos, tmp_path):
+    """From a checkpoint to nested class maps, and on to fusion and masks."""
+    torch.manual_seed(0)
+    torch.save(torchvision.models.shufflenet_v2_x0_5(num_classes=2).state_dict(), tmp_path / "cnn.pth")
+    torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=2, img_size=32).state_dict(), tmp_path / "vit.pth")
+    (tmp_path / "labels.csv").write_text("".join(f"cat/{number:02d}.jpg,0\n" for number in range(1, 12, 2)))
+    shared = ("--input-size", 32, "--workers", 0, "--device", "cpu", "--stride", 2)
+    cnn = ("orand", "cams", photos, "--arch", "shufflenet_v2_x0_5", "--weights", tmp_path / "cnn.pth", *shared)
+    status, said, _ = tobias(*cnn, "-o", tmp_path / "cnn", "--scales", "1,2", "--labels", "folder-names")
+    assert (status, said) == (0, f"{tmp_path / 'cnn'}: 12 class maps\n")
+    vit = ("orand", "cams", photos, "--arch", "timm:vit_tiny_patch16_224", "--weights", tmp_path / "vit.pth", *shared)
+    status, said, _ = tobias(*vit, "-o", tmp_path / "vit", "--no-flip", "--labels", tmp_path / "labels.csv")
+    assert status == 1
+    assert "6 class maps" in said
+    assert "failed: dog/00: no class of dog/00.jpg among the labels" in said
+    one, other = (read_class_maps(tmp_path / each / "cat" / "01.npz") for each in ("cnn", "vit"))
+    assert one.keys.tolist() == other.keys.tolist() == [0]
+    assert one.size == other.size == (43, 24)  # of a photo of 86 x 47
+    assert one.metadata["scales"] == [1.0, 2.0]
+    assert (other.metadata["stage"], other.metadata["flip"]) == ("relevance", False)
+    status, said, _ = tobias("orand", "fuse", tmp_path / "cnn", tmp_path / "vit", "-o", tmp_path / "both")
+    assert (status, said.splitlines()[0]) == (1, f"{tmp_path / 'both'}: 6 fused maps")
+    assert tobias("orand", "labels", tmp_path / "both", "-o", tmp_path / "masks", "--low", 0.3)[0] == 0
+    assert read_index_mask(tmp_path / "masks" / "cat" / "01.png").shape == (43, 24)
+    masks = tmp_path / "masks"
+    assert "6 images scored" in tobias("orand", "evaluate", masks, "--truth", masks, "--num-classes", 2)[1]
+    status, _, refusal = tobias(*cnn, "-o", tmp_path / "other", "--scales", "1;2")
+    assert (status, refusal) == (2, "tobias-aug: expected numbers with commas between, such as 1,0.5, got '1;2'\n")
 
 
 def test_labels(tobias, cams):
