@@ -205,6 +205,79 @@ def refine(
     report(result, out, "refined maps")
 
 
+class Backbone(str, Enum):
+    resnet18 = "resnet18"
+    resnet34 = "resnet34"
+    resnet50 = "resnet50"
+
+
+@app.command("irn-train")
+def irn_train(
+    images: Annotated[Path, typer.Argument(help="Folder of pictures at any depth.")],
+    labels: Annotated[Path, typer.Argument(help="Folder of index PNGs, or of class maps; matched by name.")],
+    run: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints, log, and irn.pt.")],
+    weights: Annotated[Path, typer.Option(help="Checkpoint of the backbone: your own trained classifier.")],
+    backbone: Annotated[Backbone, typer.Option(help="The classifier's kind.")] = Backbone.resnet50,
+    epochs: Annotated[int, typer.Option(min=1, help="How often every image is seen.")] = 3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Crops of one process.")] = 32,
+    crop_size: Annotated[int, typer.Option(min=16, help="Side of the crops; a multiple of 16.")] = 512,
+    low: Annotated[float, typer.Option(help="Of class maps: background up to this value.")] = 0.05,
+    high: Annotated[float, typer.Option(help="Of class maps: a class above this.")] = 0.30,
+    learning_rate: Annotated[float, typer.Option(help="Of the edge branch.")] = 0.1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of crops and first weights.")] = 0,
+    precision: Annotated[str, typer.Option(help="As Fabric takes it, for example bf16-mixed.")] = "32-true",
+    device: Annotated[str, typer.Option(help='Fabric\'s accelerator: "auto", "cpu", "cuda".')] = "auto",
+) -> None:
+    """Train IRN's edges on pseudo masks; run it again to go on after an interruption. Works under torchrun."""
+    import torchvision
+    from torch import nn
+
+    from tobias_aug.localization.checkpoints import load_weights
+    from tobias_aug.orand.irn_train import train_irn
+    from tobias_aug.training.launch import launch
+
+    network = torchvision.models.get_model(backbone.value, weights=None)
+    network.fc = nn.Identity()  # The user's classes are not needed.
+    load_weights(network, weights)
+    train_irn(
+        launch(accelerator=device, precision=precision),
+        network,
+        images,
+        labels,
+        run,
+        epochs=epochs,
+        batch_size=batch_size,
+        crop_size=crop_size,
+        low=low,
+        high=high,
+        learning_rate=learning_rate,
+        workers=workers,
+        seed=seed,
+    )
+    print(f"{run}: a trained network for orand irn-apply")
+
+
+@app.command("irn-apply")
+def irn_apply(
+    images: Annotated[Path, typer.Argument(help="Folder of pictures at any depth.")],
+    cams: Annotated[Path, typer.Argument(help="Folder of class maps, matched by name.")],
+    run: Annotated[Path, typer.Option(help="Folder of a finished orand irn-train.")],
+    out: Out,
+    beta: Annotated[float, typer.Option(help="The larger, the less passes a weak edge.")] = 10.0,
+    extension: Format = Extension.npz,
+    device: Device = "auto",
+) -> None:
+    """Spread class maps up to the edges of a trained IRN; run it again to go on after an interruption."""
+    from tobias_aug.masks.builder import pick_device
+    from tobias_aug.orand.irn_apply import walk_folder
+
+    result = walk_folder(
+        images, cams, run, out, beta=beta, extension=f".{extension.value}", device=str(pick_device(device))
+    )
+    _report(result, out, "refined maps")
+
+
 @app.command()
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder of index PNGs; of class maps with --sweep.")],

@@ -106,7 +106,7 @@ def affinity(
 def affinity_losses(
     edge_logits: Float[Tensor, "batch rows columns"],
     displacements: Float[Tensor, "batch 2 rows columns"],
-    labels: Integer[Tensor, "batch rows columns"],
+    labels: Integer[Tensor, "batch label_rows label_columns"],
     radius: int = 10,
 ) -> dict[str, Float[Tensor, ""]]:
     """IRN's four losses, over all pairs of labelled pixels nearer than ``radius``, and what is minimised.
