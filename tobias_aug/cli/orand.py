@@ -233,7 +233,7 @@ def irn_train(
     import torchvision
     from torch import nn
 
-    from tobias_aug.localization.checkpoints import load_weights
+    from tobias_aug.checkpoints import load_weights
     from tobias_aug.orand.irn_train import train_irn
     from tobias_aug.training.launch import launch
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.models.resnet import ResNet
 
 from tobias_aug.files import exclusive
-from tobias_aug.orand.folders import SETTINGS, refuse_other
+from tobias_aug.orand.folders import SETTINGS, refuse_other_settings
 from tobias_aug.orand.irn import CROP, FILE, IRNet, read_irn, save_irn
 from tobias_aug.orand.irn_affinity import affinity_losses
 from tobias_aug.orand.irn_data import LabelledCrops
@@ -91,7 +91,7 @@ def train_irn(
         if fabric.is_global_zero:
             run.mkdir(parents=True, exist_ok=True)
             held.enter_context(exclusive(run))
-            refuse_other(run / SETTINGS, settings)
+            refuse_other_settings(run / SETTINGS, settings)
         fabric.barrier()
         if not (run / FILE).is_file():
             loader = ReproducibleLoader(

@@ -1,18 +1,23 @@
-"""Files of masks that others write and read: class activation maps, and the index PNGs of PASCAL VOC."""
+"""Files of masks that others write and read: class activation maps, index PNGs of PASCAL VOC, COCO's run lengths."""
 
 from tobias_aug.masks.formats.class_maps import ClassMaps, join_by_class, value_range, write_class_maps
 from tobias_aug.masks.formats.index_png import UNCERTAIN, VOC_CLASSES, read_index_mask, voc_palette, write_index_mask
 from tobias_aug.masks.formats.layouts import class_map_files, file_name, read_class_maps
+from tobias_aug.masks.formats.rle import decode_rle, encode_rle, rle_area, rle_box
 
 __all__ = [
     "UNCERTAIN",
     "VOC_CLASSES",
     "ClassMaps",
     "class_map_files",
+    "decode_rle",
+    "encode_rle",
     "file_name",
     "join_by_class",
     "read_class_maps",
     "read_index_mask",
+    "rle_area",
+    "rle_box",
     "value_range",
     "voc_palette",
     "write_class_maps",
