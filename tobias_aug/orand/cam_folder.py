@@ -80,14 +80,15 @@ def class_map_folder(
     source, device = as_source(images), pick_device(device)
     method = method or default_method(network)
     scales = tuple(scales) if scales is not None else default_scales(method)
-    if input_size is None and method != "cam":
-        only = Tokens.of(network).size
-        input_size = only[0] if only is not None and only[0] == only[1] else None
+    only = Tokens.of(network).size if method != "cam" else None
+    if input_size is None and only is not None and only[0] == only[1]:
+        input_size = only[0]
     names = _names(source)
     network.to(device)
     # Convolutions are a quarter faster on a CPU with their weights in the images' layout; no value changes.
     network.to(memory_format=torch.channels_last)
-    blank = torch.zeros(1, 3, input_size or 224, input_size or 224, dtype=torch.uint8, device=device)
+    height, width = (input_size, input_size) if input_size is not None else only or (224, 224)
+    blank = torch.zeros(1, 3, height, width, dtype=torch.uint8, device=device)
     options: dict[str, Any] = {
         "method": method,
         "scales": [float(scale) for scale in scales],
@@ -100,18 +101,21 @@ def class_map_folder(
     }
     # A network or options that fit no image are refused here, before anything is written.
     class_activation_maps(network, blank, [[0]], **options)
-    classes: list[str] | None = None
+    by_folder: dict[str, Any] = {}
     if isinstance(labels, str):
-        labels, classes = _folder_labels(source, labels, _count_classes(network, blank))
+        if labels != "folder-names":
+            raise ValueError(f'labels must be a mapping from keys to classes, or "folder-names", got {labels!r}')
+        labels, by_folder["class_folders"] = folder_labels(source)
+        _refuse_other_count(by_folder["class_folders"], network, blank)
     settings = {
         "stage": method,
         "images": str(getattr(source, "root", type(source).__name__)),
         "network": type(network).__name__,
         "weights": weight_hash(network),
         "ground_truth_labels": labels is not None,
-        "class_folders": classes,
         "input_size": input_size,
         **options,
+        **by_folder,
     }
     with folder_run(list(names), out, extension, settings, "class maps", quiet) as run:
         indices = [names[name] for name in run.pending]
@@ -124,6 +128,19 @@ def class_map_folder(
         for batch in _batches_of_one_size(readable, batch_size):
             _write_batch(batch, network, device, run, options, labels is not None)
     return FolderResult(len(names) - len(run.failures), run.failures)
+
+
+def folder_labels(images: Any) -> tuple[dict[str, int], list[str]]:
+    """Classes by the folder right below the root, numbered in alphabetical order, as torchvision's ``ImageFolder``.
+
+    Returns:
+        The class of each key that has such a folder, and the folders' names by class.
+    """
+    source = as_source(images)
+    first = {key: key.split("/")[0] for key in map(source.key, range(len(source))) if "/" in key}
+    classes = sorted(set(first.values()))
+    numbers = {name: number for number, name in enumerate(classes)}
+    return {key: numbers[name] for key, name in first.items()}, classes
 
 
 def read_labels(path: Path) -> dict[str, list[int]]:
@@ -144,24 +161,15 @@ def read_labels(path: Path) -> dict[str, list[int]]:
     return labels
 
 
-def _folder_labels(source: ImageSource, labels: str, known: int) -> tuple[dict[str, int], list[str]]:
-    """The class of each key that has a class folder, and the folders' names by class."""
-    if labels != "folder-names":
-        raise ValueError(f'labels must be a mapping from keys to classes, or "folder-names", got {labels!r}')
-    first = {key: key.split("/")[0] for key in map(source.key, range(len(source))) if "/" in key}
-    classes = sorted(set(first.values()))
-    if len(classes) != known:
+def _refuse_other_count(folders: list[str], network: nn.Module, blank: Tensor) -> None:
+    """Refuse class folders of which the numbers would not be the network's, because some are not there."""
+    with frozen(network), torch.no_grad():
+        known = network(blank.to(next(network.parameters()).dtype)).shape[1]
+    if len(folders) != known:
         raise ValueError(
-            f"there are {len(classes)} class folders and the network knows {known} classes, so that their numbers "
+            f"there are {len(folders)} class folders and the network knows {known} classes, so that their numbers "
             "would not agree; give labels as a CSV file of key,class or as a mapping"
         )
-    numbers = {name: number for number, name in enumerate(classes)}
-    return {key: numbers[name] for key, name in first.items()}, classes
-
-
-def _count_classes(network: nn.Module, blank: Tensor) -> int:
-    with frozen(network), torch.no_grad():
-        return int(network(blank.to(next(network.parameters()).dtype)).shape[1])
 
 
 @dataclass(frozen=True)
