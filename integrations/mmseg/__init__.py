@@ -1,4 +1,4 @@
-"""mmsegmentation: train on pseudo masks, reduce images and masks at first, and the paper's segmentation model.
+"""mmsegmentation: training on pseudo masks, scale scheduling, ResNet-38 with DeepLab-v1, and adaptation by MCD and ADR.
 
 Importing this makes mmseg importable on mmcv-lite (:func:`enable_mmcv_lite`), lets checkpoints resume on torch 2.6 and
 later (:func:`allow_checkpoints`), and registers everything here by name. In a configuration file::
@@ -20,18 +20,30 @@ allow_checkpoints()
 
 from tobias_aug.integrations.mmseg.dataset import TobiasPseudoLabelDataset  # noqa: E402
 from tobias_aug.integrations.mmseg.deeplab_v1 import DeepLabV1Head  # noqa: E402
+from tobias_aug.integrations.mmseg.discrepancy import (  # noqa: E402
+    ADRSegmentor,
+    GeneratorClassifiersConstructor,
+    MCDSegmentor,
+)
+from tobias_aug.integrations.mmseg.fog import FogAndColour  # noqa: E402
 from tobias_aug.integrations.mmseg.loading import LoadPseudoLabel  # noqa: E402
 from tobias_aug.integrations.mmseg.scale_schedule import (  # noqa: E402
     ScaleScheduleDataPreProcessor,
     ScaleScheduleHook,
 )
+from tobias_aug.integrations.mmseg.source_target import SourceTargetDataset  # noqa: E402
 from tobias_aug.integrations.mmseg.wide_resnet import WideResNet38  # noqa: E402
 
 __all__ = [
+    "ADRSegmentor",
     "DeepLabV1Head",
+    "FogAndColour",
+    "GeneratorClassifiersConstructor",
     "LoadPseudoLabel",
+    "MCDSegmentor",
     "ScaleScheduleDataPreProcessor",
     "ScaleScheduleHook",
+    "SourceTargetDataset",
     "TobiasPseudoLabelDataset",
     "WideResNet38",
     "allow_checkpoints",

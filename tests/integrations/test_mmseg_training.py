@@ -64,7 +64,7 @@ def small(build, scenes):
     """The runner on made-up scenes."""
 
     def small(**changes):
-        config = Config.fromfile(config_path("camvid240"))
+        config = Config.fromfile(config_path("camvid240"), format_python_code=False)  # It takes longer than training.
         steps = [dict(type="LoadImageFromFile"), dict(type="LoadPseudoLabel"), dict(type="PackSegInputs")]
         shared = dict(
             type="TobiasPseudoLabelDataset",
@@ -187,7 +187,7 @@ def test_names_that_are_taken_are_refused_by_the_registries():
 
 def test_camvid_trains_for_twenty_iterations(build, real_data, monkeypatch):
     monkeypatch.setenv("TOBIAS_AUG_DATA", str(real_data))
-    config = Config.fromfile(config_path("camvid240"))
+    config = Config.fromfile(config_path("camvid240"), format_python_code=False)
     runner = build(config, **{"train_dataloader.batch_size": 2, "val_dataloader.dataset.indices": 4})
     runner.train()
     # Sides over the factor, rounded up, padded to the network's stride of 8.

@@ -1,0 +1,59 @@
+"""CamVid as two domains: labelled clear images of ``train``, foggy ones of ``val`` without labels, scores on ``test``.
+
+The three parts are different drives or parts of drives; fog and colours are :class:`FogAndColour`'s.
+"""
+
+_base_ = ["camvid240.py"]
+
+custom_hooks = []
+model = dict(data_preprocessor=dict(type="SegDataPreProcessor"))
+source = dict(
+    type="TobiasPseudoLabelDataset",
+    data_root=_base_.data_root,
+    data_prefix=dict(img_path="train", seg_map_path="trainannot"),
+    metainfo=_base_.metainfo,
+    pipeline=_base_.train_pipeline,
+)
+target = dict(
+    type="BaseSegDataset",
+    data_root=_base_.data_root,
+    data_prefix=dict(img_path="val"),
+    metainfo=_base_.metainfo,
+    pipeline=[
+        dict(type="LoadImageFromFile"),
+        dict(type="FogAndColour"),
+        dict(type="RandomFlip", prob=0.5),
+        dict(type="PackSegInputs"),
+    ],
+)
+train_dataloader = dict(
+    batch_size=4,
+    sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True),
+    dataset=dict(_delete_=True, type="SourceTargetDataset", source=source, target=target),
+)
+val_dataloader = dict(
+    dataset=dict(
+        data_prefix=dict(img_path="test", seg_map_path="testannot"),
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="FogAndColour"),
+            dict(type="LoadPseudoLabel", ignored=[_base_.void]),
+            dict(type="PackSegInputs"),
+        ],
+    )
+)
+test_dataloader = val_dataloader
+
+# Scored once, at the end: no step is chosen by the target's labels.
+iterations = 4000
+train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=iterations, val_interval=iterations)
+optimizer = dict(type="SGD", lr=0.01, momentum=0.9, weight_decay=0.0005)
+optim_wrapper = dict(
+    _delete_=True,
+    constructor="GeneratorClassifiersConstructor",
+    generator=dict(optimizer=optimizer),
+    classifiers=dict(optimizer=optimizer),
+)
+param_scheduler = [dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=iterations, by_epoch=False)]
+log_processor = dict(by_epoch=False)
+default_hooks = dict(checkpoint=dict(interval=1000, by_epoch=False))

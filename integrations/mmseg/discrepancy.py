@@ -1,0 +1,259 @@
+"""MCD and ADR as segmentors: adapt a segmentation model to a domain of which there are images alone.
+
+The losses are those of :mod:`tobias_aug.adaptation`; this is their three steps in mmengine's ``train_step``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict, build_optim_wrapper
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmseg.models import EncoderDecoder
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from tobias_aug.adaptation import ADR, MCD
+from tobias_aug.adaptation.adr import Variant
+
+_OPTIMIZERS = ("generator", "classifiers")
+_CONSTRUCTOR = "GeneratorClassifiersConstructor"
+
+
+class DiscrepancySegmentor(EncoderDecoder):
+    """What both methods share: the generator is backbone and neck, a classifier is a whole decode head.
+
+    Training wants a :class:`SourceTargetDataset` and two optimizers, by :class:`GeneratorClassifiersConstructor`. Each
+    iteration takes the three steps of Saito et al.: A, all right on the source; B, the classifiers apart on the target;
+    C, ``updates`` times, the generator after them. The discrepancy is taken over every pixel at the heads' own
+    resolution, before logits are enlarged; source labels that are ignored count in it as any pixel does. In one
+    process, and in full precision.
+
+    Args:
+        options: of mmseg's ``EncoderDecoder``: ``backbone``, ``decode_head``, ``data_preprocessor`` and so on.
+
+    Raises:
+        ValueError: if there is an auxiliary head or a pixel sampler, which the steps have no place for.
+    """
+
+    method: MCD | ADR
+
+    def __init__(self, **options: Any) -> None:
+        if options.get("auxiliary_head") is not None:
+            raise ValueError(f"{type(self).__name__} trains its decode heads alone; leave auxiliary_head out")
+        super().__init__(**options)
+        if self.decode_head.sampler is not None:
+            raise ValueError(f"{type(self).__name__} counts every pixel; leave the decode head's sampler out")
+
+    def parts(self) -> dict[str, nn.ModuleList]:
+        """The modules that each of the two optimizers moves."""
+        heads = [self.decode_head, *([self.second_head] if hasattr(self, "second_head") else [])]
+        features = [self.backbone, *([self.neck] if self.with_neck else [])]
+        return {"generator": nn.ModuleList(features), "classifiers": nn.ModuleList(heads)}
+
+    def train_step(self, data: Mapping[str, Any], optim_wrapper: Any) -> dict[str, Tensor]:
+        """Take the three steps on a batch of pairs.
+
+        Returns:
+            ``loss``, on the source, and those of the other steps; the last of the generator's updates.
+
+        Raises:
+            TypeError: if the batch does not come from a ``SourceTargetDataset``, or the optimizers are not two.
+        """
+        generator, classifiers = _optimizers(optim_wrapper)
+        source, labels, target = self._batch(data)
+        right = self.method.source_loss(source, labels, target)
+        _descend(right, generator, classifiers)
+        apart = self.method.classifier_loss(source, labels, target)
+        _descend(apart, classifiers)
+        for _ in range(self.method.updates):
+            agree = self.method.generator_loss(target)
+            _descend(agree, generator)
+        return {"loss": right.detach(), "loss_classifiers": apart.detach(), "loss_generator": agree.detach()}
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
+        """Logits of the inputs' size: MCD's are the sum of both heads'."""
+        return cast(Tensor, self.decode_head.predict_by_feat(self.method(inputs), batch_img_metas))
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
+        return self.method(inputs)
+
+    def _batch(self, data: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        if not isinstance(data, Mapping) or set(data) != {"source", "target"} or set(data["target"]) != {"inputs"}:
+            raise TypeError(
+                f"{type(self).__name__} trains on pairs of a labelled source sample and a target image alone; put a "
+                "SourceTargetDataset into the train_dataloader"
+            )
+        source = self.data_preprocessor(data["source"], True)
+        images = data["target"]["inputs"]
+        # The preprocessor wants a sample an image; these are empty.
+        unlabelled = {"inputs": images, "data_samples": [SegDataSample() for _ in images]}
+        target = self.data_preprocessor(unlabelled, True)
+        labels = self.decode_head._stack_batch_gt(source["data_samples"])
+        return source["inputs"], labels.squeeze(1), target["inputs"]
+
+    def _criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The decode head's own losses, at the labels' size."""
+        head = self.decode_head
+        logits = resize(logits, size=labels.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+        losses = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
+        return cast(Tensor, sum(loss(logits, labels, ignore_index=head.ignore_index) for loss in losses))
+
+    def _classify(self, features: Any) -> Tensor:
+        return cast(Tensor, self.decode_head(features))
+
+
+@MODELS.register_module()
+class MCDSegmentor(DiscrepancySegmentor):
+    """Maximum classifier discrepancy (Saito et al., CVPR 2018): two decode heads on one backbone.
+
+    Predictions are the sum of both heads' logits.
+
+    Args:
+        second_head: configuration of the second head; the first's where not given. Its weights are drawn anew. The
+            losses are the first's for both.
+        updates: of the generator in step C, the paper's n.
+        balance, joint: see :class:`~tobias_aug.adaptation.MCD`.
+        options: see :class:`DiscrepancySegmentor`.
+
+    Example:
+        >>> model = dict(type="MCDSegmentor", backbone=dict(...), decode_head=dict(...), updates=4)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        second_head: Mapping[str, Any] | None = None,
+        updates: int = 4,
+        balance: float | int = 0.0,
+        joint: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.second_head = MODELS.build(dict(second_head or options["decode_head"]))
+        self.method = MCD(
+            _Part(self.extract_feat),
+            _Part(self._classify),
+            _Part(self._classify_again),
+            updates=updates,
+            balance=float(balance),
+            joint=joint,
+            criterion=self._criterion,
+        )
+
+    def _classify_again(self, features: Any) -> Tensor:
+        return cast(Tensor, self.second_head(features))
+
+
+@MODELS.register_module()
+class ADRSegmentor(DiscrepancySegmentor):
+    """Adversarial dropout regularization (Saito et al., ICLR 2018): two dropout samples of one decode head.
+
+    Args:
+        updates: of the generator in step C.
+        variant, weight, joint: see :class:`~tobias_aug.adaptation.ADR`; ``weight=1 / num_classes`` is what the released
+            code's mean over classes comes to, and tames the divergence, which has no upper bound. Not joint by default:
+            images of two domains may differ in size.
+        options: see :class:`DiscrepancySegmentor`.
+
+    Raises:
+        ValueError: if the decode head has no dropout.
+
+    Example:
+        >>> model = dict(type="ADRSegmentor", backbone=dict(...), decode_head=dict(...), weight=0.1)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        updates: int = 4,
+        variant: Variant = "paper",
+        weight: float | int = 1.0,
+        joint: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        dropouts = [part for part in self.decode_head.modules() if isinstance(part, nn.modules.dropout._DropoutNd)]
+        if not any(part.p > 0 for part in dropouts):
+            raise ValueError("ADR compares two dropout samples, and the decode head has no dropout; set dropout_ratio")
+        with warnings.catch_warnings():  # It looks for dropout in the part that it is given, which is a call.
+            warnings.simplefilter("ignore")
+            self.method = ADR(
+                _Part(self.extract_feat),
+                _Part(self._classify),
+                updates=updates,
+                joint=joint,
+                variant=variant,
+                weight=float(weight),
+                criterion=self._criterion,
+            )
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class GeneratorClassifiersConstructor:
+    """Two optimizers for a :class:`DiscrepancySegmentor`, one for backbone and neck and one for the decode heads.
+
+    Each is configured as mmengine's single one is, ``paramwise_cfg`` included::
+
+        optim_wrapper = dict(
+            constructor="GeneratorClassifiersConstructor",
+            generator=dict(optimizer=dict(type="SGD", lr=0.001, momentum=0.9)),
+            classifiers=dict(optimizer=dict(type="SGD", lr=0.001, momentum=0.9)),
+        )
+
+    Raises:
+        ValueError: if one is missing, or there is a third.
+    """
+
+    def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Any = None) -> None:
+        given = {name: one for name, one in optim_wrapper_cfg.items() if name != "type"}
+        if set(given) != set(_OPTIMIZERS) or paramwise_cfg:
+            raise ValueError(
+                f"{_CONSTRUCTOR} takes optimizers for {' and '.join(_OPTIMIZERS)}, each with its own paramwise_cfg, "
+                f"got {', '.join(given)}"
+            )
+        self._wrappers = given
+
+    def __call__(self, model: nn.Module) -> OptimWrapperDict:
+        model = model.module if is_model_wrapper(model) else model
+        parts = cast(DiscrepancySegmentor, model).parts()
+        wrappers = {name: build_optim_wrapper(part, dict(self._wrappers[name])) for name, part in parts.items()}
+        return OptimWrapperDict(**wrappers)
+
+
+class _Part(nn.Module):
+    """A call of the segmentor as a module without parameters, so that the segmentor's are not registered twice."""
+
+    def __init__(self, call: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._call = call
+
+    def forward(self, inputs: Any) -> Any:
+        return self._call(inputs)
+
+
+def _optimizers(wrapper: Any) -> tuple[OptimWrapper, OptimWrapper]:
+    if not isinstance(wrapper, OptimWrapperDict) or set(wrapper.keys()) != set(_OPTIMIZERS):
+        raise TypeError(
+            f"the steps need an optimizer each for {' and '.join(_OPTIMIZERS)}, got a {type(wrapper).__name__}; set "
+            f'optim_wrapper=dict(constructor="{_CONSTRUCTOR}", generator=dict(...), classifiers=dict(...))'
+        )
+    wrappers = wrapper["generator"], wrapper["classifiers"]
+    if any(isinstance(one, AmpOptimWrapper) for one in wrappers):
+        raise TypeError(
+            "step A moves both parts by one backward pass, and AmpOptimWrappers scale their losses apart; use "
+            "OptimWrapper"
+        )
+    return wrappers
+
+
+def _descend(loss: Tensor, *wrappers: OptimWrapper) -> None:
+    # Cleared just before: the other steps leave gradients in parameters that they do not move.
+    for wrapper in wrappers:
+        wrapper.zero_grad()
+    loss.backward()
+    for wrapper in wrappers:
+        wrapper.step()

@@ -1,0 +1,70 @@
+"""The segmentation benchmark on made-up streets: it trains, scores both domains, and makes no finished run again."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("mmseg", reason="needs the extra mmseg")
+
+from benchmarks import segmentation_adaptation
+from benchmarks.segmentation_adaptation import main, rows_of
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Four images a part, of the bands that a street has: sky, building, road."""
+    random = np.random.default_rng(0)
+    for part in ("train", "val", "test"):
+        for folder in (part, f"{part}annot"):
+            (tmp_path / "data" / "camvid240" / folder).mkdir(parents=True)
+        for number in range(4):
+            mask = np.repeat(np.array([0, 1, 3, 11], np.uint8), [16, 16, 12, 4])[:, None].repeat(64, 1)
+            image = (mask[..., None] * 18 + random.integers(0, 40, (48, 64, 3))).astype(np.uint8)
+            folder = tmp_path / "data" / "camvid240"
+            Image.fromarray(image).save(folder / part / f"{part}_{number}.jpg")
+            Image.fromarray(mask).save(folder / f"{part}annot" / f"{part}_{number}.png")
+    return tmp_path / "data"
+
+
+def test_methods_are_trained_scored_and_not_made_again(data, tmp_path, monkeypatch):
+    small = ["--iterations", "2", "--batch-size", "2", "--width", "32", "--workers", "0", "--n", "1", "--images", "2"]
+    command = ["segmentation_adaptation", "--data", str(data), "--device", "cpu", "--json", str(tmp_path / "out.json")]
+    monkeypatch.setattr(sys, "argv", [*command, *small, "--method", "source,mcd"])
+    main()
+    record = json.loads((tmp_path / "out.json").read_text())
+    rows = {row["name"]: row for row in record["rows"]}
+    assert list(rows) == [
+        "source: mIoU on the target's test images",
+        "source: mIoU on the clear test images",
+        "mcd n=1: mIoU on the target's test images",
+        "mcd n=1: mIoU on the clear test images",
+    ]
+    assert all(0 <= row["value"] <= 100 for row in rows.values())
+    assert not list((tmp_path / "out.checkpoints").iterdir())
+    monkeypatch.setattr(segmentation_adaptation, "train", None)
+    main()
+
+
+def test_rows_stand_beside_the_source_alone():
+    runs = {
+        "source": {"0": {"target": 20.0, "clear": 40.0}, "1": {"target": 30.0, "clear": 40.0}},
+        "mcd n=4": {"0": {"target": 50.0, "clear": 36.0}},
+        "adr n=4": {},
+    }
+    rows = rows_of(runs)
+    assert [(row.value, row.reference, row.ratio, row.n) for row in rows] == [
+        (25.0, None, None, 2),
+        (40.0, None, None, 2),
+        (50.0, 25.0, 2.0, 1),
+        (36.0, 40.0, 0.9, 1),
+    ]
+
+
+def test_an_unknown_method_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["segmentation_adaptation", "--method", "dann"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "no dann; there are source, mcd, adr" in capsys.readouterr().err
