@@ -53,13 +53,13 @@ class IRNet(nn.Module):
         super().__init__()
         if not isinstance(backbone, ResNet):
             raise TypeError(f"expected a ResNet of torchvision.models, got {type(backbone).__name__}")
-        backbone = copy.deepcopy(backbone)
-        self.shape = _describe(backbone)
-        for module in backbone.layer4.modules():
+        own: ResNet = copy.deepcopy(backbone)
+        self.shape = _describe(own)
+        for module in own.layer4.modules():
             if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
                 module.stride = (1, 1)
-        stem = nn.Sequential(backbone.conv1, backbone.bn1, backbone.relu, backbone.maxpool)
-        layers = [backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4]
+        stem = nn.Sequential(own.conv1, own.bn1, own.relu, own.maxpool)
+        layers = [own.layer1, own.layer2, own.layer3, own.layer4]
         self.stages = nn.ModuleList([stem, *layers]).requires_grad_(False)
         channels = [64, *(64 * 2**number * layer[0].expansion for number, layer in enumerate(layers))]
 
