@@ -28,6 +28,12 @@ def from_timm(**options):
     return _lively(timm.models.VisionTransformer(**sizes, **options))
 
 
+def distilled():
+    torch.manual_seed(0)
+    sizes = {"img_size": 32, "patch_size": 8, "depth": 3, "num_heads": 4, "embed_dim": 48, "num_classes": 5}
+    return _lively(timm.models.deit.VisionTransformerDistilled(**sizes))
+
+
 def _lively(network):
     """Weights with which attention is far from uniform."""
     for parameter in network.parameters():
@@ -42,6 +48,7 @@ NETWORKS = {
     "timm, mean of patches": functools.partial(from_timm, global_pool="avg"),
     "timm, no class token": functools.partial(from_timm, global_pool="avg", class_token=False),
     "timm, registers": functools.partial(from_timm, reg_tokens=2),
+    "timm, distilled": distilled,
 }
 
 
@@ -74,6 +81,8 @@ def with_open_attention(network, images):
         tokens = tokens + attend(block.norm1(tokens), own.qkv.weight, own.qkv.bias, own.proj)
         tokens = tokens + block.mlp(block.norm2(tokens))
     tokens = network.norm(tokens)
+    if hasattr(network, "head_dist"):
+        return (network.head(tokens[:, 0]) + network.head_dist(tokens[:, 1])) / 2, attentions
     read = tokens[:, 0] if network.global_pool == "token" else tokens[:, network.num_prefix_tokens :].mean(1)
     return network.head(network.fc_norm(read)), attentions
 
@@ -81,6 +90,8 @@ def with_open_attention(network, images):
 def read_row(network, product):
     """The patches' part of the rows that the classifier reads."""
     prefix = getattr(network, "num_prefix_tokens", 1)
+    if hasattr(network, "head_dist"):
+        return product[:2].mean(0)[prefix:].reshape(4, 4)
     row = product[0] if getattr(network, "global_pool", "token") == "token" else product[prefix:].mean(0)
     return row[prefix:].reshape(4, 4)
 

@@ -112,10 +112,12 @@ class Tokens:
         read = {"token": 1, "avg": 0}.get(network.global_pool)
         if read is None:
             raise TypeError(f"expected a classifier on the class token or on the mean, got {network.global_pool!r}")
-        size = tuple(embed.img_size) if embed.strict_img_size else None
+        size = tuple(embed.img_size) if getattr(embed, "strict_img_size", True) else None
         # A distilled DeiT answers with the mean of what its first two tokens say.
         read = 2 if read and hasattr(network, "head_dist") else read
-        return cls(network.num_prefix_tokens, read, tuple(embed.patch_size), size, embed.dynamic_img_pad)
+        return cls(
+            network.num_prefix_tokens, read, tuple(embed.patch_size), size, getattr(embed, "dynamic_img_pad", False)
+        )
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of patches.

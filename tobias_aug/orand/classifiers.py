@@ -11,6 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from tobias_aug.checkpoints import common_prefix, load_weights, read_checkpoint
+from tobias_aug.orand.attention import is_vision_transformer
 
 
 def load_classifier(
@@ -29,9 +30,10 @@ def load_classifier(
     """
     tensors = weights if isinstance(weights, Mapping) else read_checkpoint(weights)
     options: dict[str, Any] = {}
-    if input_size is not None and "vit" in arch:
-        options["img_size" if arch.startswith("timm:") else "image_size"] = input_size
     network = _build(arch, options)
+    if input_size is not None and is_vision_transformer(network):
+        options["img_size" if arch.startswith("timm:") else "image_size"] = input_size
+        network = _build(arch, options)
     known = _classes_of(network, tensors)
     if known is not None:
         network = _build(arch, options | {"num_classes": known})
