@@ -16,7 +16,7 @@ SMOOTHING = 0.1
 
 def orand_loss(
     logits: Float[Tensor, "maps height width"],
-    target: Float[Tensor, "maps height width"],
+    target: Float[Tensor, "_ _ _"],
     *,
     variant: str = "paper",
     smoothing: float | int = SMOOTHING,
@@ -38,7 +38,7 @@ def orand_loss(
 
     Args:
         logits: of any number of images, map after map. Computed in at least single precision.
-        target: AND maps; in [0, 1] for the paper's variant.
+        target: AND maps of the same shape; in [0, 1] for the paper's variant.
         variant: "paper", or "official": cross-entropy over the classes of each image, with the AND maps as targets
             that do not add up to one. It and its gradient are exactly zero for an image of one class.
         smoothing: what either class gives to the other. The paper does not state it. AMN gives away 0.4, which leaves

@@ -68,21 +68,22 @@ class ORANDNet(nn.Module):
         self.padding, self.width, self.variant, self.smoothing = padding, width, variant, smoothing
         self.weights = None if weights is None else "a state dict" if isinstance(weights, Mapping) else str(weights)
         self._inner = 0 if padding >= UNPADDED else 3
-        with torch.device("meta"):  # Its classifier of 120 million weights is not needed.
+        # Without storage, so that VGG-16's classifier of 120 million weights, which is not needed, costs nothing.
+        with torch.device("meta"):
             features = vgg16(init_weights=False).features
-        features.to_empty(device=torch.get_default_device())
-        features[0] = nn.Conv2d(1, 64, 3, padding=padding)
-        for layer in features:
-            if isinstance(layer, nn.MaxPool2d):
-                layer.ceil_mode = True
-        self.groups = nn.ModuleList(features[start:end] for start, end in zip((0, *ENDS[:-1]), ENDS, strict=True))
-        self.fc6 = nn.Conv2d(512, width, 7, padding=self._inner)
-        self.fc7 = nn.Conv2d(width, width, 1)
-        self.after = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout2d(0.5))
-        self.score_pool3, self.score_pool4 = nn.Conv2d(256, 1, 1), nn.Conv2d(512, 1, 1)
-        self.score = nn.Conv2d(width, 1, 1)
-        self.up16, self.up8 = (nn.ConvTranspose2d(1, 1, 4, stride=2, bias=False) for _ in range(2))
-        self.up1 = nn.ConvTranspose2d(1, 1, 16, stride=8, bias=False)
+            features[0] = nn.Conv2d(1, 64, 3, padding=padding)
+            for layer in features:
+                if isinstance(layer, nn.MaxPool2d):
+                    layer.ceil_mode = True
+            self.groups = nn.ModuleList(features[start:end] for start, end in zip((0, *ENDS), ENDS, strict=False))
+            self.fc6 = nn.Conv2d(512, width, 7)
+            self.fc7 = nn.Conv2d(width, width, 1)
+            self.after = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout2d(0.5))
+            self.score_pool3, self.score_pool4 = nn.Conv2d(256, 1, 1), nn.Conv2d(512, 1, 1)
+            self.score = nn.Conv2d(width, 1, 1)
+            self.up16, self.up8 = (nn.ConvTranspose2d(1, 1, 4, stride=2, bias=False) for _ in range(2))
+            self.up1 = nn.ConvTranspose2d(1, 1, 16, stride=8, bias=False)
+        self.to_empty(device=torch.get_default_device())
         self._initialise()
         if weights is not None:
             self._load_vgg(weights)
@@ -101,7 +102,10 @@ class ORANDNet(nn.Module):
         pools = [maps]
         for group in self.groups:
             pools.append(group(pools[-1]))
-        top = self.score(self.after(self.fc7(self.after(self.fc6(pools[5])))))
+        # Padded here and not by the convolution: in bfloat16 on a CPU that one leaves the gradient of weights which see
+        # nothing but padding uninitialised (oneDNN 3.13, maps of up to 64 pixels).
+        padded = F.pad(pools[5], (self._inner,) * 4)
+        top = self.score(self.after(self.fc7(self.after(self.fc6(padded)))))
         # Following pixel centres through the layers gives where the first pixel of one map lies in another: 5, 9 and,
         # at padding 100, 31, as in FCN; -1, -1 and padding + 3 where fc6 trims nothing.
         first = 5 if self._inner == 0 else -1
