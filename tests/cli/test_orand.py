@@ -14,8 +14,9 @@ import torchvision
 from tobias_aug import probabilistic_and, probabilistic_or
 from tobias_aug.cli import main
 from tobias_aug.masks.formats import ClassMaps, read_class_maps, read_index_mask, write_class_maps, write_index_mask
-from tobias_aug.orand.folders import label_folder, sweep_maps
+from tobias_aug.orand.folders import label_folder
 from tobias_aug.orand.pseudo_labels import index_mask
+from tobias_aug.orand.scores import sweep_maps
 
 NAMES = ["a", "b", "c"]
 

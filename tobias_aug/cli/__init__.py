@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from tobias_aug.cli import demo, export, masks, orand, orand_net
+from tobias_aug.cli import demo, export, masks, orand, orand_cams, orand_net, orand_refine
 from tobias_aug.errors import TobiasError
 
 app = typer.Typer(
@@ -19,8 +19,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(masks.app, name="masks")
-orand.app.command()(orand_net.train)
-orand.app.command()(orand_net.apply)
+for command in (orand_cams.cams, orand_net.train, orand_net.apply, orand_refine.refine):
+    orand.app.command()(command)
+orand.app.command("irn-train")(orand_refine.irn_train)
+orand.app.command("irn-apply")(orand_refine.irn_apply)
 app.add_typer(orand.app, name="orand")
 app.add_typer(export.app, name="export")
 app.command("demo")(demo.demo)

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tobias_aug.cli.localizers import Precision
-
 if TYPE_CHECKING:
     from tobias_aug.metrics.segmentation import SegmentationScores
-    from tobias_aug.orand.folders import FolderResult
+    from tobias_aug.orand.folder_runs import FolderResult
 
 app = typer.Typer(
     help="Make class maps, fuse two classifiers' ones, make pseudo masks of them, and score both.", no_args_is_help=True
@@ -34,12 +32,6 @@ class Variant(str, Enum):
 class Refinement(str, Enum):
     pamr = "pamr"
     crf = "crf"
-
-
-class Method(str, Enum):
-    cam = "cam"
-    relevance = "relevance"
-    rollout = "rollout"
 
 
 class Extension(str, Enum):
@@ -84,64 +76,6 @@ def fuse(
 
 
 @app.command()
-def cams(
-    images: Annotated[Path, typer.Argument(help="Folder of images; searched at any depth.")],
-    out: Out,
-    arch: Annotated[str, typer.Option(help="resnet18, vit_b_16, ... of torchvision, or timm:NAME.")],
-    weights: Annotated[Path, typer.Option(help="Checkpoint of that classifier: .pth or .safetensors.")],
-    labels: Annotated[
-        str | None,
-        typer.Option(help="CSV file of key,class rows, or folder-names (in alphabetical order); else predictions."),
-    ] = None,
-    method: Annotated[Method | None, typer.Option(help="By default cam of a CNN, relevance of a ViT.")] = None,
-    scales: Annotated[str | None, typer.Option(help="By default 1,0.5,1.5,2 of a CNN, 1 of a ViT.")] = None,
-    flip: Annotated[bool, typer.Option(help="Add what is seen in the mirror image.")] = True,
-    threshold: Annotated[
-        float | None, typer.Option(help="Predict all classes with a sigmoid above; else the best.")
-    ] = None,
-    input_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Squash images to this side for the network; a ViT's is the one it was trained at."),
-    ] = None,
-    stride: Annotated[int, typer.Option(min=1, help="Store maps at the image's size over this; IRN takes 4.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 16,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="bf16 runs the network under autocast.")] = Precision.fp32,
-    extension: Annotated[Extension, typer.Option("--format", help="Kind of file to write.")] = Extension.npz,
-) -> None:
-    """Make the class maps of each image with your own classifier; run it again to go on after an interruption."""
-    from tobias_aug.orand.cam_folder import class_map_folder, read_labels
-    from tobias_aug.orand.classifiers import load_classifier
-
-    result = class_map_folder(
-        images,
-        load_classifier(arch, weights, input_size=input_size),
-        out,
-        labels=labels if labels in (None, "folder-names") else read_labels(Path(labels)),
-        input_size=input_size,
-        method=None if method is None else method.value,
-        scales=None if scales is None else _numbers(scales),
-        flip=flip,
-        threshold=threshold,
-        stride=stride,
-        precision=precision.value,
-        batch_size=batch_size,
-        workers=workers,
-        device=device,
-        extension=f".{extension.value}",
-    )
-    report(result, out, "class maps")
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(number) for number in text.split(",")]
-    except ValueError:
-        raise ValueError(f"expected numbers with commas between, such as 1,0.5, got {text!r}") from None
-
-
-@app.command()
 def labels(
     cams: Annotated[Path, typer.Argument(help="Folder of class maps.")],
     out: Out,
@@ -178,107 +112,6 @@ def labels(
 
 
 @app.command()
-def refine(
-    cams: Annotated[Path, typer.Argument(help="Folder of class maps.")],
-    images: Annotated[Path, typer.Option(help="Folder of the pictures, matched by name, at any depth.")],
-    out: Out,
-    method: Annotated[Refinement, typer.Option(help="PAMR, or a dense CRF (the extra crf).")] = Refinement.pamr,
-    alpha: Annotated[float, typer.Option(help="Of the CRF's background, (1 - max) ** ALPHA.")] = 4.0,
-    iterations: Annotated[int, typer.Option(min=1, help="Of either method.")] = 10,
-    extension: Format = Extension.npz,
-    device: Device = "auto",
-) -> None:
-    """Make class maps follow the edges of their pictures; run it again to go on after an interruption."""
-    from tobias_aug.masks.builder import pick_device
-    from tobias_aug.orand.refine_folder import refine_folder
-
-    result = refine_folder(
-        cams,
-        images,
-        out,
-        method.value,
-        alpha=alpha,
-        iterations=iterations,
-        extension=f".{extension.value}",
-        device=str(pick_device(device)),
-    )
-    report(result, out, "refined maps")
-
-
-class Backbone(str, Enum):
-    resnet18 = "resnet18"
-    resnet34 = "resnet34"
-    resnet50 = "resnet50"
-
-
-@app.command("irn-train")
-def irn_train(
-    images: Annotated[Path, typer.Argument(help="Folder of pictures at any depth.")],
-    labels: Annotated[Path, typer.Argument(help="Folder of index PNGs, or of class maps; matched by name.")],
-    run: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints, log, and irn.pt.")],
-    weights: Annotated[Path, typer.Option(help="Checkpoint of the backbone: your own trained classifier.")],
-    backbone: Annotated[Backbone, typer.Option(help="The classifier's kind.")] = Backbone.resnet50,
-    epochs: Annotated[int, typer.Option(min=1, help="How often every image is seen.")] = 3,
-    batch_size: Annotated[int, typer.Option(min=1, help="Crops of one process.")] = 32,
-    crop_size: Annotated[int, typer.Option(min=16, help="Side of the crops; a multiple of 16.")] = 512,
-    low: Annotated[float, typer.Option(help="Of class maps: background up to this value.")] = 0.05,
-    high: Annotated[float, typer.Option(help="Of class maps: a class above this.")] = 0.30,
-    learning_rate: Annotated[float, typer.Option(help="Of the edge branch.")] = 0.1,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of crops and first weights.")] = 0,
-    precision: Annotated[str, typer.Option(help="As Fabric takes it, for example bf16-mixed.")] = "32-true",
-    device: Annotated[str, typer.Option(help='Fabric\'s accelerator: "auto", "cpu", "cuda".')] = "auto",
-) -> None:
-    """Train IRN's edges on pseudo masks; run it again to go on after an interruption. Works under torchrun."""
-    import torchvision
-    from torch import nn
-
-    from tobias_aug.checkpoints import load_weights
-    from tobias_aug.orand.irn_train import train_irn
-    from tobias_aug.training.launch import launch
-
-    network = torchvision.models.get_model(backbone.value, weights=None)
-    network.fc = nn.Identity()  # The user's classes are not needed.
-    load_weights(network, weights)
-    train_irn(
-        launch(accelerator=device, precision=precision),
-        network,
-        images,
-        labels,
-        run,
-        epochs=epochs,
-        batch_size=batch_size,
-        crop_size=crop_size,
-        low=low,
-        high=high,
-        learning_rate=learning_rate,
-        workers=workers,
-        seed=seed,
-    )
-    print(f"{run}: a trained network for orand irn-apply")
-
-
-@app.command("irn-apply")
-def irn_apply(
-    images: Annotated[Path, typer.Argument(help="Folder of pictures at any depth.")],
-    cams: Annotated[Path, typer.Argument(help="Folder of class maps, matched by name.")],
-    run: Annotated[Path, typer.Option(help="Folder of a finished orand irn-train.")],
-    out: Out,
-    beta: Annotated[float, typer.Option(help="The larger, the less passes a weak edge.")] = 10.0,
-    extension: Format = Extension.npz,
-    device: Device = "auto",
-) -> None:
-    """Spread class maps up to the edges of a trained IRN; run it again to go on after an interruption."""
-    from tobias_aug.masks.builder import pick_device
-    from tobias_aug.orand.irn_apply import walk_folder
-
-    result = walk_folder(
-        images, cams, run, out, beta=beta, extension=f".{extension.value}", device=str(pick_device(device))
-    )
-    _report(result, out, "refined maps")
-
-
-@app.command()
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder of index PNGs; of class maps with --sweep.")],
     truth: Annotated[Path, typer.Option(help="Folder of the true index PNGs.")],
@@ -292,7 +125,7 @@ def evaluate(
     from tobias_aug.files import write_text
     from tobias_aug.masks.formats import VOC_CLASSES
     from tobias_aug.metrics.plots import plot_sweep, require_matplotlib
-    from tobias_aug.orand.folders import score_masks, sweep_maps
+    from tobias_aug.orand.scores import score_masks, sweep_maps
 
     if plot is not None:
         if not sweep:

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from tobias_aug.cli.localizers import Precision
-from tobias_aug.cli.orand import Extension, GroundTruthLabels, Out, Variant, report
+from tobias_aug.cli.orand import Device, Extension, Format, GroundTruthLabels, Out, Variant, report
 
-Device = Annotated[str, typer.Option(help='"auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...')]
 CamsA = Annotated[Path, typer.Argument(help="Folder of class maps: .npz, .safetensors, or the field's .npy.")]
 
 
@@ -74,7 +73,7 @@ def apply(
     run: Annotated[Path, typer.Option(help="Folder of the training.")],
     out: Out,
     cams_b: Annotated[Path | None, typer.Argument(help="The other classifier's, with the same file names.")] = None,
-    extension: Annotated[Extension, typer.Option("--format", help="Kind of file to write.")] = Extension.npz,
+    extension: Format = Extension.npz,
     ground_truth_labels: GroundTruthLabels = None,
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option(help="bf16 is faster.")] = Precision.fp32,

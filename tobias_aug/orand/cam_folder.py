@@ -20,7 +20,7 @@ from tobias_aug.masks.builder import pick_device
 from tobias_aug.masks.formats import write_class_maps
 from tobias_aug.orand.attention import Tokens
 from tobias_aug.orand.cams import class_activation_maps, default_method, default_scales, frozen
-from tobias_aug.orand.folders import FolderResult, FolderRun, folder_run
+from tobias_aug.orand.folder_runs import FolderResult, FolderRun, folder_run
 from tobias_aug.weights import weight_hash
 
 # Images that wait for others of their size, in batches: what bounds the memory where every image has its own size.

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from tobias_aug.images.decode import read_rgb, to_tensor
 from tobias_aug.images.sources import image_files_by_name
 from tobias_aug.masks.formats import ClassMaps, class_map_files, read_class_maps, write_class_maps
-from tobias_aug.orand.folders import FolderResult, each_file
+from tobias_aug.orand.folder_runs import FolderResult, each_file
 from tobias_aug.orand.irn import CROP, FILE, STRIDE, IRNet, read_irn
 from tobias_aug.orand.irn_walk import random_walk
 from tobias_aug.orand.refine import resize_maps

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.models.resnet import ResNet
 
 from tobias_aug.files import exclusive
-from tobias_aug.orand.folders import SETTINGS, refuse_other_settings
+from tobias_aug.orand.folder_runs import SETTINGS, refuse_other_settings
 from tobias_aug.orand.irn import CROP, FILE, IRNet, read_irn, save_irn
 from tobias_aug.orand.irn_affinity import affinity_losses
 from tobias_aug.orand.irn_data import LabelledCrops

@@ -10,7 +10,7 @@ from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.sources import image_files_by_name
 from tobias_aug.masks.formats import class_map_files, read_class_maps, write_class_maps, write_index_mask
 from tobias_aug.orand.crf import require_crf
-from tobias_aug.orand.folders import FolderResult, each_file
+from tobias_aug.orand.folder_runs import FolderResult, each_file
 from tobias_aug.orand.refine import ALPHA, refine_class_maps, refined_index_mask, refuse_unknown
 
 

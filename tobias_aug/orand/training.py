@@ -17,7 +17,7 @@ except ImportError as error:
 
 from tobias_aug.files import exclusive, write_text
 from tobias_aug.masks.parts import Failure
-from tobias_aug.orand.folders import FAILURES, SETTINGS, FolderResult, refuse_other_settings
+from tobias_aug.orand.folder_runs import FAILURES, SETTINGS, FolderResult, refuse_other_settings
 from tobias_aug.orand.loss import orand_loss
 from tobias_aug.orand.net import ORANDNet
 from tobias_aug.orand.pairs import MapBatch, MapPairs, collate_pairs
