@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from tobias_aug.masks.formats import class_map_files, read_class_maps, read_index_mask
+from tobias_aug.masks.formats import class_map_files, file_name, read_class_maps, read_index_mask
 from tobias_aug.metrics.segmentation import SegmentationConfusion, ThresholdSweep
 from tobias_aug.orand.folder_runs import FolderResult, attempt_each
 from tobias_aug.orand.pseudo_labels import strongest_class
