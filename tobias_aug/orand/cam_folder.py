@@ -109,7 +109,7 @@ def class_map_folder(
         _refuse_other_count(by_folder["class_folders"], network, blank)
     settings = {
         "stage": method,
-        "images": str(getattr(source, "root", type(source).__name__)),
+        "images": str(Path(source.root).resolve()) if hasattr(source, "root") else type(source).__name__,
         "network": type(network).__name__,
         "weights": weight_hash(network),
         "ground_truth_labels": labels is not None,
