@@ -255,6 +255,9 @@ def main() -> None:
                 continue
             checkpoint = args.json and args.json.with_suffix(".checkpoints") / f"{name}-{seed}.pt"
             done[str(seed)] = Run(args, name, seed, data).finish(checkpoint)
+            # Other seeds may be running beside these, into the same file.
+            for other, finished in finished_runs(args.json, record["settings"]).items():
+                record["runs"][other] = finished | record["runs"].get(other, {})
             record["rows"] = [asdict(row) for row in rows_of(record["runs"])]
             publish_record(record, args.json)
             if checkpoint:
