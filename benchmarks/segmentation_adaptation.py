@@ -97,7 +97,7 @@ def train(args: argparse.Namespace, method: str, seed: int, folder: Path) -> dic
     from mmengine.config import Config
     from mmengine.runner import Runner
 
-    config = Config.fromfile(config_path(f"camvid240_{method}"), format_python_code=False)
+    config = Config(Config.fromfile(config_path(f"camvid240_{method}")).to_dict(), format_python_code=False)
     config.work_dir, config.resume = str(folder), True
     config.experiment_name = f"{method}_{args.n}_{seed}"
     config.randomness = {"seed": seed}

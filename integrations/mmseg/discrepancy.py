@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict, build_optim_wrapper
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from mmseg.models import EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
@@ -30,9 +30,8 @@ class DiscrepancySegmentor(EncoderDecoder):
 
     Training wants a :class:`SourceTargetDataset` and two optimizers, by :class:`GeneratorClassifiersConstructor`. Each
     iteration takes the three steps of Saito et al.: A, all right on the source; B, the classifiers apart on the target;
-    C, ``updates`` times, the generator after them. The discrepancy is taken over every pixel at the heads' own
-    resolution, before logits are enlarged; source labels that are ignored count in it as any pixel does. In one
-    process, and in full precision.
+    C, ``updates`` times, the generator after them. The discrepancy is taken over every pixel of the target, padding
+    too, at the heads' own resolution, before logits are enlarged. In one process, and in full precision.
 
     Args:
         options: of mmseg's ``EncoderDecoder``: ``backbone``, ``decode_head``, ``data_preprocessor`` and so on.
@@ -205,7 +204,7 @@ class GeneratorClassifiersConstructor:
         )
 
     Raises:
-        ValueError: if one is missing, or there is a third.
+        ValueError: if one is missing, there is a third, or one scales its loss for mixed precision.
     """
 
     def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Any = None) -> None:
@@ -215,10 +214,23 @@ class GeneratorClassifiersConstructor:
                 f"{_CONSTRUCTOR} takes optimizers for {' and '.join(_OPTIMIZERS)}, each with its own paramwise_cfg, "
                 f"got {', '.join(given)}"
             )
+        for name, one in given.items():
+            kind = one.get("type", "OptimWrapper")
+            if issubclass(OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind, AmpOptimWrapper):
+                raise ValueError(
+                    "step A moves both parts by one backward pass, and AmpOptimWrappers scale their losses apart; "
+                    f"take OptimWrapper for {name}"
+                )
         self._wrappers = given
 
     def __call__(self, model: nn.Module) -> OptimWrapperDict:
-        model = model.module if is_model_wrapper(model) else model
+        """Build both.
+
+        Raises:
+            ValueError: if the model is spread over several processes, whose gradients the steps do not join.
+        """
+        if is_model_wrapper(model):
+            raise ValueError(f"MCD and ADR train in one process, got a model in a {type(model).__name__}")
         parts = cast(DiscrepancySegmentor, model).parts()
         wrappers = {name: build_optim_wrapper(part, dict(self._wrappers[name])) for name, part in parts.items()}
         return OptimWrapperDict(**wrappers)
@@ -241,13 +253,7 @@ def _optimizers(wrapper: Any) -> tuple[OptimWrapper, OptimWrapper]:
             f"the steps need an optimizer each for {' and '.join(_OPTIMIZERS)}, got a {type(wrapper).__name__}; set "
             f'optim_wrapper=dict(constructor="{_CONSTRUCTOR}", generator=dict(...), classifiers=dict(...))'
         )
-    wrappers = wrapper["generator"], wrapper["classifiers"]
-    if any(isinstance(one, AmpOptimWrapper) for one in wrappers):
-        raise TypeError(
-            "step A moves both parts by one backward pass, and AmpOptimWrappers scale their losses apart; use "
-            "OptimWrapper"
-        )
-    return wrappers
+    return wrapper["generator"], wrapper["classifiers"]
 
 
 def _descend(loss: Tensor, *wrappers: OptimWrapper) -> None:

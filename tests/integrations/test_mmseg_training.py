@@ -24,6 +24,11 @@ NUMBERS = itertools.count()
 SIZES = [(6, 8)] * 5 + [(12, 16)] * 5 + [(24, 32)] * 5 + [(48, 64)] * 5
 
 
+def read(name):
+    """A configuration that is written into logs as it is: formatting it takes longer than the training here."""
+    return Config(Config.fromfile(config_path(name)).to_dict(), format_python_code=False)
+
+
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     """A runner of a ready configuration, small: 20 iterations, two workers, and the sizes that reach the network."""
@@ -64,7 +69,7 @@ def small(build, scenes):
     """The runner on made-up scenes."""
 
     def small(**changes):
-        config = Config.fromfile(config_path("camvid240"), format_python_code=False)  # It takes longer than training.
+        config = read("camvid240")
         steps = [dict(type="LoadImageFromFile"), dict(type="LoadPseudoLabel"), dict(type="PackSegInputs")]
         shared = dict(
             type="TobiasPseudoLabelDataset",
@@ -187,7 +192,7 @@ def test_names_that_are_taken_are_refused_by_the_registries():
 
 def test_camvid_trains_for_twenty_iterations(build, real_data, monkeypatch):
     monkeypatch.setenv("TOBIAS_AUG_DATA", str(real_data))
-    config = Config.fromfile(config_path("camvid240"), format_python_code=False)
+    config = read("camvid240")
     runner = build(config, **{"train_dataloader.batch_size": 2, "val_dataloader.dataset.indices": 4})
     runner.train()
     # Sides over the factor, rounded up, padded to the network's stride of 8.
