@@ -44,7 +44,7 @@ class TranslatedMapper:
         folder: str | os.PathLike[str],
         root: str | os.PathLike[str],
         *,
-        p: float | int = 1.0,
+        p: float = 1.0,
     ) -> None:
         check_probability(p)
         self.mapper, self.folder, self.root, self.p = mapper, Path(folder), Path(root), p
@@ -93,7 +93,7 @@ class TobiasMapper:
         table: MaskTable | str | os.PathLike[str],
         root: str | os.PathLike[str],
         *,
-        p: float | int = 0.3,
+        p: float = 0.3,
         boxes: Literal["refuse", "keep-centre"] = "refuse",
     ) -> None:
         check_probability(p)

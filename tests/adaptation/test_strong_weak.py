@@ -146,3 +146,12 @@ def test_other_losses_are_refused(monkeypatch):
         focal_domain_loss(sample, sample, 5, "linear")
     with pytest.raises(ValueError, match="gamma must be 0 or more, got -1; 0 is plain cross entropy"):
         focal_domain_loss(sample, sample, -1)
+
+
+def test_a_map_that_is_too_small_to_normalise_says_so():
+    discriminator = GlobalDiscriminator(4)
+    with pytest.raises(ValueError, match=r"one image with a map of \(8, 5\), .*; train with larger images or more"):
+        discriminator(torch.randn(1, 4, 8, 5))
+    assert discriminator(torch.randn(1, 4, 9, 5)).shape == (1, 2)
+    assert discriminator(torch.randn(2, 4, 8, 5)).shape == (2, 2)
+    assert discriminator.eval()(torch.randn(1, 4, 8, 5)).shape == (1, 2)

@@ -118,6 +118,9 @@ class GlobalDiscriminator(nn.Module):
         channels: of the feature map.
         dropout: probability, after each of three layers.
 
+    Raises:
+        ValueError: in training, on a single map of up to 8 × 8, which leaves no second position to standardise by.
+
     Example:
         >>> GlobalDiscriminator(1024)(torch.rand(1, 1024, 38, 63)).shape
         torch.Size([1, 2])
@@ -139,6 +142,11 @@ class GlobalDiscriminator(nn.Module):
 
     def context(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 128"]:
         """Give the last hidden layer's mean over all positions."""
+        if self.training and len(features) == 1 and max(features.shape[2:]) <= 8:
+            raise ValueError(
+                f"GlobalDiscriminator got one image with a map of {tuple(features.shape[2:])}, and normalises over the "
+                "positions that three strides of 2 leave of it; train with larger images or more of them"
+            )
         return _pooled(self.trunk(features))
 
 

@@ -28,7 +28,7 @@ def small():
                 *("MODEL.DOMAIN.DA_FASTER.REGIONS", 6, "TEST.DETECTIONS_PER_IMAGE", 5),
                 *("MODEL.FPN.OUT_CHANNELS", 16, "MODEL.ROI_BOX_HEAD.FC_DIM", 16),
                 *("MODEL.ANCHOR_GENERATOR.SIZES", [[16], [32], [64], [96], [128]] if "FPN" in name else [[32, 64]]),
-                *("INPUT.MIN_SIZE_TRAIN", (128,), "INPUT.MAX_SIZE_TRAIN", 192),
+                *("INPUT.MIN_SIZE_TRAIN", (144,), "INPUT.MAX_SIZE_TRAIN", 240),
                 *("INPUT.MIN_SIZE_TEST", 128, "INPUT.MAX_SIZE_TEST", 192),
                 *("DATALOADER.NUM_WORKERS", 0, "SOLVER.MAX_ITER", 4, "SOLVER.IMS_PER_BATCH", 1),
                 *("VERSION", 2),
