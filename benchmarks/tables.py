@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.localization_rows import EVERY, ordered_pairs
+from benchmarks.orand_figures import NAMES as ORAND_NAMES
 from benchmarks.report import Row, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,8 +37,10 @@ reference is what the value is compared with in the same run, or a limit the lib
 
 
 def table(record: dict[str, Any], only: str | None = None) -> str:
-    """The rows of a stored run; those of the localisation benchmark as one line a localizer."""
+    """The rows of a stored run; those of localisation and of ORANDNet as one line a localizer or method."""
     rows = [Row(**row) for row in record["rows"]]
+    if "benchmarks.orand " in record["command"]:
+        return fused(rows)
     if "localization" not in record["command"]:
         return markdown(rows)
     lines = localizers(rows, only.split(",") if only else None)
@@ -78,6 +81,29 @@ def localizers(rows: list[Row], only: list[str] | None = None) -> str:
             cells += [f"{1000 / speed.value:.3g}", f"{speed.ratio:.3g}"] if speed and speed.ratio else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def fused(rows: list[Row]) -> str:
+    """One line a method of ORANDNet's Table 1: the paper's numbers and ours; per cent."""
+    measured: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        name, what = row.name.split(": ")
+        measured.setdefault(name, {})[what] = row
+
+    def cell(found: dict[str, Row], *names: str) -> str:
+        return ", ".join(f"{found[name].value:.1f}" for name in names if name in found)
+
+    scores = ("IoU", "precision", "recall")
+    places = ("at 0.25", "at its own threshold", "inside")
+    titles = ["method", "paper", *places, "precision at 80, 60, 40 % recall", "accuracy of the classifier"]
+    lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
+    for name, found in measured.items():
+        references = [found[f"{score} at 0.25"].reference for score in scores]
+        cells = [ORAND_NAMES[name], ", ".join(map(str, references)) if None not in references else ""]
+        cells += [cell(found, *(f"{score} {place}" for score in scores)) for place in places]
+        cells += [cell(found, *(f"precision at {recall} % recall" for recall in (80, 60, 40))), cell(found, titles[-1])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", "Three numbers are IoU, precision and recall."])
 
 
 def order(rows: list[Row], on_cub: bool) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from zlib import crc32
 
 import pytest
 
@@ -21,6 +22,8 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from torch.nn import functional as F
+
+from tobias_aug.images.fog import fog_and_colour
 
 NUMBERS = itertools.count()
 CLASSES = dict(classes=["street", "house", "car"])
@@ -407,27 +410,19 @@ def test_fog_is_the_same_for_a_name_whatever_else_happens():
     assert first.dtype == np.uint8
 
 
-def test_fog_is_koschmieders_law_over_a_streets_depth():
-    changed = FogAndColour(fog=0.6, gains=(1.0, 0.5, 0.25), gamma=2.0, horizon=0.5, variation=0.0)(street())["img"]
-    coloured = np.array([1.0, 0.5, 0.25]) * (100 / 255) ** 2
-    light = np.array([0.86, 0.83, 0.80])
-    for row in (0, 20, 40, 59):
-        y = row / 59
-        depth = 1.0 if y <= 0.5 else 0.15 / (0.15 + y - 0.5)
-        clear = 0.4**depth
-        expected = 255 * (coloured * clear + light * (1 - clear))
-        assert np.abs(changed[row, 7] - expected).max() <= 0.51
-
-
-def test_without_fog_and_colour_an_image_stays():
+def test_fog_is_the_librarys_on_red_green_and_blue():
+    options = dict(density=0.8, patchiness=0.2, fog=(200, 210, 220), saturation=0.7, gains=(0.5, 1.0, 1.5))
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    same = FogAndColour(fog=0.0, gains=(1, 1, 1), gamma=1)({"img": image.copy(), "img_path": "a.jpg"})["img"]
+    changed = FogAndColour(**options, seed=3)({"img": image.copy(), "img_path": "a/b.jpg"})["img"]
+    expected = fog_and_colour(image[..., ::-1].copy(), crc32(b"3 b.jpg"), **options)
+    assert np.array_equal(changed[..., ::-1], expected)
+    same = FogAndColour(density=0, saturation=1, gains=(1, 1, 1))({"img": image.copy(), "img_path": "a.jpg"})["img"]
     assert np.array_equal(same, image)
 
 
 def test_fog_that_cannot_be_is_refused():
-    with pytest.raises(ValueError, match=r"expected fog in \[0, 1\), .* got fog 1.0"):
-        FogAndColour(fog=1.0)
+    with pytest.raises(ValueError, match=r"needs density >= 0, .* got -1"):
+        FogAndColour(density=-1)(street())
     with pytest.raises(ValueError, match="changes uint8 images .*, got float32"):
         FogAndColour()({"img": np.zeros((4, 4, 3), np.float32), "img_path": "a.jpg"})
-    assert "gamma=1.3" in repr(FogAndColour())
+    assert "saturation=0.5" in repr(FogAndColour())
