@@ -53,3 +53,11 @@ def test_a_missing_host_names_its_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "tobias_aug.integrations.lightly", raising=False)
     with pytest.raises(ImportError, match=r"needs lightly; install it with: pip install 'tobias-aug\[lightly\]'"):
         import tobias_aug.integrations.lightly  # noqa: F401
+
+
+def test_a_missing_host_without_an_extra_names_its_guide(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("tobias_aug.integrations.detectron2")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "detectron2", None)
+    with pytest.raises(ImportError, match=r"needs detectron2; install it by its own guide: https://detectron2\."):
+        import tobias_aug.integrations.detectron2  # noqa: F401

@@ -15,7 +15,7 @@ def small():
     """One of the package's configurations as a detector that a CPU trains in a moment: ResNet-18, small images."""
 
     def make(name="R50-C4-strong-weak.yaml", **options):
-        from tobias_aug.integrations.detectron2 import get_tobias_cfg
+        from tobias_aug.integrations.detectron2.config import get_tobias_cfg
 
         cfg = get_tobias_cfg(name)
         cfg.merge_from_list(

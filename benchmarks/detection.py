@@ -1,0 +1,141 @@
+"""Domain-adaptive detection: raccoons labelled in clear pictures, to be found in fog.
+
+    python -m benchmarks.detection --data ../shared/data --method source,strong-weak --json FILE --figure FILE.png
+
+``source``       the detector alone.
+``strong-weak``  global weak head, local strong head, context vectors.
+``bdc``          whole images aligned by plain cross entropy.    ``da-faster``  images, instances, consistency.
+
+All methods of a seed share the split (160 labelled, 20 unlabelled in fog, 20 held out), the order of the images, and
+the schedule; the last step is what counts. Fog is ``tobias_aug.images.fog``'s. ``r18-fpn`` at a short side of 240 is
+small enough for a CPU; without ``--weights`` its network starts at random, and its numbers say nothing of large
+detectors. With ``--json`` a finished run is not made again, and one that was stopped goes on after its last checkpoint.
+Needs detectron2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+
+from benchmarks.detection_runs import BACKBONES, HEADS, Run, home
+from benchmarks.report import Row, finished_runs, markdown, publish_record, record_of
+
+# A discriminator that cannot tell the domains: least squares, and focal loss with gamma 5, log(2) / 2 ** 5.
+CHANCE = {
+    "loss_domain_local": 0.25,
+    "loss_domain_global": 0.0217,
+    "loss_domain_bdc": 0.6931,
+    "loss_domain_image": 0.6931,
+    "loss_domain_instance": 0.6931,
+}
+SETTINGS = ("backbone", "short_side", "steps", "batch_size", "lr", "weights")
+
+
+def rows_of(runs: dict[str, dict[str, Any]]) -> list[Row]:
+    """A row a method and test set, over its seeds, beside the detector that was not adapted; first the floor."""
+    floors = {seed: run["AP50, median box"] for seeds in runs.values() for seed, run in seeds.items()}
+    spread = stdev(floors.values()) if len(floors) > 1 else None
+    rows = (
+        [Row("median box, no detector, AP50", mean(floors.values()), "%", None, None, len(floors), spread)]
+        if floors
+        else []
+    )
+    for metric in ("AP50, foggy", "AP50, clear"):
+        values = {method: [seed[metric] for seed in seeds.values()] for method, seeds in runs.items()}
+        base = mean(values["source"]) if values.get("source") else None
+        for method, found in values.items():
+            if found:
+                spread = stdev(found) if len(found) > 1 else None
+                ratio = mean(found) / base if base else None
+                rows.append(Row(f"{method}, {metric}", mean(found), "%", base, ratio, len(found), spread))
+    return rows
+
+
+def draw_curves(path: Path, runs: dict[str, dict[str, Any]], steps: int) -> None:
+    """Draw the detection losses' sum and each domain loss over the steps, mean of the seeds, into a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = [
+        name for name in CHANCE if any(name in seed["curves"] for seeds in runs.values() for seed in seeds.values())
+    ]
+    figure, axes = pyplot.subplots(1, 1 + len(names), figsize=(4.6 * (1 + len(names)), 3.6), squeeze=False)
+    for method, seeds in runs.items():
+        for axis, part in zip(axes[0], ["detection", *names], strict=True):
+            curves = [
+                sum_of(seed["curves"], part) for seed in seeds.values() if part == "detection" or part in seed["curves"]
+            ]
+            if curves:
+                curve = torch.tensor(curves).mean(0)
+                axis.plot(torch.linspace(0, steps, len(curve)).tolist(), curve.tolist(), label=method)
+    axes[0][0].set(title="detection losses of the source", xlabel="step")
+    for axis, name in zip(axes[0][1:], names, strict=True):
+        axis.axhline(CHANCE[name], color="grey", linestyle=":", label="chance")
+        axis.set(title=name, xlabel="step", ylim=(0, None))
+    for axis in axes[0]:
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def sum_of(curves: dict[str, list[float]], part: str) -> list[float]:
+    """A domain loss's curve, or the sum of the detector's four."""
+    if part != "detection":
+        return curves[part]
+    own = [curve for name, curve in curves.items() if "domain" not in name]
+    return [sum(values) for values in zip(*own, strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds raccoon")
+    parser.add_argument("--method", default="source,strong-weak", help=f"of {', '.join(HEADS)}")
+    parser.add_argument("--backbone", choices=list(BACKBONES), default="r18-fpn")
+    parser.add_argument("--weights", type=Path, help="a ResNet's checkpoint to start from; random without")
+    parser.add_argument("--short-side", type=int, default=240, help="of an image in pixels; small detectors up to 320")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch-size", type=int, default=2, help="of each domain")
+    parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--checkpoint-every", type=int, default=500)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--figure", type=Path, help="PNG of the losses over the steps")
+    parser.add_argument("--json", type=Path, help="store every finished run here, and checkpoints beside it")
+    args = parser.parse_args()
+    methods = args.method.split(",")
+    if unknown := set(methods) - set(HEADS):
+        parser.error(f"no {', '.join(sorted(unknown))}; there are {', '.join(HEADS)}")
+    settings = {key: getattr(args, key) for key in SETTINGS} | {"weights": args.weights and args.weights.name}
+    record = record_of(args.json, **settings)
+    record["runs"] = finished_runs(args.json, settings)
+    publish_record(record, args.json)
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for method in methods:
+            if str(seed) not in record["runs"].setdefault(method, {}):
+                with tempfile.TemporaryDirectory() as scratch:
+                    folder = home(args.json, scratch) / f"{method}-{seed}"
+                    record["runs"][method][str(seed)] = Run(args, method, seed, folder).finish()
+                    shutil.rmtree(folder)
+                record["rows"] = [asdict(row) for row in rows_of(record["runs"])]
+                publish_record(record, args.json)
+    if args.figure:
+        draw_curves(args.figure, record["runs"], args.steps)
+    print(markdown(rows_of(record["runs"])))
+
+
+if __name__ == "__main__":
+    main()
