@@ -114,16 +114,16 @@ class ADR(nn.Module):
         self.updates, self.joint, self.variant = updates, joint, variant
         self.weight, self.criterion = weight, criterion
 
-    def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes *pixels"]:
+    def forward(self, images: Float[Tensor, " batch *shape"]) -> Float[Tensor, "batch classes *pixels"]:
         """Predict the logits."""
         logits: Tensor = self.classifier(self.generator(images))
         return logits
 
     def source_loss(
         self,
-        source: Float[Tensor, "source *shape"],
-        labels: Int[Tensor, "source *pixels"],
-        target: Float[Tensor, "target *other"],
+        source: Float[Tensor, " source *shape"],
+        labels: Int[Tensor, " source *pixels"],
+        target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
         """Step A, over generator and classifier: the criterion on the source."""
         images = torch.cat([source, target]) if self.joint else source
@@ -131,9 +131,9 @@ class ADR(nn.Module):
 
     def classifier_loss(
         self,
-        source: Float[Tensor, "source *shape"],
-        labels: Int[Tensor, "source *pixels"],
-        target: Float[Tensor, "target *other"],
+        source: Float[Tensor, " source *shape"],
+        labels: Int[Tensor, " source *pixels"],
+        target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
         """Step B, over the classifier: stay right on the source and be sensitive to dropout on the target."""
         with torch.no_grad():
@@ -144,7 +144,7 @@ class ADR(nn.Module):
                 features, target_features = self.generator(source), self.generator(target)
         return self._criterion(features, labels) - self._sensitivity(target_features)
 
-    def generator_loss(self, target: Float[Tensor, "target *shape"]) -> Float[Tensor, ""]:
+    def generator_loss(self, target: Float[Tensor, " target *shape"]) -> Float[Tensor, ""]:
         """Step C, over the generator: target features whose class no dropout changes."""
         return self._sensitivity(self.generator(target))
 

@@ -38,16 +38,16 @@ class FeatureAlignment(nn.Module):
         super().__init__()
         self.generator, self.classifier, self.criterion, self.weight = generator, classifier, criterion, weight
 
-    def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
+    def forward(self, images: Float[Tensor, " batch *shape"]) -> Float[Tensor, "batch classes"]:
         """Predict the logits."""
         logits: Tensor = self.classifier(self.generator(images))
         return logits
 
     def loss(
         self,
-        source: Float[Tensor, "source *shape"],
-        labels: Int[Tensor, "source"],
-        target: Float[Tensor, "target *other"],
+        source: Float[Tensor, " source *shape"],
+        labels: Int[Tensor, " source"],
+        target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
         """Give the loss of a labelled batch of the source and a batch of the target."""
         features = self.generator(source)

@@ -12,7 +12,7 @@ from tobias_aug.adaptation.tensors import full_precision
 
 
 def domain_loss(
-    source_logits: Float[Tensor, "source *shape"], target_logits: Float[Tensor, "target *other"]
+    source_logits: Float[Tensor, " source *shape"], target_logits: Float[Tensor, " target *other"]
 ) -> Float[Tensor, ""]:
     """Half the binary cross entropy of the source against 1, and half that of the target against 0.
 
@@ -76,7 +76,7 @@ class DANNLoss(nn.Module):
         self.reversal = GradientReversal(coefficient)
 
     def forward(
-        self, source: Float[Tensor, "source *shape"], target: Float[Tensor, "target *shape"]
+        self, source: Float[Tensor, " source *shape"], target: Float[Tensor, " target *shape"]
     ) -> Float[Tensor, ""]:
         """Give the loss of a batch of source features and one of target features."""
         logits = self.discriminator(self.reversal(torch.cat([source, target])))

@@ -115,7 +115,7 @@ class MCD(nn.Module):
         self.updates, self.balance, self.joint = updates, balance, joint
         self.criterion, self.gather = criterion, gather
 
-    def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes *pixels"]:
+    def forward(self, images: Float[Tensor, " batch *shape"]) -> Float[Tensor, "batch classes *pixels"]:
         """Predict: the sum of both classifiers' logits."""
         first, second = self.classify(self.generator(images))
         return first + second
@@ -127,9 +127,9 @@ class MCD(nn.Module):
 
     def source_loss(
         self,
-        source: Float[Tensor, "source *shape"],
-        labels: Int[Tensor, "source *pixels"],
-        target: Float[Tensor, "target *other"] | None = None,
+        source: Float[Tensor, " source *shape"],
+        labels: Int[Tensor, " source *pixels"],
+        target: Float[Tensor, " target *other"] | None = None,
     ) -> Float[Tensor, ""]:
         """Step A, over generator and classifiers: the criterion on the source, summed over both classifiers.
 
@@ -146,9 +146,9 @@ class MCD(nn.Module):
 
     def classifier_loss(
         self,
-        source: Float[Tensor, "source *shape"],
-        labels: Int[Tensor, "source *pixels"],
-        target: Float[Tensor, "target *other"],
+        source: Float[Tensor, " source *shape"],
+        labels: Int[Tensor, " source *pixels"],
+        target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
         """Step B, over the classifiers: stay right on the source and disagree on the target."""
         with torch.no_grad():
@@ -157,7 +157,7 @@ class MCD(nn.Module):
         logits = self.classify(target_features)
         return loss + self._balance(logits) - discrepancy(*logits)
 
-    def generator_loss(self, target: Float[Tensor, "target *other"]) -> Float[Tensor, ""]:
+    def generator_loss(self, target: Float[Tensor, " target *other"]) -> Float[Tensor, ""]:
         """Step C, over the generator: target features on which the classifiers agree."""
         return discrepancy(*self.classify(self.generator(target)))
 

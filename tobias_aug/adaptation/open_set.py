@@ -70,9 +70,9 @@ class OpenSetLoss(nn.Module):
 
     def forward(
         self,
-        source: Float[Tensor, "source *shape"],
-        labels: Int[Tensor, "source"],
-        target: Float[Tensor, "target *shape"],
+        source: Float[Tensor, " source *shape"],
+        labels: Int[Tensor, " source"],
+        target: Float[Tensor, " target *shape"],
     ) -> Float[Tensor, ""]:
         """Give the loss of a labelled batch of source features and a batch of target features.
 
@@ -104,16 +104,16 @@ class OSBP(nn.Module):
         super().__init__()
         self.generator, self.criterion = generator, criterion
 
-    def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch outputs"]:
+    def forward(self, images: Float[Tensor, " batch *shape"]) -> Float[Tensor, "batch outputs"]:
         """Predict the logits, unknown last."""
         logits: Tensor = self.criterion.classifier(self.generator(images))
         return logits
 
     def loss(
         self,
-        source: Float[Tensor, "source *shape"],
-        labels: Int[Tensor, "source"],
-        target: Float[Tensor, "target *other"],
+        source: Float[Tensor, " source *shape"],
+        labels: Int[Tensor, " source"],
+        target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
         """Give the loss of a labelled batch of the source and a batch of the target."""
         loss: Tensor = self.criterion(self.generator(source), labels, self.generator(target))
@@ -127,12 +127,12 @@ def _check_threshold(threshold: float) -> None:
 
 def open_set_svm(
     features: Float[Tensor, "samples features"],
-    labels: Int[Tensor, "samples"],
+    labels: Int[Tensor, " samples"],
     known: int,
     *,
     threshold: float = 0.0,
     penalty: float = 1.0,
-) -> Callable[[Float[Tensor, "batch features"]], Int[Tensor, "batch"]]:
+) -> Callable[[Float[Tensor, "batch features"]], Int[Tensor, " batch"]]:
     """Fit a support vector machine with rejection, the baseline without a target.
 
     One support vector machine with a Gaussian kernel for each class against the others (scikit-learn's ``SVC`` with
@@ -170,7 +170,7 @@ def open_set_svm(
     machine = make_pipeline(StandardScaler(), OneVsRestClassifier(SVC(C=penalty)))
     machine.fit(features.detach().float().cpu().numpy(), labels.cpu().numpy())
 
-    def predict(batch: Float[Tensor, "batch features"]) -> Int[Tensor, "batch"]:
+    def predict(batch: Float[Tensor, "batch features"]) -> Int[Tensor, " batch"]:
         values = torch.from_numpy(machine.decision_function(batch.detach().float().cpu().numpy()))
         best, found = values.max(1)
         return torch.where(best > threshold, found, known)

@@ -20,7 +20,7 @@ Modulation = Literal["focal", "exponential"]
 
 
 def least_squares_domain_loss(
-    source_logits: Float[Tensor, "source *shape"], target_logits: Float[Tensor, "target *other"]
+    source_logits: Float[Tensor, " source *shape"], target_logits: Float[Tensor, " target *other"]
 ) -> Float[Tensor, ""]:
     """Strong alignment: ``mean(D(source) ** 2) / 2 + mean((1 - D(target)) ** 2) / 2``, D the sigmoid of the logits.
 

@@ -18,7 +18,7 @@ def full_precision(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
-def gather_batches(values: Float[Tensor, "batch *shape"]) -> Float[Tensor, "joined *shape"]:
+def gather_batches(values: Float[Tensor, " batch *shape"]) -> Float[Tensor, " joined *shape"]:
     """Join the batches of all processes, in the order of their ranks; one process gives its own batch back.
 
     Differentiable, for losses that do not split into a mean over samples. Every process then computes the loss of the

@@ -41,7 +41,7 @@ def pad_ends(waveform: Shaped[Tensor, "*batch samples"], length: int) -> Shaped[
     return F.pad(waveform, (length // 2, length // 2))
 
 
-def trim_silence(waveform: Shaped[Tensor, "samples"]) -> Shaped[Tensor, "trimmed"]:
+def trim_silence(waveform: Shaped[Tensor, " samples"]) -> Shaped[Tensor, " trimmed"]:
     """Cut off the exact zeros with which data sets fill short clips up; a clip of zeros alone stays as it is.
 
     Example:

@@ -55,7 +55,7 @@ def window_length(sample_rate: int, n_fft: int | None = None) -> int:
     return n_fft
 
 
-def a_weighting(sample_rate: int, n_fft: int) -> Float[Tensor, "frequencies"]:
+def a_weighting(sample_rate: int, n_fft: int) -> Float[Tensor, " frequencies"]:
     """How much louder or quieter than their energy the frequencies of a spectrum are heard (IEC 61672, curve A).
 
     Args:

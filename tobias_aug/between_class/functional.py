@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 def mix_images(
-    images: Shaped[Tensor, "batch *inner"],
-    partner: Int[Tensor, "batch"],
-    ratio: Float[Tensor, "batch"],
+    images: Shaped[Tensor, " batch *inner"],
+    partner: Int[Tensor, " batch"],
+    ratio: Float[Tensor, " batch"],
     plus: bool = False,
-) -> Shaped[Tensor, "batch *inner"]:
+) -> Shaped[Tensor, " batch *inner"]:
     """Mix each image of a batch with its partner.
 
     BC: ``r x1 + (1 - r) x2``. BC+: ``(p x1 + (1 - p) x2) / sqrt(p² + (1 - p)²)`` with p of :func:`pixel_share`, so that
@@ -47,11 +47,11 @@ def mix_images(
 
 
 def mix_pairs(
-    first: Shaped[Tensor, "batch *inner"],
-    second: Shaped[Tensor, "batch *inner"],
-    ratio: Float[Tensor, "batch"],
+    first: Shaped[Tensor, " batch *inner"],
+    second: Shaped[Tensor, " batch *inner"],
+    ratio: Float[Tensor, " batch"],
     plus: bool = False,
-) -> Shaped[Tensor, "batch *inner"]:
+) -> Shaped[Tensor, " batch *inner"]:
     """Mix pairs of images that lie in two tensors; else as :func:`mix_images`.
 
     Raises:
@@ -65,8 +65,8 @@ def mix_pairs(
 
 
 def pixel_share(
-    ratio: Float[Tensor, "batch"], own: Float[Tensor, "batch"], other: Float[Tensor, "batch"]
-) -> Float[Tensor, "batch"]:
+    ratio: Float[Tensor, " batch"], own: Float[Tensor, " batch"], other: Float[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
     """The weight p that makes an image be seen in the ratio r: ``1 / (1 + own / other * (1 - r) / r)``.
 
     Written so that r = 0 and r = 1 give 0 and 1. Beside a constant image, whose deviation is 0, the deviations say
@@ -100,7 +100,7 @@ def wave_weights(
     return share / length, (1 - share) / length
 
 
-def deviations(images: Float[Tensor, "batch *inner"]) -> Float[Tensor, "batch"]:
+def deviations(images: Float[Tensor, " batch *inner"]) -> Float[Tensor, " batch"]:
     """Standard deviation of each image over all of its pixels and channels, in float32 at least."""
     wide = images.to(_working_dtype(images.dtype))
     if not len(wide):

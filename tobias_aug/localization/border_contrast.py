@@ -137,7 +137,7 @@ class BorderContrast:
         return leading
 
 
-def otsu_threshold(values: Float[Tensor, "count"], bins: int = 256) -> float:
+def otsu_threshold(values: Float[Tensor, " count"], bins: int = 256) -> float:
     """Otsu's threshold: the split of a histogram with the largest variance between its two classes.
 
     Returns:

@@ -72,7 +72,7 @@ class CAM(nn.Module):
     def heatmaps(
         self,
         images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
-        classes: Int[Tensor, "batch"] | None = None,
+        classes: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch rows columns"]:
         """The maps of the given classes, or of the classes that the classifier sees."""
         return self._maps(images, classes, None)
@@ -81,7 +81,7 @@ class CAM(nn.Module):
         self,
         images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
         grid: int = 4,
-        classes: Int[Tensor, "batch"] | None = None,
+        classes: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch {grid} {grid}"]:
         """The same maps, each cell by its maximum."""
         return self._maps(images, classes, grid)

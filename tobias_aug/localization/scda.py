@@ -59,7 +59,7 @@ def scda_descriptor(
     last: Float[Tensor, "channels rows columns"],
     earlier: Float[Tensor, "channels finer_rows finer_columns"],
     weight: float = 0.5,
-) -> Float[Tensor, "dimensions"]:
+) -> Float[Tensor, " dimensions"]:
     """Pool the features of the object alone, from two layers.
 
     From the last map those in :func:`object_component` are kept; from the earlier one those above its own mean that lie

@@ -19,7 +19,7 @@ class Detections:
     """
 
     boxes: Float[np.ndarray, "boxes 4"]
-    scores: Float[np.ndarray, "boxes"]
+    scores: Float[np.ndarray, " boxes"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Truth:
     """
 
     boxes: Float[np.ndarray, "objects 4"]
-    ignored: Bool[np.ndarray, "objects"]
+    ignored: Bool[np.ndarray, " objects"]
 
 
 def precision_recall(
     detections: Mapping[Hashable, Detections], truth: Mapping[Hashable, Truth], iou: float = 0.5
-) -> tuple[Float[np.ndarray, "detections"], Float[np.ndarray, "detections"]]:
+) -> tuple[Float[np.ndarray, " detections"], Float[np.ndarray, " detections"]]:
     """Precision and recall after each detection of a class, all images' detections by falling score.
 
     A detection is right if the object that it overlaps most has an IoU above ``iou`` and was not found before; a second
@@ -78,7 +78,7 @@ def precision_recall(
 
 
 def eleven_point_average_precision(
-    precision: Float[np.ndarray, "detections"], recall: Float[np.ndarray, "detections"]
+    precision: Float[np.ndarray, " detections"], recall: Float[np.ndarray, " detections"]
 ) -> float:
     """VOC 2007's average precision: the mean over recalls of 0, 0.1, ..., 1 of the best precision at that or higher.
 
@@ -111,7 +111,7 @@ def voc_average_precision(
     return eleven_point_average_precision(*precision_recall(detections, truth, iou))
 
 
-def _iou(box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "boxes 4"]) -> Float[np.ndarray, "boxes"]:
+def _iou(box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "boxes 4"]) -> Float[np.ndarray, " boxes"]:
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     shared: np.ndarray = (high - low).clip(min=0).prod(1)
     area = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1)

@@ -33,10 +33,10 @@ class SegmentationScores:
         pixels: pixels of the class in the truth.
     """
 
-    iou: Float64[np.ndarray, "classes"]
-    precision: Float64[np.ndarray, "classes"]
-    recall: Float64[np.ndarray, "classes"]
-    pixels: Int64[np.ndarray, "classes"]
+    iou: Float64[np.ndarray, " classes"]
+    precision: Float64[np.ndarray, " classes"]
+    recall: Float64[np.ndarray, " classes"]
+    pixels: Int64[np.ndarray, " classes"]
 
     @classmethod
     def of(cls, confusion: Int64[np.ndarray, "classes classes"]) -> SegmentationScores:

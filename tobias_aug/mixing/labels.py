@@ -13,9 +13,9 @@ LabelsGetter = Callable[[Any], Any]
 
 
 def soft_labels(
-    labels: Shaped[Tensor, "batch *classes"],
-    partner: Int[Tensor, "batch"],
-    ratio: Float[Tensor, "batch"],
+    labels: Shaped[Tensor, " batch *classes"],
+    partner: Int[Tensor, " batch"],
+    ratio: Float[Tensor, " batch"],
     num_classes: int | None = None,
 ) -> Float[Tensor, "batch classes"]:
     """Mix the labels as the images are mixed: ``ratio * own + (1 - ratio) * partner's``.
@@ -79,7 +79,7 @@ def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Non
             raise ValueError(f"class indices must lie in 0 .. {num_classes - 1}, got {least} to {most}")
 
 
-def draw_partners(count: int, generator: torch.Generator | None = None) -> Int[Tensor, "{count}"]:
+def draw_partners(count: int, generator: torch.Generator | None = None) -> Int[Tensor, " {count}"]:
     """Draw any image of the batch for each image, itself included.
 
     Example:
@@ -90,8 +90,8 @@ def draw_partners(count: int, generator: torch.Generator | None = None) -> Int[T
 
 
 def draw_other_class_partners(
-    labels: Shaped[Tensor, "batch *classes"], generator: torch.Generator | None = None, same_class: str = "keep"
-) -> Int[Tensor, "batch"]:
+    labels: Shaped[Tensor, " batch *classes"], generator: torch.Generator | None = None, same_class: str = "keep"
+) -> Int[Tensor, " batch"]:
     """Draw for each image one of another class, all of them equally likely.
 
     Args:

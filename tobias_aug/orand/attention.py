@@ -20,8 +20,8 @@ from tobias_aug.orand.linear_head import check_classes
 def relevance_maps(
     network: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
-    owners: Int[Tensor, "maps"],
-    classes: Int[Tensor, "maps"],
+    owners: Int[Tensor, " maps"],
+    classes: Int[Tensor, " maps"],
 ) -> Float[Tensor, "maps rows columns"]:
     """How much each patch of image ``owners[i]`` speaks for ``classes[i]``.
 
@@ -52,8 +52,8 @@ def relevance_maps(
 def rollout_maps(
     network: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
-    owners: Int[Tensor, "maps"],
-    classes: Int[Tensor, "maps"],
+    owners: Int[Tensor, " maps"],
+    classes: Int[Tensor, " maps"],
 ) -> Float[Tensor, "maps rows columns"]:
     """What each patch of image ``owners[i]`` hands on to the class token; the same for every class.
 

@@ -25,7 +25,7 @@ IRN_SCALES = (1.0, 0.5, 1.5, 2.0)
 def class_activation_maps(
     network: nn.Module,
     images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
-    classes: Int[Tensor, "batch"] | Sequence[Sequence[int]] | None = None,
+    classes: Int[Tensor, " batch"] | Sequence[Sequence[int]] | None = None,
     *,
     method: str | None = None,
     scales: Sequence[float | int] | None = None,
@@ -187,7 +187,7 @@ def _predicted(network: nn.Module, images: Tensor, threshold: float | int | None
     return [above.nonzero()[:, 0].tolist() for above in logits.sigmoid() > threshold]
 
 
-def _given(classes: Int[Tensor, "batch"] | Sequence[Sequence[int]], count: int) -> list[list[int]]:
+def _given(classes: Int[Tensor, " batch"] | Sequence[Sequence[int]], count: int) -> list[list[int]]:
     if len(classes) != count:
         raise ValueError(f"expected the classes of {count} images, got those of {len(classes)}")
     if isinstance(classes, Tensor):

@@ -16,8 +16,8 @@ _POOLINGS = ("mean", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_max_pool2d",
 def linear_head_maps(
     network: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
-    owners: Int[Tensor, "maps"],
-    classes: Int[Tensor, "maps"],
+    owners: Int[Tensor, " maps"],
+    classes: Int[Tensor, " maps"],
 ) -> Float[Tensor, "maps rows columns"]:
     """The features of image ``owners[i]``, summed with the weights that the classifier has for ``classes[i]``.
 
@@ -36,7 +36,7 @@ def linear_head_maps(
     return torch.einsum("mchw,mc->mhw", _features(watch, network)[owners], weight.float()[classes])
 
 
-def check_classes(classes: Int[Tensor, "maps"], known: int) -> None:
+def check_classes(classes: Int[Tensor, " maps"], known: int) -> None:
     """Refuse class ids that a classifier of ``known`` classes has no weights for.
 
     Raises:

@@ -74,6 +74,6 @@ def orand_loss(
     return (object_half + background_half).mean() / 2
 
 
-def _mean(values: Tensor, weights: Tensor) -> Float[Tensor, "maps"]:
+def _mean(values: Tensor, weights: Tensor) -> Float[Tensor, " maps"]:
     total = weights.sum((-2, -1))
     return (values * weights).sum((-2, -1)) / torch.where(total > 0, total, 1)

@@ -11,7 +11,7 @@ from tobias_aug.masks.cells import cell_edges
 
 def keep_boxes(
     boxes: Float[Tensor, "boxes 4"], kept: Bool[Tensor, "grid grid"], height: int, width: int
-) -> tuple[Bool[Tensor, "boxes"], Float[Tensor, "boxes 4"]]:
+) -> tuple[Bool[Tensor, " boxes"], Float[Tensor, "boxes 4"]]:
     """Keep the boxes whose centre lies in a cell that stays, cut to the staying cells that they touch.
 
     A box that stays becomes the smallest one around all of its pixels that stay.

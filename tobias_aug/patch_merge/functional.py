@@ -96,7 +96,7 @@ def check_probability(p: float) -> None:
 def draw_merge(
     masks: Bool[Tensor, "batch grid grid"],
     p: float,
-    partner: Int[Tensor, "batch"] | None = None,
+    partner: Int[Tensor, " batch"] | None = None,
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
     """Draw which images of a batch are changed, who gives the background, and which cell goes where.
@@ -182,7 +182,7 @@ def _donors(foreground_mask: Tensor, background_mask: Tensor, order: Tensor) -> 
 def fill_slots(
     merged: Shaped[Tensor, "batch planes height width"],
     source: Shaped[Tensor, "sources planes height width"],
-    partner: Int[Tensor, "batch"],
+    partner: Int[Tensor, " batch"],
     donors: Int[Tensor, "batch grid grid"],
 ) -> None:
     """Copy ``source[partner[b]]``'s cells into the slots of ``merged[b]``, in place.

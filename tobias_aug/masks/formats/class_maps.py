@@ -35,7 +35,7 @@ class ClassMaps:
             infinity.
     """
 
-    keys: Int64[np.ndarray, "classes"]
+    keys: Int64[np.ndarray, " classes"]
     maps: Float32[np.ndarray, "classes height width"]
     metadata: Mapping[str, Any] = field(default_factory=dict)
 

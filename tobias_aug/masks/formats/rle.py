@@ -95,7 +95,7 @@ def rle_box(rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
     return left, top, right - left + 1, bottom - top + 1
 
 
-def _runs(rle: Mapping[str, Any]) -> tuple[int, int, Int64[np.ndarray, "runs"]]:
+def _runs(rle: Mapping[str, Any]) -> tuple[int, int, Int64[np.ndarray, " runs"]]:
     if not {"size", "counts"} <= rle.keys():
         raise ValueError(f'expected run lengths with "size" and "counts", got {", ".join(map(str, rle))}')
     height, width = map(int, rle["size"])
@@ -117,7 +117,7 @@ def _some(counts: np.ndarray) -> str:
     return np.array2string(counts, threshold=8, edgeitems=3, separator=", ")
 
 
-def _to_text(counts: Int64[np.ndarray, "runs"]) -> str:
+def _to_text(counts: Int64[np.ndarray, " runs"]) -> str:
     numbers = counts.copy()
     numbers[3:] -= counts[1:-2]
     place = np.arange(GROUPS)
@@ -130,7 +130,7 @@ def _to_text(counts: Int64[np.ndarray, "runs"]) -> str:
     return text
 
 
-def _from_text(text: str | bytes) -> Int64[np.ndarray, "runs"]:
+def _from_text(text: str | bytes) -> Int64[np.ndarray, " runs"]:
     data = text.encode() if isinstance(text, str) else text
     groups = np.frombuffer(data, np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(groups & 32 == 0)
