@@ -120,7 +120,8 @@ class Run:
         self.normalize = BetweenClassNormalize.published("cifar10", self.method.plus)
         self.mix = self.method.mix() if self.method.mix else None
         torch.manual_seed(seed)
-        self.network = ConvNet(CLASSES, width=args.width).to(args.device, memory_format=torch.channels_last)
+        self.network = ConvNet(CLASSES, width=args.width, dropout=args.dropout)
+        self.network.to(args.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), args.lr, momentum=0.9, weight_decay=5e-4, nesterov=True
         )
@@ -229,6 +230,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--augment", choices=["standard", "none"], default="standard", help="flips and crops, or not")
     parser.add_argument("--width", type=int, default=64, help="channels of the first stage; the paper's is 64")
+    parser.add_argument("--dropout", type=float, default=0.5)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16 is autocast")
     parser.add_argument("--test-every", type=int, default=0, help="epochs between tests; the last is always tested")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -237,7 +239,7 @@ def main() -> None:
     names = args.method.split(",")
     if unknown := set(names) - set(METHODS):
         parser.error(f"no method {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
-    keys = ("epochs", "subset", "augment", "width", "batch_size", "lr", "precision")
+    keys = ("epochs", "subset", "augment", "width", "dropout", "batch_size", "lr", "precision")
     record = record_of(args.json, **{key: getattr(args, key) for key in keys})
     record["runs"] = finished_runs(args.json, record["settings"])
 

@@ -44,6 +44,7 @@ def arguments(**changes):
     options = {
         "width": 64,
         "augment": "standard",
+        "dropout": 0.5,
         "epochs": 2,
         "batch_size": 8,
         "lr": 0.01,

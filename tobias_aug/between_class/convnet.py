@@ -15,6 +15,7 @@ class ConvNet(nn.Module):
         side: of the input, in pixels; a multiple of 8.
         width: channels of the first stage; the next two have 2 and 4 times, the linear layers 16 times as many. The
             paper's is 64.
+        dropout: behind each of the first two linear layers.
 
     Example:
         >>> import torch
@@ -22,7 +23,9 @@ class ConvNet(nn.Module):
         torch.Size([2, 10])
     """
 
-    def __init__(self, num_classes: int = 10, channels: int = 3, side: int = 32, width: int = 64) -> None:
+    def __init__(
+        self, num_classes: int = 10, channels: int = 3, side: int = 32, width: int = 64, dropout: float | int = 0.5
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for stage, depth in ((width, 2), (2 * width, 2), (4 * width, 4)):
@@ -35,7 +38,7 @@ class ConvNet(nn.Module):
         layers.append(nn.Flatten())
         inputs = channels * (side // 8) ** 2
         for outputs in (16 * width, 16 * width):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout()]
+            layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(dropout)]
             inputs = outputs
         layers.append(nn.Linear(inputs, num_classes))
         self.layers = nn.Sequential(*layers)
