@@ -264,6 +264,8 @@ def main() -> None:
             publish_record(record, args.json)
             if checkpoint:
                 checkpoint.unlink(missing_ok=True)
+    record["rows"] = [asdict(row) for row in rows_of(record["runs"])]
+    publish_record(record, args.json)
     print(markdown(rows_of(record["runs"])))
 
 
