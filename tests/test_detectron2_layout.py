@@ -8,8 +8,8 @@ import torch
 import torchvision
 from torch import nn
 
-from tobias_aug.localization import detectron2_layout
-from tobias_aug.localization.detectron2_layout import to_detectron2, write_detectron2
+from tobias_aug import detectron2_layout
+from tobias_aug.detectron2_layout import to_detectron2, write_detectron2
 
 
 def resnet(depth=18, **options):
