@@ -81,7 +81,7 @@ def draw_curves(path: Path, runs: dict[str, dict[str, Any]], steps: int) -> None
     axes[0][0].set(title="detection losses of the source", xlabel="step")
     for axis, name in zip(axes[0][1:], names, strict=True):
         axis.axhline(CHANCE[name], color="grey", linestyle=":", label="chance")
-        axis.set(title=name, xlabel="step", ylim=(0, None))
+        axis.set(title=name, xlabel="step", ylim=(0, max(1.5 * CHANCE[name], axis.get_ylim()[1])))
     for axis in axes[0]:
         axis.legend(fontsize=8)
     figure.tight_layout()

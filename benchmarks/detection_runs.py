@@ -158,6 +158,8 @@ class Run:
         cfg.MODEL.TOBIAS.CHECKPOINT = str(args.weights or "")
         cfg.MODEL.DOMAIN.HEADS = HEADS[self.method]
         cfg.MODEL.ROI_HEADS.NUM_CLASSES = 1
+        # Three layers of weights around 0.01 pass next to no gradient, and take longer to wake than a short run lasts.
+        cfg.MODEL.DOMAIN.LOCAL.DEVIATION = 0.0
         cfg.MODEL.RESNETS.DEPTH = depth
         cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 64 if depth < 50 else 256
         if not args.weights:
