@@ -67,10 +67,10 @@ def orand_loss(
     if variant == "official":
         pairs = zip(logits.split(counts), target.split(counts), strict=True)
         return torch.stack([F.cross_entropy(one[None], goal[None]) for one, goal in pairs]).mean()
-    # -log(sigmoid(z)) = softplus(z) - z, so that ce(t) = softplus(z) - t z.
-    cost = F.softplus(logits)
-    object_half = _mean(cost - (1 - smoothing) * logits, target)
-    background_half = _mean(cost - smoothing * logits, 1 - target)
+    # Not by softplus(z) - t z, where all digits of a small loss cancel.
+    on, off = -F.logsigmoid(logits), -F.logsigmoid(-logits)
+    object_half = _mean((1 - smoothing) * on + smoothing * off, target)
+    background_half = _mean(smoothing * on + (1 - smoothing) * off, 1 - target)
     return (object_half + background_half).mean() / 2
 
 
