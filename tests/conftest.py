@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 from PIL import Image
 
@@ -15,6 +16,10 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 # Every shape and dtype in a signature is checked at every call of every test.
 install_import_hook("tobias_aug", "beartype.beartype")
 torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+# A busy machine is no failure; where CI is set, hypothesis sees to that itself, and draws the same examples every time.
+settings.register_profile("local", deadline=None)
+if "CI" not in os.environ:
+    settings.load_profile("local")
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,7 @@ def test_gain_of_a_batch_is_that_of_each_and_half_precision_is_heard_in_float32(
 
 
 @given(st.floats(-30, 30), st.integers(0, 2**31))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_ten_times_the_amplitude_is_twenty_decibels(decibels, seed):
     waveform = torch.randn(5000, generator=torch.Generator().manual_seed(seed)).double()
     change = a_weighted_gain(waveform * 10 ** (decibels / 20), 16_000) - a_weighted_gain(waveform, 16_000)
@@ -144,7 +144,7 @@ def test_at_its_ends_a_mix_is_one_of_the_two():
 
 
 @given(st.integers(0, 2**31), st.floats(0.05, 0.95))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_mix_is_heard_in_the_ratio_asked_for(seed, r):
     """The parts, measured as they lie in the mix, stand r : 1 - r."""
     random = torch.Generator().manual_seed(seed)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tobias_aug import RandomCNN, half_mask
@@ -116,7 +116,6 @@ def test_unknown_options_name_the_known_ones():
         RandomCNN("resnet18").cell_scores(pictures(1), 9)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9))
 def test_pooling_takes_the_maximum_of_every_window(rows, grid):
     features = torch.randn(1, 2, rows, rows)

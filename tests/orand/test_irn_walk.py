@@ -72,7 +72,7 @@ def test_affinities_are_the_definition():
         np.testing.assert_allclose(found.ravel(), pairs, rtol=1e-12)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31))
 def test_a_pixels_weights_sum_to_one_and_scores_stay_in_range(rows, columns, seed):
     generator = torch.Generator().manual_seed(seed)

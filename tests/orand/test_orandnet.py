@@ -43,7 +43,7 @@ def wiring(padding, variant="paper"):
 
 
 @given(st.integers(16, 200), st.integers(16, 200))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_logits_have_the_maps_height_and_width(small, height, width):
     with torch.inference_mode():
         assert small(torch.rand(1, 1, height, width)).shape == (1, 1, height, width)
@@ -51,7 +51,7 @@ def test_logits_have_the_maps_height_and_width(small, height, width):
 
 @pytest.mark.parametrize("variant", ["paper", "official"])
 @given(st.integers(16, 200), st.integers(16, 200), st.sampled_from([1, 31, 32, 100]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_so_they_have_with_every_padding_and_way_to_crop(variant, height, width, padding):
     net = wiring(padding, variant)
     with torch.inference_mode():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -53,7 +53,6 @@ def test_it_is_the_formula(dilations):
 images = arrays(np.uint8, st.tuples(st.just(3), st.integers(1, 6), st.integers(1, 6)))
 
 
-@settings(deadline=None)
 @given(images, st.data())
 def test_values_stay_in_the_range_of_the_neighbours(image, data):
     plane = torch.from_numpy(data.draw(arrays(np.float64, image.shape[1:], elements=st.floats(0, 1))))
@@ -64,7 +63,6 @@ def test_values_stay_in_the_range_of_the_neighbours(image, data):
         assert around.min() - 1e-12 <= value <= around.max() + 1e-12
 
 
-@settings(deadline=None)  # The first picture of a process is slow.
 @given(images, st.floats(-10, 10))
 def test_constant_maps_stay(image, value):
     maps = torch.full((2, *image.shape[1:]), value, dtype=torch.float64)

@@ -99,7 +99,7 @@ def test_the_mask_is_irns(scene, method):
     assert {0, 4, 15, 255} == set(np.unique(made))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(arrays(np.float32, (2, 4, 5), elements=st.floats(0, 1, width=32)))
 def test_without_refinement_the_rule_is_index_masks(planes):
     maps, image = ClassMaps(KEYS, planes), np.zeros((4, 5, 3), np.uint8)
