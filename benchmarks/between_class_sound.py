@@ -140,7 +140,8 @@ def rows_of(runs: dict[str, dict[str, Any]], args: Any) -> list[Row]:
         folds = sorted({fold for found in seeds.values() for fold in found})
         reference = PAPER.get((args.network, args.strong), (None, None))[method != "standard"]
         value, whole = mean(errors), len(folds) == 5
-        name = f"{args.network}, {method}{', strong' if args.strong else ''}: test error"
+        reduced = ", reduced run" if args.epochs < 600 else ""
+        name = f"{args.network}, {method}{', strong' if args.strong else ''}: test error{reduced}"
         rows.append(
             Row(
                 name if whole else f"{name}, folds {' '.join(folds)}",

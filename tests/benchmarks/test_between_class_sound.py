@@ -102,7 +102,7 @@ def test_a_run_learns_and_is_not_run_again(tones, tmp_path, monkeypatch, capsys)
     standard = [run["test error"] for run in stored["runs"]["standard"].values()]
     assert np.mean(standard) < 60  # By chance 90
     assert stored["rows"][0]["value"] == np.mean(standard)
-    assert stored["rows"][0]["name"] == "envnet, standard, strong: test error, folds 1 2"
+    assert stored["rows"][0]["name"] == "envnet, standard, strong: test error, reduced run, folds 1 2"
     between_class_sound.main()
     assert "epoch" not in capsys.readouterr().out
 
@@ -111,7 +111,7 @@ def test_rows_are_means_over_folds_beside_the_papers():
     runs = {"bc": {f"{seed}-{fold}": {"test error": 10.0 * seed + fold} for seed in (0, 1) for fold in range(1, 6)}}
 
     class Arguments:
-        network, strong = "envnet-v2", True
+        network, strong, epochs = "envnet-v2", True, 600
 
     (row,) = rows_of(runs, Arguments())
     assert (row.name, row.value, row.reference, row.n) == ("envnet-v2, bc, strong: test error", 8.0, 8.6, 2)
