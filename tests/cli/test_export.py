@@ -1,26 +1,8 @@
 """``tobias-aug export``: a file, and a line for all that became of the checkpoint."""
 
-import sys
-
 import pytest
 import torch
 import torchvision
-
-from tobias_aug.cli import main
-
-
-@pytest.fixture
-def tobias(monkeypatch, capsys):
-    """Run the command line in this process: status, standard output, standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tobias-aug", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import tracemalloc
 
 import numpy as np
@@ -12,27 +11,12 @@ import torch
 import torchvision
 
 from tobias_aug import probabilistic_and, probabilistic_or
-from tobias_aug.cli import main
 from tobias_aug.masks.formats import ClassMaps, read_class_maps, read_index_mask, write_class_maps, write_index_mask
 from tobias_aug.orand.folders import label_folder
 from tobias_aug.orand.pseudo_labels import index_mask
 from tobias_aug.orand.scores import sweep_maps
 
 NAMES = ["a", "b", "c"]
-
-
-@pytest.fixture
-def tobias(monkeypatch, capsys):
-    """Run the command line in this process: status, standard output, standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tobias-aug", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

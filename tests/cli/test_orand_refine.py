@@ -7,26 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tobias_aug.cli import main
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.masks.formats import ClassMaps, read_class_maps, read_index_mask, write_class_maps
 from tobias_aug.orand.refine import refine_class_maps, refined_index_mask
 
 KEYS = np.array([2, 11])
-
-
-@pytest.fixture
-def tobias(monkeypatch, capsys):
-    """Run the command line in this process: status, standard output, standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tobias-aug", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
-
-    return run
 
 
 @pytest.fixture
