@@ -39,6 +39,8 @@ from tobias_aug.training.loop import train
 CLOSED = ("source", "dann", "mmd", "mcd", "adr")
 OPEN = ("osbp", "osvm", "mmd-osvm", "bp-osvm")
 KNOWN = 5
+# Of MCD's released code: an epoch ends with the smaller set, and the training with whichever comes first.
+EPOCHS, MOST_STEPS = 200, 20_000
 # Source images that the support vector machines are fitted on, and test images of a domain that a picture shows.
 SVM_SAMPLES, DRAWN = 5000, 300
 
@@ -65,6 +67,8 @@ class Run:
         self.target = self.prepared(target).images
         self.tests = [self.prepared(load_digits(args.data, name, train=False)) for name in names]
         self.batches = DigitBatches(self.source, self.target, args.batch_size, seed)
+        smaller = min(len(self.source.images), len(self.target))
+        self.iterations = args.iterations or min(EPOCHS * (smaller // args.batch_size), MOST_STEPS)
         accelerator = "cuda" if args.device.startswith("cuda") else "cpu"
         precision = {"fp32": "32-true", "bf16": "bf16-mixed"}[args.precision]
         self.fabric = launch(accelerator=accelerator, precision=precision)
@@ -101,23 +105,23 @@ class Run:
             model = FeatureAlignment(mcd_generator(), mcd_classifier(), criterion)
         schedules: list[Any] = []
         if kind == "dann":
-            schedules.append(ReversalSchedule(criterion.reversal, args.iterations))
+            schedules.append(ReversalSchedule(criterion.reversal, self.iterations))
         elif kind == "osbp":
             # The reimplementation's ramp takes 20 of its 200 epochs.
-            schedules.append(ReversalSchedule(criterion.reversal, max(1, args.iterations // 10)))
+            schedules.append(ReversalSchedule(criterion.reversal, max(1, self.iterations // 10)))
         model.to(memory_format=torch.channels_last)
         optimizer = adam(model)
         if method in OPEN:
             optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, weight_decay=1e-3, nesterov=True)
-            schedules.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.iterations))
+            schedules.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.iterations))
         return JointStep(self.fabric, model, optimizer, schedules)
 
     def finish(self, folder: Path) -> dict[str, Any]:
         """Train to the end, going on after the checkpoint where there is one; test, and give what is worth keeping."""
         args = self.args
-        every = args.test_every if args.oracle else args.iterations
+        every = args.test_every if args.oracle else self.iterations
         tested = {}
-        for steps in [*range(every, args.iterations, every), args.iterations]:
+        for steps in [*range(every, self.iterations, every), self.iterations]:
             begun = perf_counter()
             times = train(
                 self.fabric,
@@ -130,10 +134,11 @@ class Run:
                 log_every=args.log_every,
             )
             seconds = perf_counter() - begun
-            if args.oracle or steps == args.iterations:
+            if args.oracle or steps == self.iterations:
                 tested[steps] = self.test()
-        print(f"{self.method}, seed {self.seed}: {tested[args.iterations]}, {seconds:.0f} s", flush=True)
-        return {"final": tested[args.iterations], "tested": tested if args.oracle else {}, **times}
+        final = tested[self.iterations]
+        print(f"{self.method}, seed {self.seed}: {final}, {seconds:.0f} s", flush=True)
+        return {"final": final, "steps": self.iterations, "tested": tested if args.oracle else {}, **times}
 
     @torch.inference_mode()
     def test(self) -> dict[str, float]:
