@@ -40,6 +40,8 @@ from tobias_aug.files import atomic_path
 
 TASKS = ("mnist-usps", "usps-mnist")
 
+# Per cent, of MCD's paper, with n = 4 and the published share of the training sets.
+PAPER_MCD = {"mnist-usps, published, mcd n=4": 94.2, "usps-mnist, published, mcd n=4": 94.1}
 # Per cent, Table 5 of the slides: OS, OS*, ALL, UNK. The UNK of BP + OSVM is left out: as printed (0.9 for usps-mnist,
 # 44.3 for mnist-usps) it disagrees with OS = (5 OS* + UNK) / 6, and exchanged between the directions it agrees.
 PAPER = {
@@ -62,6 +64,8 @@ def rows_of(runs: dict[str, dict[str, Any]]) -> list[Row]:
         for metric in next(iter(seeds.values()))["final"] if seeds else ():
             values = [run["final"][metric] for run in seeds.values()]
             reference = PAPER.get((task, method), {}).get(metric)
+            if metric == "accuracy":
+                reference = PAPER_MCD.get(name)
             rows.append(_row(f"{name}: {metric}", values, reference))
             if metric in ("accuracy", "OS") and all(run["tested"] for run in seeds.values()):
                 best = [max(step[metric] for step in run["tested"].values()) for run in seeds.values()]

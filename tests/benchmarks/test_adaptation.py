@@ -1,5 +1,6 @@
 """The adaptation benchmark on made-up digits: what it trains on, what it reports, and going on after a stop."""
 
+import argparse
 import json
 import sys
 
@@ -10,6 +11,7 @@ import torch
 pytest.importorskip("lightning", reason="needs the extra train")
 
 from benchmarks import adaptation, adaptation_runs
+from benchmarks import digits as benchmark_digits
 from benchmarks.adaptation import PAPER, main, rows_of
 from benchmarks.adaptation_runs import CLOSED, OPEN, Run
 from benchmarks.digits import DigitBatches, Digits, load_digits, published_part
@@ -172,6 +174,23 @@ def test_rows_are_means_over_seeds():
     runs = {"usps-mnist, full, osbp": {str(n): {"final": {"OS": 90.0 + n}, "tested": {}} for n in range(3)}}
     (row,) = rows_of(runs)
     assert (row.value, row.deviation, row.n, row.reference) == (91.0, 1.0, 3, 92.3)
+    for name, reference in (("published, mcd n=4", 94.1), ("published, mcd n=2", None), ("full, mcd n=4", None)):
+        (row,) = rows_of({f"usps-mnist, {name}": {"0": {"final": {"accuracy": 94.0}, "tested": {}}}})
+        assert row.reference == reference
+
+
+@pytest.mark.parametrize(("protocol", "steps"), [("published", 2 * 8), ("full", 2 * 10)])
+def test_without_a_number_the_training_lasts_the_published_epochs_of_the_smaller_set(
+    data, monkeypatch, protocol, steps
+):
+    monkeypatch.setattr(adaptation_runs, "EPOCHS", 2)
+    monkeypatch.setattr(benchmark_digits, "PUBLISHED", {"mnist": 60, "usps": 50})
+    arguments = argparse.Namespace(
+        data=data, protocol=protocol, device="cpu", batch_size=6, precision="fp32", n=2, iterations=None
+    )
+    assert Run(arguments, "mnist-usps", "mcd", 0).iterations == steps
+    monkeypatch.setattr(adaptation_runs, "MOST_STEPS", 7)
+    assert Run(arguments, "mnist-usps", "mcd", 0).iterations == 7
 
 
 @pytest.mark.parametrize(
