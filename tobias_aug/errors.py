@@ -15,6 +15,10 @@ class TableError(TobiasError, ValueError):
     """A mask table that is unfinished, of another format, or made by another localizer."""
 
 
+class UnfinishedError(TableError):
+    """A mask table of which other ranks have not yet made their parts."""
+
+
 class MissingMaskError(TobiasError, KeyError):
     """A key that the mask table does not hold."""
 

@@ -46,14 +46,31 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises:
         TableError: if another process holds it.
     """
+    with locked(folder):
+        yield
+
+
+@contextmanager
+def locked(folder: Path, name: str = ".lock", *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    """Hold the lock ``name`` of a folder: alone, or together with all others that share it.
+
+    Args:
+        folder: the folder.
+        name: of the lock, which is a file in the folder and stays there.
+        shared: admit others that share.
+        wait: wait for whoever holds it, instead of raising.
+
+    Raises:
+        TableError: if another process holds it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows has no flock; two builds into one folder are then the user's to avoid.
         yield
         return
-    with open(folder / ".lock", "w") as file:
+    with open(folder / name, "w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise TableError(
                 f"{folder} is being written by another process; wait for it or choose another folder"

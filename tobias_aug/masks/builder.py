@@ -5,26 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from tobias_aug.errors import TableError
-from tobias_aug.files import exclusive, write_text
-from tobias_aug.images.decode import squash, to_tensor
-from tobias_aug.images.sources import ImageSource, as_source
-from tobias_aug.masks.cells import half_mask
+from tobias_aug.files import write_text
+from tobias_aug.images.sources import as_source
+from tobias_aug.masks.compute import Job, cell_scores_of, compute_parts, pick_device, printable
 from tobias_aug.masks.localizer import Localizer, identity, input_size
-from tobias_aug.masks.parts import DESCRIPTION, Failure, TableDescription, part_path, read_summary, write_part
+from tobias_aug.masks.parts import DESCRIPTION, TableDescription, part_path, read_summary
+from tobias_aug.masks.plan import Part, default_part_size, plan_parts
+from tobias_aug.masks.ranks import (
+    commit,
+    device_of_rank,
+    hold,
+    remove_leftovers,
+    shard_of,
+    unfinished,
+    wait_for_table,
+)
+from tobias_aug.masks.ray_engine import RayEngine
 from tobias_aug.masks.table import MaskTable
 from tobias_aug.progress import Progress
+
+__all__ = ["FAILURES", "build_masks", "cell_scores_of", "default_part_size", "pick_device", "printable"]
 
 UNFINISHED = "build.json"
 FAILURES = "failures.jsonl"
@@ -40,27 +49,39 @@ def build_masks(
     workers: int | None = None,
     device: str | torch.device = "auto",
     part_size: int | None = None,
+    engine: Literal["local", "ray"] | RayEngine = "local",
+    shard: tuple[int, int] | None = None,
+    wait_for_ranks: bool = True,
     retry_failed: bool = False,
+    command: str = "",
     quiet: bool = False,
 ) -> MaskTable:
     """Score every image, keep the better half of its cells, and store both in a table.
 
     A build that is stopped at any moment, even by SIGKILL, and started again goes on at the first unfinished part and
-    ends with the same table as one that was not. Parts and batches depend on the list of images alone. An image that
-    cannot be read is listed in ``failures.jsonl`` beside the table and stops nothing.
+    ends with the same table as one that was not. Parts and batches depend on the list of images alone, and neither the
+    engine nor the number of ranks changes a part. An image that cannot be read is listed in ``failures.jsonl`` beside
+    the table and stops nothing.
 
     Args:
-        images: a folder, a data set of pictures (without its augmentation), or an ``ImageSource``.
+        images: a folder, a data set of pictures (without its augmentation), an ``ImageSource``, or the place of a list
+            file, tar shards or Parquet files, as :func:`~tobias_aug.images.opening.open_images` takes it.
         localizer: see :class:`~tobias_aug.masks.localizer.Localizer`; a module is moved to ``device``.
-        out: folder of the table.
+        out: folder of the table; with several machines, one that all of them see under this path.
         grid: cells a side.
         batch_size: images that the localizer gets at once.
         workers: processes that decode; 0 decodes in this one, ``None`` takes one a core, at most 8, on a GPU and
             one on a CPU, where the network needs the cores.
-        device: "auto" takes a GPU where there is one.
+        device: "auto" takes a GPU where there is one; under torchrun, the one of this process.
         part_size: rows of a part, which is what a kill can cost; by default at least 256, and more where there would
             be more than 128 parts.
+        engine: "local" computes here; "ray" on a Ray cluster, see :class:`~tobias_aug.masks.ray_engine.RayEngine`.
+        shard: (rank, number of ranks): compute every so many-th part alone, while other processes compute the others
+            into the same folder; ``None`` takes ``RANK`` and ``WORLD_SIZE`` from the environment, as torchrun sets
+            them. The rank that ends last completes the table.
+        wait_for_ranks: wait, as long as other ranks are at work, until the table is complete.
         retry_failed: compute the parts again in which an image could not be read.
+        command: stored in ``table.json``: what the user typed.
         quiet: show no progress.
 
     Returns:
@@ -69,6 +90,8 @@ def build_masks(
     Raises:
         ImageError: if there are no images.
         TableError: if ``out`` holds masks by another localizer or files of something else, or is being written.
+        UnfinishedError: if this rank has done its share, and other ranks, which are not waited for or not at work,
+            have not.
         ValueError: if two images have one key.
 
     Example:
@@ -76,112 +99,80 @@ def build_masks(
         MaskTable('masks', rows=9469, grid=4)
     """
     source, folder = as_source(images), Path(out)
-    device = pick_device(device)
-    if isinstance(localizer, nn.Module):
-        localizer.to(device)
-    description = TableDescription(identity(localizer), grid, input_size(localizer), versions=_versions())
+    compute = _engine(engine)
+    if shard is not None and engine != "local":
+        raise ValueError("shard is for the local engine; Ray shares the parts out itself")
+    rank, world = shard_of(shard) if engine == "local" else (0, 1)
+    job = Job(
+        source,
+        localizer,
+        folder,
+        TableDescription(identity(localizer), grid, input_size(localizer), versions=_versions(), command=command),
+        batch_size,
+        workers,
+        device_of_rank(device, world),
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder):
-        for leftover in folder.glob(".*.tmp"):
-            leftover.unlink()
-        _refuse_other(folder, description)
-        parts = _plan(source, description, part_size or default_part_size(len(source)))
-        summaries = [read_summary(part_path(folder, part.number)) for part in parts]
-        pending = [
-            part
-            for part, summary in zip(parts, summaries, strict=True)
-            if summary is None or summary.digest != part.digest or (retry_failed and summary.failures)
-        ]
-        if pending or not _is_finished(folder, len(parts)):
-            description.write(folder / UNFINISHED)
-            (folder / DESCRIPTION).unlink(missing_ok=True)
-            _compute(source, localizer, folder, pending, description, batch_size, workers, device, quiet)
-            _finish(folder, len(parts), description)
+    with hold(folder, rank, world):
+        _refuse_other(folder, job.description)
+        parts = plan_parts(source, job.description, part_size or default_part_size(len(source)))
+        mine = parts[rank::world]
+        with commit(folder):
+            _refuse_other(folder, job.description)
+            remove_leftovers(folder, mine, world)
+            pending = [part for part in mine if _is_pending(folder, part, retry_failed)]
+            finished = not pending and _is_finished(folder, parts)
+            if not finished:
+                job.description.write(folder / UNFINISHED)
+                (folder / DESCRIPTION).unlink(missing_ok=True)
+        if pending:
+            _compute(compute, job, mine, pending, quiet)
+        missing = 0
+        if not finished:
+            with commit(folder):
+                remove_leftovers(folder, mine, world)
+                missing = _finish(folder, parts, job.description)
+    if missing and world == 1:
+        raise TableError(f"{missing} parts of {folder} were changed while it was built; run the build again")
+    if missing and not wait_for_ranks:
+        raise unfinished(folder, missing)
+    if missing:
+        wait_for_table(folder, missing)
     return MaskTable.open(folder)
 
 
-def default_part_size(images: int) -> int:
-    """Rows of a part: a power of two, at least 256, at most 65536, and at most 128 parts between these bounds."""
-    return min(65536, max(256, 1 << (-(-images // 128) - 1).bit_length()))
+def _engine(engine: str | RayEngine) -> Callable[[Job, Sequence[Part], Callable[[int, int], None]], None]:
+    if engine == "local":
+        return compute_parts
+    if engine == "ray":
+        engine = RayEngine()
+    if not isinstance(engine, RayEngine):
+        raise ValueError(f'unknown engine {engine!r}; choose "local", "ray" or a RayEngine')
+    return engine.compute_parts
 
 
-def cell_scores_of(
-    source: ImageSource, indices: Sequence[int], localizer: Localizer, grid: int, device: torch.device
-) -> tuple[Tensor, list[str]]:
-    """Score some images, as a build does, in one batch; with the reason where an image could not be read, or ""."""
-    pictures = _Pictures(source, input_size(localizer))
-    batch, reasons = _collate([pictures[index] for index in indices])
-    if isinstance(localizer, nn.Module):
-        localizer.to(device)
-    with torch.inference_mode():
-        return localizer.cell_scores(batch.to(device), grid).float().cpu(), reasons
+def _compute(
+    compute: Callable[[Job, Sequence[Part], Callable[[int, int], None]], None],
+    job: Job,
+    mine: Sequence[Part],
+    pending: Sequence[Part],
+    quiet: bool,
+) -> None:
+    total, to_do = (sum(len(part.indices) for part in parts) for parts in (mine, pending))
+    unreadable = 0
+    with Progress(total, done=total - to_do, label="masks", unit="images", quiet=quiet) as progress:
+
+        def advance(images: int, failed: int) -> None:
+            nonlocal unreadable
+            unreadable += failed
+            progress.advance(images, f"{unreadable} unreadable" if unreadable else "")
+
+        compute(job, pending, advance)
 
 
-def pick_device(device: str | torch.device) -> torch.device:
-    """Resolve "auto" to the GPU where there is one, else to the CPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
-
-
-@dataclass(frozen=True)
-class _Part:
-    number: int
-    indices: range
-    digest: str
-
-
-class _Pictures(Dataset[tuple[Tensor, str]]):
-    """What a loader worker does: decode, bring to the network's input size, and report instead of raising."""
-
-    def __init__(self, source: ImageSource, size: int) -> None:
-        self.source, self.size = source, size
-
-    def __getitem__(self, index: int) -> tuple[Tensor, str]:
-        try:
-            self.source.key(index).encode("utf-8")
-            image = self.source.load(index, at_least=self.size)
-            return squash(image if isinstance(image, Tensor) else to_tensor(image), self.size), ""
-        except Exception as error:  # Decoders raise anything on damaged files; each reason goes to failures.jsonl.
-            reason = f"{type(error).__name__}: {error}"
-            if isinstance(error, UnicodeEncodeError):
-                reason = "the file's name is not valid UTF-8; rename it"
-            # A black picture keeps the batch's shape, so that a bad file does not change its neighbours' rounding.
-            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), reason
-
-
-def _collate(samples: list[tuple[Tensor, str]]) -> tuple[Tensor, list[str]]:
-    """Stack pictures with channels last in memory, as they come from the decoder."""
-    return torch.stack([image.permute(1, 2, 0) for image, _ in samples]).permute(0, 3, 1, 2), [
-        why for _, why in samples
-    ]
-
-
-def _plan(source: ImageSource, description: TableDescription, part_size: int) -> list[_Part]:
-    """Cut the list of images into parts; a part's digest covers its keys and all that decides its masks."""
-    made_by = json.dumps(description.made_by(), sort_keys=True).encode()
-    hashes = np.empty(len(source), dtype=np.int64)
-    parts: list[_Part] = []
-    for start in range(0, len(source), part_size):
-        indices = range(start, min(start + part_size, len(source)))
-        digest = hashlib.sha256(made_by)
-        for index in indices:
-            key = source.key(index)
-            hashes[index] = hash(key)
-            digest.update(os.fsencode(key) + b"\0")
-        parts.append(_Part(len(parts), indices, digest.hexdigest()))
-    if len(np.unique(hashes)) < len(source):
-        _name_duplicate(source)
-    return parts
-
-
-def _name_duplicate(source: ImageSource) -> None:
-    seen: set[str] = set()
-    for index in range(len(source)):
-        key = source.key(index)
-        if key in seen:
-            raise ValueError(f"two images have the key {key!r}; give every image a key of its own")
-        seen.add(key)
+def _is_pending(folder: Path, part: Part, retry_failed: bool) -> bool:
+    summary = read_summary(part_path(folder, part.number))
+    return not part.matches(summary) or (retry_failed and summary is not None and bool(summary.failures))
 
 
 def _refuse_other(folder: Path, description: TableDescription) -> None:
@@ -198,77 +189,35 @@ def _refuse_other(folder: Path, description: TableDescription) -> None:
         raise TableError(f"{folder} holds Parquet files that are no mask table; choose another folder")
 
 
-def _is_finished(folder: Path, parts: int) -> bool:
-    return (folder / DESCRIPTION).is_file() and TableDescription.read(folder / DESCRIPTION).parts == parts
+def _is_finished(folder: Path, parts: Sequence[Part]) -> bool:
+    if not (folder / DESCRIPTION).is_file() or TableDescription.read(folder / DESCRIPTION).parts != len(parts):
+        return False
+    return all(part.is_in(folder) for part in parts)
 
 
-def _compute(
-    source: ImageSource,
-    localizer: Localizer,
-    folder: Path,
-    pending: list[_Part],
-    description: TableDescription,
-    batch_size: int,
-    workers: int | None,
-    device: torch.device,
-    quiet: bool,
-) -> None:
-    batches = [part.indices[at : at + batch_size] for part in pending for at in range(0, len(part.indices), batch_size)]
-    if workers is None:
-        workers = 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
-    loader = DataLoader(
-        _Pictures(source, description.input_size),
-        batch_sampler=batches,  # type: ignore[arg-type]  # ranges are sequences of indices
-        collate_fn=_collate,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        prefetch_factor=4 if workers else None,
-    )
-    loaded: Iterator[tuple[Tensor, list[str]]] = iter(loader)
-    to_do = sum(len(part.indices) for part in pending)
-    failed = 0
-    with (
-        Progress(len(source), done=len(source) - to_do, label="masks", unit="images", quiet=quiet) as progress,
-        torch.inference_mode(),
-    ):
-        for part in pending:
-            keys: list[str] = []
-            scores: list[Tensor] = []
-            failures: list[Failure] = []
-            for at in range(0, len(part.indices), batch_size):
-                indices = part.indices[at : at + batch_size]
-                pictures, reasons = next(loaded)
-                batch = localizer.cell_scores(pictures.to(device, non_blocking=True), description.grid)
-                good = [position for position, reason in enumerate(reasons) if not reason]
-                scores.append(batch.float().cpu()[good])
-                keys += [source.key(indices[position]) for position in good]
-                failures += [
-                    Failure(printable(source.key(index)), reason)
-                    for index, reason in zip(indices, reasons, strict=True)
-                    if reason
-                ]
-                failed += len(indices) - len(good)
-                progress.advance(len(indices), f"{failed} unreadable" if failed else "")
-            joined = torch.cat(scores)
-            write_part(part_path(folder, part.number), keys, half_mask(joined), joined, part.digest, failures)
+def _finish(folder: Path, parts: Sequence[Part], description: TableDescription) -> int:
+    """Call the table a table if all its parts are there, and say how many are not.
 
-
-def _finish(folder: Path, parts: int, description: TableDescription) -> None:
-    """List the failures, drop parts of a longer list of images, and only then call the table a table."""
-    summaries = [read_summary(part_path(folder, number)) for number in range(parts)]
-    failures = [failure for summary in summaries if summary for failure in summary.failures]
+    Before that, the failures are listed and parts of a longer list of images dropped.
+    """
+    summaries = [read_summary(part_path(folder, part.number)) for part in parts]
+    there = [summary for part, summary in zip(parts, summaries, strict=True) if summary and part.matches(summary)]
+    if len(there) < len(parts):
+        return len(parts) - len(there)
+    failures = [failure for summary in there for failure in summary.failures]
     write_text(folder / FAILURES, "".join(json.dumps(asdict(failure)) + "\n" for failure in failures))
+    kept = {part_path(folder, part.number) for part in parts}
     for path in folder.glob("part-*.parquet"):
-        if path >= part_path(folder, parts):
+        if path not in kept:
             path.unlink()
-    rows = sum(summary.rows for summary in summaries if summary)
-    replace(description, rows=rows, parts=parts, failures=len(failures)).write(folder / DESCRIPTION)
+    hashes = {
+        "images": hashlib.sha256("".join(summary.digest for summary in there).encode()).hexdigest(),
+        "masks": hashlib.sha256("".join(summary.masks for summary in there).encode()).hexdigest(),
+    }
+    rows = sum(summary.rows for summary in there)
+    replace(description, rows=rows, parts=len(parts), failures=len(failures), hashes=hashes).write(folder / DESCRIPTION)
     (folder / UNFINISHED).unlink(missing_ok=True)
-
-
-def printable(key: str) -> str:
-    """A key whose bytes are no UTF-8, spelt so that JSON can hold it."""
-    return os.fsencode(key).decode("utf-8", "backslashreplace")
+    return 0
 
 
 def _versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -36,6 +37,9 @@ class TableDescription:
         parts: number of part files.
         failures: number of images that could not be read.
         versions: versions of the libraries that the masks were computed with.
+        command: the command line of the build that completed the table, where there was one.
+        hashes: SHA-256 of "images" (their keys, part by part, and what decides their masks) and of "masks" (keys and
+            cells): tables of one part size with the same "masks" hold the same cells.
     """
 
     localizer: dict[str, Any]
@@ -45,6 +49,8 @@ class TableDescription:
     parts: int = 0
     failures: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    hashes: dict[str, str] = field(default_factory=dict)
 
     def made_by(self) -> dict[str, Any]:
         """The fields that decide the masks of an image."""
@@ -109,7 +115,9 @@ def write_part(
             ),
         }
     )
-    metadata = {"format_version": FORMAT_VERSION, "digest": digest, "failures": [asdict(f) for f in failures]}
+    masks = hashlib.sha256("\0".join(keys).encode() + b"\0" + packed.tobytes()).hexdigest()
+    failed = [asdict(failure) for failure in failures]
+    metadata = {"format_version": FORMAT_VERSION, "digest": digest, "masks": masks, "failures": failed}
     table = table.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", use_dictionary=False, row_group_size=max(1, len(keys)))
@@ -122,6 +130,7 @@ class PartSummary:
     rows: int
     digest: str
     failures: list[Failure]
+    masks: str = ""
 
 
 def read_summary(path: Path) -> PartSummary | None:
@@ -131,7 +140,8 @@ def read_summary(path: Path) -> PartSummary | None:
         said = json.loads((footer.metadata or {})[_METADATA])
     except (FileNotFoundError, pa.ArrowInvalid, KeyError):
         return None
-    return PartSummary(footer.num_rows, said["digest"], [Failure(**failure) for failure in said["failures"]])
+    failures = [Failure(**failure) for failure in said["failures"]]
+    return PartSummary(footer.num_rows, said["digest"], failures, said.get("masks", ""))
 
 
 def read_columns(path: Path, columns: list[str]) -> pa.Table:
