@@ -105,9 +105,11 @@ class DatasetImages:
 
 
 def as_source(images: Any) -> ImageSource:
-    """Accept a folder, an :class:`ImageSource`, or a data set with a length."""
+    """Accept a place as ``open_images`` takes it, an :class:`ImageSource`, or a data set with a length."""
     if isinstance(images, (str, os.PathLike)):
-        return ImageFiles(images)
+        from tobias_aug.images.opening import open_images  # It builds on this module.
+
+        return open_images(images)
     if isinstance(images, ImageSource):
         return images
     if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -135,9 +136,10 @@ def _loaded(job: Job, parts: Sequence[Part], device: torch.device) -> Iterator[t
     workers = job.workers
     if workers is None:
         workers = 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+    batches: list[Any] = [batch for part in parts for batch in _batches(part, job.batch_size)]
     loader = DataLoader(
         _Pictures(job.source, job.description.input_size),
-        batch_sampler=[batch for part in parts for batch in _batches(part, job.batch_size)],  # type: ignore[arg-type]  # ranges are sequences of indices
+        batch_sampler=batches,
         collate_fn=_collate,
         num_workers=workers,
         pin_memory=device.type == "cuda",

@@ -88,7 +88,7 @@ def remove_leftovers(folder: Path, parts: Sequence[Part], world: int) -> None:
                 leftover.unlink(missing_ok=True)
 
 
-def wait_for_table(folder: Path, missing: int, patience: float = 300.0) -> None:
+def wait_for_table(folder: Path, missing: int, patience: float | int = 300) -> None:
     """Wait until another rank has finished the table, as long as any is at work.
 
     Args:

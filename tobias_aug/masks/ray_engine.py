@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -66,7 +67,11 @@ class RayEngine:
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1),
                 # In a list, so that Ray hands over the reference and every node fetches the job once.
-                fn_constructor_kwargs={"sent": [ray.put((job, {part.number: part for part in parts}))], "cpus": cpus},
+                fn_constructor_kwargs={
+                    "sent": [ray.put((job, {part.number: part for part in parts}))],
+                    "cpus": cpus,
+                    "at": str(Path.cwd()),
+                },
                 num_cpus=cpus,
                 num_gpus=gpus or None,
             )
@@ -100,7 +105,9 @@ class RayEngine:
 class _Worker:
     """An actor: takes the job once, then part after part."""
 
-    def __init__(self, sent: list[Any], cpus: float | int) -> None:
+    def __init__(self, sent: list[Any], cpus: float | int, at: str) -> None:
+        if Path(at).is_dir():
+            os.chdir(at)  # Relative paths mean what they meant to the user.
         self.job, self.parts = _import_ray().get(sent[0])
         if not self.job.folder.is_dir():
             raise TableError(
@@ -128,7 +135,7 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise ImportError(f"the engine ray needs Ray Data; install it with: pip install 'tobias-aug[ray]' ({error})")
+        raise ImportError("the engine ray needs Ray Data; install it with: pip install 'tobias-aug[ray]'") from error
     return ray
 
 

@@ -1,0 +1,123 @@
+"""Images as bytes in a column of Parquet files, plain or as Hugging Face's ``datasets`` stores them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from tobias_aug.errors import ImageError
+from tobias_aug.images.decode import read_rgb
+from tobias_aug.images.keys import KeyList
+from tobias_aug.images.places import file_system
+
+
+class ParquetImages:
+    """Image files in a column of bytes, or of structs of ``bytes`` and ``path``, in the order of files and rows.
+
+    Opening reads the footers and the keys. An image is read with its row group, the last of which stays in memory, so
+    that going through the rows in order reads everything once a process; row groups of about a batch serve best.
+
+    Args:
+        files: paths or fsspec URLs of Parquet files.
+        column: of the images.
+        key_column: of the keys, strings or whole numbers; without it a key is the struct's ``path``, or where that is
+            null, or there is no struct, the file's name and the number of the row, ``train-000.parquet/17``.
+        keys_by_file: put the file's name in front of the other keys too, where they repeat from file to file.
+
+    Raises:
+        ImageError: if a file is damaged, lacks a column, or there are no rows.
+    """
+
+    def __init__(
+        self, files: Sequence[str], column: str = "image", key_column: str | None = None, keys_by_file: bool = False
+    ) -> None:
+        self.files, self.column = list(files), column
+        keys: list[str] = []
+        self._groups: list[tuple[int, int, str]] = []
+        starts = [0]
+        for number, file in enumerate(self.files):
+            with _opened(file) as parquet:
+                kind = _kind(parquet.schema_arrow, file, column, key_column)
+                leaf = f"{column}.bytes" if pa.types.is_struct(kind) else column
+                for group in range(parquet.num_row_groups):
+                    self._groups.append((number, group, leaf))
+                    starts.append(starts[-1] + parquet.metadata.row_group(group).num_rows)
+                keys += _keys(parquet, file, kind, column, key_column, keys_by_file)
+        if not keys:
+            raise ImageError(f"{', '.join(self.files[:3])}: no rows")
+        self.keys = KeyList(keys)
+        self._starts = np.array(starts)
+        self._last: tuple[int, pa.Array] | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def key(self, index: int) -> str:
+        return self.keys[index]
+
+    def load(self, index: int, at_least: int | None = None) -> Image.Image:
+        group = bisect_right(self._starts, index) - 1
+        if self._last is None or self._last[0] != group:
+            number, place, leaf = self._groups[group]
+            with _opened(self.files[number]) as parquet:
+                column = parquet.read_row_group(place, columns=[leaf], use_threads=False).column(0).combine_chunks()
+            self._last = group, column.field("bytes") if pa.types.is_struct(column.type) else column
+        data = self._last[1][index - int(self._starts[group])].as_py()
+        if data is None:
+            raise ImageError(f"row {index - int(self._starts[group])} of its row group holds no bytes")
+        return read_rgb(BytesIO(data), at_least)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_last": None}
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file by its place; damage is told by its name."""
+    system, path = file_system(file)
+    with system.open(path, "rb") as handle:
+        try:
+            parquet = pq.ParquetFile(handle)
+        except pa.ArrowInvalid as error:
+            raise ImageError(f"{file} is no Parquet file or is damaged ({error}); fetch it again") from error
+        yield parquet
+
+
+def _kind(schema: pa.Schema, file: str, column: str, key_column: str | None) -> pa.DataType:
+    """The type of the column of images, checked."""
+    for name in (column, key_column):
+        if name is not None and name not in schema.names:
+            raise ImageError(f"{file} has no column {name!r}; it has {', '.join(schema.names)}")
+    kind = schema.field(column).type
+    data = kind.field("bytes").type if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
+    if not (pa.types.is_binary(data) or pa.types.is_large_binary(data)):
+        raise ImageError(f"column {column!r} of {file} is {kind}; images must be bytes, or structs of bytes and path")
+    return kind
+
+
+def _keys(
+    parquet: pq.ParquetFile, file: str, kind: pa.DataType, column: str, key_column: str | None, keys_by_file: bool
+) -> Iterator[str]:
+    name = PurePosixPath(file).name
+    prefix = f"{name}/" if keys_by_file else ""
+    values: list[Any]
+    if key_column is not None:
+        values = parquet.read(columns=[key_column], use_threads=False).column(0).to_pylist()
+        if None in values:
+            raise ImageError(f"row {values.index(None)} of {file} has no key in column {key_column!r}")
+    elif pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
+        values = [value["path"] for value in parquet.read(columns=[f"{column}.path"], use_threads=False)[0].to_pylist()]
+    else:
+        values = [None] * parquet.metadata.num_rows
+    for row, value in enumerate(values):
+        text = value.decode() if isinstance(value, bytes) else value
+        yield f"{name}/{row}" if text is None else f"{prefix}{text}"
