@@ -4,12 +4,9 @@ import pickle
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tobias_aug import MaskTable, MissingMaskError, TableError, half_mask
 from tobias_aug.images.keys import KeyList
-from tobias_aug.masks.index import KeyIndex
 from tobias_aug.masks.parts import TableDescription, part_path, write_part
 
 
@@ -97,23 +94,6 @@ def test_survives_pickling_for_spawned_workers(table):
     table, keys, _ = table
     again = pickle.loads(pickle.dumps(table))
     assert torch.equal(again.masks(keys), table.masks(keys))
-
-
-@given(st.lists(st.text(max_size=6).filter(lambda key: "\0" not in key), unique=True, max_size=40), st.text(max_size=3))
-def test_the_index_finds_every_key_and_no_other(keys, other):
-    keys = [key for key in keys if key.isprintable()]
-    encoded = [key.encode() for key in keys]
-    index = KeyIndex(KeyList(keys), KeyIndex.hashes(encoded))
-    assert [index.find(key) for key in keys] == list(range(len(keys)))
-    if other.isprintable() and other not in keys:
-        assert index.find(other) == -1
-
-
-def test_the_index_verifies_hits_where_hashes_collide():
-    keys = [f"{number}" for number in range(200)]
-    index = KeyIndex(KeyList(keys), KeyIndex.hashes(key.encode() for key in keys))
-    assert [index.find(key) for key in keys] == list(range(200))
-    assert all(index.find(f"{number}") == -1 for number in range(200, 3000))
 
 
 def test_key_list_keeps_names_that_are_not_utf8():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from mmap import mmap
 from pathlib import PurePath
 from typing import Any, overload
 
@@ -11,7 +12,7 @@ import numpy as np
 
 
 class KeyList(Sequence[str]):
-    """Many strings in one block of memory, so that forked loader workers share them instead of copying.
+    """Many strings in one block of memory, or of a mapped file, so that loader workers share them instead of copying.
 
     Names that are not UTF-8 keep their bytes through Python's ``surrogateescape``.
 
@@ -26,17 +27,21 @@ class KeyList(Sequence[str]):
         self._set(b"".join(encoded), np.cumsum([0, *map(len, encoded)], dtype=np.int64))
 
     @classmethod
-    def from_buffers(cls, data: bytes | bytearray, offsets: np.ndarray) -> KeyList:
+    def from_buffers(cls, data: bytes | bytearray | mmap, offsets: np.ndarray) -> KeyList:
         """Wrap key bytes laid end to end, key ``i`` at ``offsets[i]:offsets[i + 1]``, without copying them."""
         keys = cls.__new__(cls)
         keys._set(data, offsets)
         return keys
 
-    def _set(self, data: bytes | bytearray, offsets: np.ndarray) -> None:
+    def _set(self, data: bytes | bytearray | mmap, offsets: np.ndarray) -> None:
         if len(data) < 1 << 32:
-            offsets = offsets.astype(np.uint32)
+            offsets = offsets.astype(np.uint32, copy=False)
         self._data, self._offsets = data, offsets
         self._at = offsets.data
+
+    def buffers(self) -> tuple[np.ndarray, np.ndarray]:
+        """The bytes and the offsets, as :meth:`from_buffers` takes them."""
+        return np.frombuffer(self._data, dtype=np.uint8), self._offsets
 
     def raw(self, index: int) -> bytes | bytearray:
         """The bytes of a key."""
@@ -59,7 +64,9 @@ class KeyList(Sequence[str]):
         return os.fsdecode(bytes(self.raw(index % len(self))))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return KeyList.from_buffers, (self._data, self._offsets)
+        # The bytes of the keys alone: a mapped file holds more, and cannot be pickled.
+        first, last = int(self._offsets[0]), int(self._offsets[-1])
+        return KeyList.from_buffers, (bytes(self._data[first:last]), self._offsets - first)
 
 
 def sample_key(dataset: Any, index: int) -> str:

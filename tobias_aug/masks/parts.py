@@ -102,7 +102,7 @@ def write_part(
     digest: str = "",
     failures: Sequence[Failure] = (),
 ) -> None:
-    """Write one part atomically; ``digest`` tells what it was made of, see :func:`read_digest`."""
+    """Write one part atomically; ``digest`` tells what it was made of, see :func:`read_summary`."""
     packed = np.ascontiguousarray(pack_cells(cells))
     table = pa.table(
         {
@@ -115,12 +115,17 @@ def write_part(
             ),
         }
     )
-    masks = hashlib.sha256("\0".join(keys).encode() + b"\0" + packed.tobytes()).hexdigest()
+    write_rows(path, table, digest, failures)
+
+
+def write_rows(path: Path, rows: pa.Table, digest: str, failures: Sequence[Failure] = ()) -> None:
+    """Write rows that are a table of a part's columns already, as :func:`write_part` does."""
+    masks = hashlib.sha256("\0".join(rows["key"].to_pylist()).encode() + b"\0" + b"".join(rows["cells"].to_pylist()))
     failed = [asdict(failure) for failure in failures]
-    metadata = {"format_version": FORMAT_VERSION, "digest": digest, "masks": masks, "failures": failed}
-    table = table.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
+    metadata = {"format_version": FORMAT_VERSION, "digest": digest, "masks": masks.hexdigest(), "failures": failed}
+    rows = rows.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=False, row_group_size=max(1, len(keys)))
+        pq.write_table(rows, temporary, compression="zstd", use_dictionary=False, row_group_size=max(1, len(rows)))
 
 
 @dataclass(frozen=True)
@@ -144,8 +149,8 @@ def read_summary(path: Path) -> PartSummary | None:
     return PartSummary(footer.num_rows, said["digest"], failures, said.get("masks", ""))
 
 
-def read_columns(path: Path, columns: list[str]) -> pa.Table:
-    """Read some columns of a part.
+def read_columns(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read some columns of a part, or all.
 
     Raises:
         TableError: if the part is missing or damaged.
@@ -153,4 +158,27 @@ def read_columns(path: Path, columns: list[str]) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns, use_threads=False, partitioning=None).combine_chunks()
     except (OSError, pa.ArrowException) as error:
-        raise TableError(f"{path} is missing or damaged ({error}); run the build again to mend it") from error
+        raise _damaged(path, error) from error
+
+
+def read_footer(path: Path) -> bytes:
+    """The raw footer of a part: where its columns lie and between what bounds, its rows, and our own description.
+
+    Raises:
+        TableError: if the part is missing or damaged.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - 8))
+            length = int.from_bytes(file.read(4), "little")
+            if file.read(4) != b"PAR1" or length + 8 > size:
+                raise OSError("no Parquet file")
+            file.seek(size - 8 - length)
+            return file.read(length)
+    except OSError as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> TableError:
+    return TableError(f"{path} is missing or damaged ({error}); run the build again to mend it")

@@ -9,23 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tobias_aug.errors import MissingMaskError, TableError
-from tobias_aug.images.keys import KeyList
 from tobias_aug.masks.cells import unpack_cells
-from tobias_aug.masks.index import KeyIndex
+from tobias_aug.masks.index_file import open_lookup
 from tobias_aug.masks.parts import DESCRIPTION, TableDescription, part_path, read_columns
 
 
 class MaskTable:
-    """The masks of a data set, by key; read-only, small, and shared by forked loader workers.
+    """The masks of a data set, by key; read-only, and one copy in memory for all processes of a machine.
 
-    Opening loads the keys and the packed cells; scores are read when asked for. A key is an image's path below the
-    data set's root with "/" between, or the sample's id.
+    Opening maps keys and packed cells from a file that the first opening makes beside the parts; scores are read when
+    asked for. A key is an image's path below the data set's root with "/" between, or the sample's id.
+
+    Attributes:
+        path: folder of the table.
+        description: what ``table.json`` says.
+        grid: cells a side.
+        index_path: the mapped file; ``None`` where the folder could not be written and memory stands in for it, which
+            forked workers share and others do not.
 
     Example:
         >>> table = MaskTable.open("masks")  # doctest: +SKIP
@@ -39,31 +44,10 @@ class MaskTable:
     def __init__(self, path: Path, description: TableDescription) -> None:
         self.path, self.description = path, description
         self.grid = description.grid
-        self._cells = np.empty((description.rows, -(-self.grid * self.grid // 8)), dtype=np.uint8)
-        self._part_starts = [0]
         self._scores: dict[int, np.ndarray] = {}
-        data = bytearray()
-        ends = np.zeros(description.rows + 1, dtype=np.int64)
-        hashes = np.empty(description.rows, dtype=np.int64)
-        for number in range(description.parts):
-            part = read_columns(part_path(path, number), ["key", "cells"])
-            start, end = self._part_starts[-1], self._part_starts[-1] + len(part)
-            self._part_starts.append(end)
-            if start < end <= description.rows:
-                key, cell = part["key"].combine_chunks(), part["cells"].combine_chunks()
-                offsets = np.frombuffer(key.buffers()[1], dtype=np.int32, count=len(key) + 1, offset=4 * key.offset)
-                ends[start + 1 : end + 1] = len(data) + offsets[1:] - offsets[0]
-                data += memoryview(key.buffers()[2])[offsets[0] : offsets[-1]]
-                hashes[start:end] = KeyIndex.hashes(key.cast(pa.binary()).to_pylist())
-                packed = np.frombuffer(cell.buffers()[1], dtype=np.uint8)[cell.offset * cell.type.byte_width :]
-                self._cells[start:end] = packed[: self._cells[start:end].size].reshape(len(part), -1)
-        if self._part_starts[-1] != description.rows:
-            raise TableError(
-                f"{path} holds {self._part_starts[-1]} rows where {DESCRIPTION} says {description.rows}; "
-                "run the build again"
-            )
-        self._index = KeyIndex(KeyList.from_buffers(data, ends), hashes)
-        pa.default_memory_pool().release_unused()
+        lookup = open_lookup(path, description)
+        self._index, self._cells, self._part_starts = lookup.index, lookup.cells, lookup.part_starts
+        self.index_path = lookup.path
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> MaskTable:
@@ -102,7 +86,10 @@ class MaskTable:
 
     def masks(self, keys: Sequence[str]) -> Bool[Tensor, "rows grid grid"]:
         """The foreground cells of several images; errors as for one."""
-        return unpack_cells(self._cells[[self._row(key) for key in keys]], self.grid)
+        rows = self._index.find_all(keys)
+        if len(missing := np.flatnonzero(rows < 0)):
+            self._row(keys[missing[0]])
+        return unpack_cells(self._cells[rows], self.grid)
 
     def scores(self, key: str) -> Float[Tensor, "grid grid"]:
         """The scores that the cells of ``key`` were ranked by, float32; each part's are read once."""
