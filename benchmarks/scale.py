@@ -1,0 +1,170 @@
+"""The constants of a plan for very many images, measured here, and the plan that follows from them.
+
+    python -m benchmarks.scale --data ../shared/data/ilsvrc_boxes --images 1e9
+
+Times are those of one core (of the process, not of the clock), so that a busy machine does not lengthen them. What is
+not measured is an option, and stands in the table as ``assumed``. No GPU is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import torch
+import torchvision
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.report import Row, publish
+from benchmarks.throughput import OPEN_TABLE
+from tobias_aug import RandomCNN, half_mask
+from tobias_aug.images.decode import squash, to_tensor
+from tobias_aug.images.keys import KeyList
+from tobias_aug.images.shards import TarImages
+from tobias_aug.images.sources import ImageFiles
+from tobias_aug.masks.parts import TableDescription, part_path, write_part
+from tobias_aug.masks.plan import plan_parts
+
+BYTES, DECODE, NETWORK, OPERATIONS = (
+    "bytes of a picture's file",
+    "decode and squash a picture, one core",
+    "ResNet-50 on a picture, fp32, one core",
+    "ResNet-50 on a picture: operations",
+)
+ROW, OPENED, KEY, PLAN, HEADER = (
+    "a row of a table, in Parquet",
+    "a row of a table, opened, in memory",
+    "a picture's key, in memory",
+    "plan a picture, one core",
+    "find a picture in a tar shard, one core",
+)
+
+
+class _Keys:
+    """A source that has keys alone, as long as those of ImageNet."""
+
+    def __init__(self, count: int) -> None:
+        self.keys = KeyList(f"n{row // 1300:08d}/ILSVRC2012_train_{row:08d}.JPEG" for row in range(count))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def key(self, index: int) -> str:
+        return self.keys[index]
+
+    def load(self, index: int, at_least: int | None = None) -> torch.Tensor:
+        raise NotImplementedError
+
+
+def pictures(args: argparse.Namespace) -> Iterator[Row]:
+    """Bytes, decoding and the network, on real pictures."""
+    files = ImageFiles(args.data)
+    sizes = [(files.root / key).stat().st_size for key in files.keys]
+    yield Row(BYTES, float(np.mean(sizes)), "bytes", n=len(sizes))
+    picked = range(0, len(files), max(1, len(files) // args.pictures))
+    begun = process_time()
+    ready = [squash(to_tensor(files.load(index, at_least=224)), 224) for index in picked]
+    yield Row(DECODE, 1e3 * (process_time() - begun) / len(picked), "ms", n=len(picked))
+    cnn = RandomCNN("resnet50")
+    batch = torch.stack(ready[:32])
+    with torch.inference_mode():
+        cnn.cell_scores(batch[:4])  # The network is fused at its first call.
+        begun = process_time()
+        cnn.cell_scores(batch)
+    yield Row(NETWORK, 1e3 * (process_time() - begun) / len(batch), "ms", n=len(batch))
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        torchvision.models.resnet50().eval()(torch.zeros(1, 3, 224, 224))
+    yield Row(OPERATIONS, counter.get_total_flops() / 1e9, "GFLOP")
+
+
+def tables(args: argparse.Namespace) -> Iterator[Row]:
+    """Rows on disk and in memory, keys, planning, and headers of shards, all made up."""
+    keys, parts = _Keys(args.rows), range(0, args.rows, 65536)
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number, start in enumerate(parts):
+            names = keys.keys[start : start + 65536]
+            scores = torch.from_numpy(random.random((len(names), 4, 4), dtype=np.float32))
+            write_part(part_path(folder, number), names, half_mask(scores), scores)
+        size = sum(path.stat().st_size for path in folder.glob("part-*"))
+        yield Row(ROW, size / args.rows, "bytes", n=args.rows)
+        description = TableDescription({"name": "made up"}, 4, 224, rows=args.rows, parts=len(parts))
+        description.write(folder / "table.json")
+        command = [sys.executable, "-c", OPEN_TABLE, str(folder)]
+        opened = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        yield Row(OPENED, 1e6 * float(opened[2]) / args.rows, "bytes", n=args.rows)
+        yield Row(KEY, sum(map(len, keys.keys)) / args.rows + 8, "bytes", n=args.rows)
+        seconds = _seconds(lambda: plan_parts(keys, description, 65536))
+        yield Row(PLAN, 1e6 * seconds / args.rows, "us", n=args.rows)
+        members = 20_000
+        with tarfile.open(folder / "shard.tar", "w") as archive:
+            for number in range(members):
+                info = tarfile.TarInfo(f"{number:08d}.jpg")
+                info.size = 1000
+                archive.addfile(info, io.BytesIO(bytes(1000)))
+        seconds = _seconds(lambda: TarImages([str(folder / "shard.tar")]))
+        yield Row(HEADER, 1e6 * seconds / members, "us", n=members)
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    begun = process_time()
+    function()
+    return process_time() - begun
+
+
+def plan(args: argparse.Namespace, measured: dict[str, float]) -> Iterator[Row]:
+    """What the constants mean for ``--images`` images."""
+    count = args.images
+    rate = args.gpu_peak * 1e3 * args.gpu_share / measured[OPERATIONS]
+    gpu_hours = count / rate / 3600
+    decode_hours = count * measured[DECODE] / 1e3 / 3600
+    yield Row("assumed: fp32 peak of a GPU", args.gpu_peak, "TFLOP/s")
+    yield Row("assumed: share of the peak that is reached", 100 * args.gpu_share, "%")
+    yield Row("assumed: price of a GPU hour", args.gpu_price, "USD")
+    yield Row("assumed: price of a core hour", args.core_price, "USD")
+    yield Row("plan: images", count, "images")
+    yield Row("plan: bytes to read", count * measured[BYTES] / 1e12, "TB")
+    yield Row("plan: decoding", decode_hours, "core hours")
+    yield Row("plan: network on CPUs", count * measured[NETWORK] / 1e3 / 3600, "core hours")
+    yield Row("plan, assumed: pictures a second and GPU", rate, "images/s")
+    yield Row("plan, assumed: network on GPUs", gpu_hours, "GPU hours")
+    yield Row("plan, assumed: cores that feed a GPU", rate * measured[DECODE] / 1e3, "cores")
+    yield Row("plan, assumed: cost", gpu_hours * args.gpu_price + decode_hours * args.core_price, "USD")
+    yield Row("plan: parts", -(-count // 65536), "parts")
+    yield Row("plan: table in Parquet", count * measured[ROW] / 1e9, "GB")
+    yield Row("plan: table opened", count * measured[OPENED] / 1e9, "GB")
+    yield Row("plan: keys in every rank", count * measured[KEY] / 1e9, "GB")
+    yield Row("plan: planning in every rank", count * measured[PLAN] / 1e6 / 3600, "core hours")
+    yield Row("plan: headers of tar shards in every rank", count * measured[HEADER] / 1e6 / 3600, "core hours")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of real pictures")
+    parser.add_argument("--images", type=float, default=1e9, help="images that the plan is for")
+    parser.add_argument("--pictures", type=int, default=100, help="pictures to decode")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the made-up table")
+    parser.add_argument("--gpu-peak", type=float, default=60.0, help="assumed TFLOP/s of a GPU in fp32, without TF32")
+    parser.add_argument("--gpu-share", type=float, default=0.4, help="assumed share of it that ResNet-50 reaches")
+    parser.add_argument("--gpu-price", type=float, default=3.0, help="assumed USD a GPU hour")
+    parser.add_argument("--core-price", type=float, default=0.05, help="assumed USD a core hour")
+    parser.add_argument("--json", type=Path, help="also store the rows here")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = [*pictures(args), *tables(args)]
+    rows += plan(args, {row.name: row.value for row in rows})
+    settings = {key: str(value) for key, value in vars(args).items() if key not in ("json", "data")}
+    publish(rows, args.json, **settings)
+
+
+if __name__ == "__main__":
+    main()
