@@ -129,13 +129,13 @@ def test_a_second_build_into_one_folder_is_refused(photos, tmp_path, brightness)
 
 
 def test_no_images_is_said(tmp_path, brightness):
-    (tmp_path / "notes.txt").touch()
+    (tmp_path / "notes.pdf").touch()
     with pytest.raises(ImageError, match=r"holds no images; looked for \.avif, \.bmp"):
         build_masks(tmp_path, brightness, tmp_path / "out")
     with pytest.raises(ImageError, match="nowhere does not exist; give a folder"):
         build_masks(tmp_path / "nowhere", brightness, tmp_path / "out")
-    with pytest.raises(ImageError, match="notes.txt is not a folder"):
-        build_masks(tmp_path / "notes.txt", brightness, tmp_path / "out")
+    with pytest.raises(ImageError, match="notes.pdf is not a folder"):
+        build_masks(tmp_path / "notes.pdf", brightness, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
