@@ -70,7 +70,7 @@ def _images_in(shard: str) -> list[tuple[str, int, int]]:
             while (member := archive.next()) is not None:
                 if member.isreg() and PurePosixPath(member.name).suffix.lower() in EXTENSIONS:
                     found.append((member.name, member.offset_data, member.size))
-                archive.members = []  # It would keep an object for every file.
+                archive.members = []  # type: ignore[attr-defined]  # It would keep an object for every file.
     except tarfile.TarError as error:
         raise ImageError(
             f"{shard} is no plain tar file or is damaged ({error}); "
