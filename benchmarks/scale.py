@@ -87,7 +87,7 @@ def pictures(args: argparse.Namespace) -> Iterator[Row]:
 
 def tables(args: argparse.Namespace) -> Iterator[Row]:
     """Rows on disk and in memory, keys, planning, and headers of shards, all made up."""
-    keys, parts = _Keys(args.rows), range(0, args.rows, 65536)
+    keys, parts = _Keys(args.table_rows), range(0, args.table_rows, 65536)
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -96,15 +96,15 @@ def tables(args: argparse.Namespace) -> Iterator[Row]:
             scores = torch.from_numpy(random.random((len(names), 4, 4), dtype=np.float32))
             write_part(part_path(folder, number), names, half_mask(scores), scores)
         size = sum(path.stat().st_size for path in folder.glob("part-*"))
-        yield Row(ROW, size / args.rows, "bytes", n=args.rows)
-        description = TableDescription({"name": "made up"}, 4, 224, rows=args.rows, parts=len(parts))
+        yield Row(ROW, size / args.table_rows, "bytes", n=args.table_rows)
+        description = TableDescription({"name": "made up"}, 4, 224, rows=args.table_rows, parts=len(parts))
         description.write(folder / "table.json")
         command = [sys.executable, "-c", OPEN_TABLE, str(folder)]
         opened = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        yield Row(OPENED, 1e6 * float(opened[2]) / args.rows, "bytes", n=args.rows)
-        yield Row(KEY, sum(map(len, keys.keys)) / args.rows + 8, "bytes", n=args.rows)
+        yield Row(OPENED, 1e6 * float(opened[2]) / args.table_rows, "bytes", n=args.table_rows)
+        yield Row(KEY, sum(map(len, keys.keys)) / args.table_rows + 8, "bytes", n=args.table_rows)
         seconds = _seconds(lambda: plan_parts(keys, description, 65536))
-        yield Row(PLAN, 1e6 * seconds / args.rows, "us", n=args.rows)
+        yield Row(PLAN, 1e6 * seconds / args.table_rows, "us", n=args.table_rows)
         members = 20_000
         with tarfile.open(folder / "shard.tar", "w") as archive:
             for number in range(members):
@@ -151,8 +151,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of real pictures")
     parser.add_argument("--images", type=float, default=1e9, help="images that the plan is for")
-    parser.add_argument("--pictures", type=int, default=100, help="pictures to decode")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the made-up table")
+    parser.add_argument("--pictures", type=int, default=60, help="pictures to decode")
+    parser.add_argument("--table-rows", type=int, default=500_000, help="rows of the made-up table")
     parser.add_argument("--gpu-peak", type=float, default=60.0, help="assumed TFLOP/s of a GPU in fp32, without TF32")
     parser.add_argument("--gpu-share", type=float, default=0.4, help="assumed share of it that ResNet-50 reaches")
     parser.add_argument("--gpu-price", type=float, default=3.0, help="assumed USD a GPU hour")

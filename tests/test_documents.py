@@ -64,3 +64,11 @@ def test_the_code_of_the_guide_to_localizers_runs(tmp_path, monkeypatch):
     names = {}
     exec(block, names)
     assert names["cam"].heatmaps(torch.zeros(1, 3, 224, 224)).shape == (1, 7, 7)
+
+
+def test_the_code_of_the_guide_to_scale_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "scale.md").read_text(encoding="utf-8"), re.DOTALL)
+    names = {}
+    exec(block, names)
+    assert names["picture"].size == (60, 40)
