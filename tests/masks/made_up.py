@@ -7,7 +7,7 @@ from tobias_aug.masks.parts import Failure, TableDescription, part_path, write_p
 
 
 def make_table(folder, keys, part_size=4, seed=0, failures=(), localizer="made up", grid=4):
-    """Write random masks for ``keys``; give back their scores. ``failures`` are (key, reason), all of the first part."""
+    """Write random masks for ``keys`` and give back their scores; ``failures`` are (key, reason) of the first part."""
     folder.mkdir(parents=True, exist_ok=True)
     scores = torch.randn(len(keys), grid, grid, generator=torch.Generator().manual_seed(seed)) * 1e5
     starts = range(0, max(1, len(keys)), part_size)
