@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format wheel clean
+.PHONY: demo test check format docs wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tobias-aug demo -o demo
@@ -21,6 +21,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 wheel: $(VENV)/.python
 	rm -rf build dist
 	$(BIN)/python -m pip install --quiet build
@@ -28,7 +31,7 @@ wheel: $(VENV)/.python
 	@ls dist
 
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info
+	rm -rf $(VENV) build dist demo site *.egg-info
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
@@ -41,3 +44,7 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml
 $(VENV)/.dev: $(VENV)/.python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
