@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format docs wheel clean
+.PHONY: demo test check format docs wheel packages coverage test-lowest release-check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tobias-aug demo -o demo
@@ -24,14 +24,27 @@ format: $(VENV)/.dev
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-wheel: $(VENV)/.python
-	rm -rf build dist
+wheel: packages
+
+# Wheel and sdist, each installed and used in an environment with the core dependencies alone.
+packages: $(VENV)/.python
 	$(BIN)/python -m pip install --quiet build
-	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m tools.packages $(PACKAGES)
 	@ls dist
 
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=xml:build/coverage.xml
+
+# The lowest versions of the core dependencies that pyproject.toml declares; needs a Python they have wheels for: 3.10-3.12.
+test-lowest: $(VENV)-lowest/.dev
+	$(VENV)-lowest/bin/python -m pytest
+
+# Every step before a release, up to the first that fails. It takes about an hour.
+release-check: $(VENV)/.dev $(VENV)/.docs
+	$(BIN)/python -m tools.release_check
+
 clean:
-	rm -rf $(VENV) build dist demo site *.egg-info
+	rm -rf $(VENV) $(VENV)-lowest build dist demo site *.egg-info
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
@@ -47,4 +60,10 @@ $(VENV)/.dev: $(VENV)/.python pyproject.toml
 
 $(VENV)/.docs: $(VENV)/.python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	touch $@
+
+$(VENV)-lowest/.dev: pyproject.toml tools/lowest.py
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(PYTHON) -m tools.lowest > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/constraints.txt --editable ".[dev]"
 	touch $@

@@ -84,7 +84,7 @@ def _link(home: PurePosixPath, target: str) -> str:
 
 
 def packages() -> dict[str, tuple[str, list[str]]]:
-    """The reference's pages: a title and modules each; all modules but the command line's and those of an underscore."""
+    """The reference's pages: a title and modules each; all modules but the command line's and hidden ones."""
     found: dict[str, tuple[str, list[str]]] = {}
     for module in sorted(_modules()):
         parts = module.split(".")
