@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tobias_aug.between_class.image import BetweenClassDataset, BetweenClassMix
     from tobias_aug.between_class.loss import ratio_loss
     from tobias_aug.between_class.normalize import BetweenClassNormalize
-    from tobias_aug.errors import ImageError, MissingMaskError, TableError, TobiasError
+    from tobias_aug.errors import ImageError, MissingMaskError, TableError, TobiasError, WorkerError, WriteError
     from tobias_aug.localization.border_contrast import BorderContrast
     from tobias_aug.localization.priors import CentrePrior
     from tobias_aug.localization.random_cnn import RandomCNN
@@ -50,6 +50,8 @@ _HOMES = {
     "RandomMerge": "patch_merge.transform",
     "TableError": "errors",
     "TobiasError": "errors",
+    "WorkerError": "errors",
+    "WriteError": "errors",
     "build_masks": "masks.builder",
     "class_activation_maps": "orand.cams",
     "half_mask": "masks.cells",
@@ -81,6 +83,8 @@ __all__ = [
     "RandomMerge",
     "TableError",
     "TobiasError",
+    "WorkerError",
+    "WriteError",
     "build_masks",
     "class_activation_maps",
     "half_mask",

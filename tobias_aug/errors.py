@@ -15,6 +15,14 @@ class TableError(TobiasError, ValueError):
     """A mask table that is unfinished, of another format, or made by another localizer."""
 
 
+class WriteError(TobiasError, OSError):
+    """A file that cannot be written: the disk is full, or the place is not for writing."""
+
+
+class WorkerError(TobiasError):
+    """A process that read data for this one died."""
+
+
 class MissingMaskError(TobiasError, KeyError):
     """A key that the mask table does not hold."""
 

@@ -41,12 +41,15 @@ def build(
     ] = Precision.fp32,
     engine: Annotated[Engine, typer.Option(help="Where the work runs.")] = Engine.local,
     retry_failed: Annotated[bool, typer.Option(help="Try unreadable images of an earlier build again.")] = False,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse pictures of more; Pillow's limit, 89478485, if not given.")
+    ] = None,
 ) -> None:
     """Build the masks of every image below IMAGES; run it again to go on after an interruption."""
     from tobias_aug.images.sources import ImageFiles
     from tobias_aug.masks.builder import FAILURES, build_masks
 
-    source = ImageFiles(images)
+    source = ImageFiles(images, max_pixels=max_pixels)
     options: dict[str, Any] = {}
     if localizer is LocalizerName.random_cnn:
         options = {"arch": arch, "seed": seed, "weights": weights, "precision": precision.value}

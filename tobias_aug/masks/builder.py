@@ -19,12 +19,14 @@ from torch.utils.data import DataLoader, Dataset
 from tobias_aug.errors import TableError
 from tobias_aug.files import exclusive, write_text
 from tobias_aug.images.decode import squash, to_tensor
+from tobias_aug.images.keys import printable
 from tobias_aug.images.sources import ImageSource, as_source
 from tobias_aug.masks.cells import half_mask
 from tobias_aug.masks.localizer import Localizer, identity, input_size
 from tobias_aug.masks.parts import DESCRIPTION, Failure, TableDescription, part_path, read_summary, write_part
 from tobias_aug.masks.table import MaskTable
 from tobias_aug.progress import Progress
+from tobias_aug.workers import watched_workers
 
 UNFINISHED = "build.json"
 FAILURES = "failures.jsonl"
@@ -41,6 +43,7 @@ def build_masks(
     device: str | torch.device = "auto",
     part_size: int | None = None,
     retry_failed: bool = False,
+    max_pixels: int | None = None,
     quiet: bool = False,
 ) -> MaskTable:
     """Score every image, keep the better half of its cells, and store both in a table.
@@ -61,6 +64,8 @@ def build_masks(
         part_size: rows of a part, which is what a kill can cost; by default at least 256, and more where there would
             be more than 128 parts.
         retry_failed: compute the parts again in which an image could not be read.
+        max_pixels: pictures of a folder with more are listed as failures before they are decoded; by default Pillow's
+            limit, 89,478,485. A data set or an ``ImageSource`` decodes as it does.
         quiet: show no progress.
 
     Returns:
@@ -69,19 +74,20 @@ def build_masks(
     Raises:
         ImageError: if there are no images.
         TableError: if ``out`` holds masks by another localizer or files of something else, or is being written.
+        WriteError: if the disk is full or ``out`` cannot be written to.
+        WorkerError: if a decoding process dies.
         ValueError: if two images have one key.
 
     Example:
         >>> build_masks("photos", RandomCNN(), "masks")  # doctest: +SKIP
         MaskTable('masks', rows=9469, grid=4)
     """
-    source, folder = as_source(images), Path(out)
+    source, folder = as_source(images, max_pixels), Path(out)
     device = pick_device(device)
     if isinstance(localizer, nn.Module):
         localizer.to(device)
     description = TableDescription(identity(localizer), grid, input_size(localizer), versions=_versions())
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder):
+    with exclusive(folder), watched_workers():
         for leftover in folder.glob(".*.tmp"):
             leftover.unlink()
         _refuse_other(folder, description)
@@ -97,6 +103,7 @@ def build_masks(
             (folder / DESCRIPTION).unlink(missing_ok=True)
             _compute(source, localizer, folder, pending, description, batch_size, workers, device, quiet)
             _finish(folder, len(parts), description)
+        (folder / UNFINISHED).unlink(missing_ok=True)
     return MaskTable.open(folder)
 
 
@@ -263,12 +270,6 @@ def _finish(folder: Path, parts: int, description: TableDescription) -> None:
             path.unlink()
     rows = sum(summary.rows for summary in summaries if summary)
     replace(description, rows=rows, parts=parts, failures=len(failures)).write(folder / DESCRIPTION)
-    (folder / UNFINISHED).unlink(missing_ok=True)
-
-
-def printable(key: str) -> str:
-    """A key whose bytes are no UTF-8, spelt so that JSON can hold it."""
-    return os.fsencode(key).decode("utf-8", "backslashreplace")
 
 
 def _versions() -> dict[str, str]:

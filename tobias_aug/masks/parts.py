@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,17 +64,28 @@ class TableDescription:
         try:
             values = dict(json.loads(path.read_text(encoding="utf-8")))
             version = values.pop("format_version")
-        except (ValueError, KeyError, TypeError) as error:
-            raise TableError(f"{path} is damaged ({error}); build the table again") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise cls._damaged(path, error) from error
         if version != FORMAT_VERSION:
             raise TableError(
                 f"{path} has format version {version}, this release reads {FORMAT_VERSION}; "
                 "build the table again, or install the release that made it"
             )
         try:
-            return cls(**values)
+            described = cls(**values)
         except TypeError as error:
-            raise TableError(f"{path} is damaged ({error}); build the table again") from error
+            raise cls._damaged(path, error) from error
+        for name, least in (("grid", 1), ("input_size", 1), ("rows", 0), ("parts", 0), ("failures", 0)):
+            value = getattr(described, name)
+            if type(value) is not int or not least <= value < 1 << 40:
+                raise cls._damaged(path, f"{name} is {value!r}")
+        if not isinstance(described.localizer, dict) or not isinstance(described.versions, dict):
+            raise cls._damaged(path, "localizer and versions are no objects")
+        return described
+
+    @staticmethod
+    def _damaged(path: Path, why: Exception | str) -> TableError:
+        return TableError(f"{path} is damaged ({why}); delete it and run the same build again")
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,14 @@ def write_part(
     metadata = {"format_version": FORMAT_VERSION, "digest": digest, "failures": [asdict(f) for f in failures]}
     table = table.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=False, row_group_size=max(1, len(keys)))
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            use_dictionary=False,
+            row_group_size=max(1, len(keys)),
+            write_page_checksum=True,
+        )
 
 
 @dataclass(frozen=True)
@@ -129,18 +148,62 @@ def read_summary(path: Path) -> PartSummary | None:
     try:
         footer = pq.read_metadata(path)
         said = json.loads((footer.metadata or {})[_METADATA])
-    except (FileNotFoundError, pa.ArrowInvalid, KeyError):
+        failures = [Failure(str(failure["key"]), str(failure["reason"])) for failure in said["failures"]]
+        return PartSummary(footer.num_rows, said["digest"], failures)
+    except PermissionError:
+        raise
+    except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, RecursionError):
         return None
-    return PartSummary(footer.num_rows, said["digest"], [Failure(**failure) for failure in said["failures"]])
+
+
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "key": pa.types.is_string,
+    "cells": pa.types.is_fixed_size_binary,
+    "scores": lambda kind: pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type),
+}
 
 
 def read_columns(path: Path, columns: list[str]) -> pa.Table:
-    """Read some columns of a part.
+    """Read some columns of a part; the checksums of their pages are compared where there are any.
 
     Raises:
-        TableError: if the part is missing or damaged.
+        TableError: if the part is missing or damaged, or a column is not of the kind that :func:`write_part` writes.
     """
+    with _part(path) as file:
+        table = file.read(columns=columns, use_threads=False).combine_chunks()
+        for name in columns:
+            _require_kind(table.schema.field(name))
+            if table[name].null_count or (name == "scores" and table[name].combine_chunks().flatten().null_count):
+                raise TypeError(f"{name} has empty places")
+    return table
+
+
+def read_sizes(path: Path) -> tuple[int, int, int]:
+    """The number of rows of a part, of bytes that an image's cells take, and of an image's scores; from its footer.
+
+    Raises:
+        TableError: as :func:`read_columns` does.
+    """
+    with _part(path) as file:
+        for name in _KINDS:
+            _require_kind(file.schema_arrow.field(name))
+        cells, scores = (file.schema_arrow.field(name).type for name in ("cells", "scores"))
+        return file.metadata.num_rows, cells.byte_width, scores.list_size
+
+
+def _require_kind(field: pa.Field) -> None:
+    if not _KINDS[field.name](field.type):
+        raise TypeError(f"{field.name} is a column of {field.type}")
+
+
+@contextmanager
+def _part(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        return pq.read_table(path, columns=columns, use_threads=False, partitioning=None).combine_chunks()
-    except (OSError, pa.ArrowException) as error:
-        raise TableError(f"{path} is missing or damaged ({error}); run the build again to mend it") from error
+        # A file of its own: given a path, pyarrow takes a folder of that name for a data set.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, MemoryError) as error:
+        raise TableError(
+            f"{path} is missing or damaged ({error}); delete it, if it is there, and run the same build again to make "
+            "it anew"
+        ) from error

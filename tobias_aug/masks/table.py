@@ -18,7 +18,7 @@ from tobias_aug.errors import MissingMaskError, TableError
 from tobias_aug.images.keys import KeyList
 from tobias_aug.masks.cells import unpack_cells
 from tobias_aug.masks.index import KeyIndex
-from tobias_aug.masks.parts import DESCRIPTION, TableDescription, part_path, read_columns
+from tobias_aug.masks.parts import DESCRIPTION, TableDescription, part_path, read_columns, read_sizes
 
 
 class MaskTable:
@@ -39,6 +39,7 @@ class MaskTable:
     def __init__(self, path: Path, description: TableDescription) -> None:
         self.path, self.description = path, description
         self.grid = description.grid
+        _refuse_other_sizes(path, description)
         self._cells = np.empty((description.rows, -(-self.grid * self.grid // 8)), dtype=np.uint8)
         self._part_starts = [0]
         self._scores: dict[int, np.ndarray] = {}
@@ -128,3 +129,19 @@ class MaskTable:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MaskTable.open, (str(self.path),)
+
+
+def _refuse_other_sizes(path: Path, description: TableDescription) -> None:
+    """Hold what the description says against the parts, before memory is taken for it."""
+    rows = 0
+    for number in range(description.parts):
+        part = part_path(path, number)
+        there, width, length = read_sizes(part)
+        rows += there
+        if (width, length) != (-(-(description.grid**2) // 8), description.grid**2):
+            raise TableError(
+                f"{part} holds {length} scores and {width} bytes of cells an image, which is not what {DESCRIPTION} "
+                f"says of a grid of {description.grid}; build the table again into an empty folder"
+            )
+    if rows != description.rows:
+        raise TableError(f"{path} holds {rows} rows where {DESCRIPTION} says {description.rows}; run the build again")
