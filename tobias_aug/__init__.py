@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from tobias_aug.between_class.image import BetweenClassDataset, BetweenClassMix
     from tobias_aug.between_class.loss import ratio_loss
     from tobias_aug.between_class.normalize import BetweenClassNormalize
-    from tobias_aug.errors import ImageError, MissingMaskError, TableError, TobiasError, UnfinishedError
+    from tobias_aug.errors import (
+        ImageError,
+        MissingMaskError,
+        TableError,
+        TobiasError,
+        UnfinishedError,
+        WorkerError,
+        WriteError,
+    )
     from tobias_aug.localization.border_contrast import BorderContrast
     from tobias_aug.localization.priors import CentrePrior
     from tobias_aug.localization.random_cnn import RandomCNN
@@ -51,6 +59,8 @@ _HOMES = {
     "TableError": "errors",
     "TobiasError": "errors",
     "UnfinishedError": "errors",
+    "WorkerError": "errors",
+    "WriteError": "errors",
     "build_masks": "masks.builder",
     "class_activation_maps": "orand.cams",
     "half_mask": "masks.cells",
@@ -83,6 +93,8 @@ __all__ = [
     "TableError",
     "TobiasError",
     "UnfinishedError",
+    "WorkerError",
+    "WriteError",
     "build_masks",
     "class_activation_maps",
     "half_mask",

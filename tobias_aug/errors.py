@@ -19,6 +19,14 @@ class UnfinishedError(TableError):
     """A mask table of which other ranks have not yet made their parts."""
 
 
+class WriteError(TobiasError, OSError):
+    """A file that cannot be written: the disk is full, or the place is not for writing."""
+
+
+class WorkerError(TobiasError):
+    """A process that read data for this one died."""
+
+
 class MissingMaskError(TobiasError, KeyError):
     """A key that the mask table does not hold."""
 

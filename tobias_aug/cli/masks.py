@@ -70,6 +70,9 @@ def build(
     key_column: Annotated[str | None, typer.Option(help="Parquet's column of keys.")] = None,
     keys_by_file: Annotated[bool, typer.Option(help="Put the shard's name in front of each key.")] = False,
     retry_failed: Annotated[bool, typer.Option(help="Try unreadable images of an earlier build again.")] = False,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse pictures of more; Pillow's limit, 89478485, if not given.")
+    ] = None,
 ) -> None:
     """Build the masks of all IMAGES; run it again to go on after an interruption.
 
@@ -81,7 +84,15 @@ def build(
 
     if engine is Engine.local and (actors, gpus, cpus) != (None, None, None):
         raise ValueError("--actors, --gpus and --cpus are for --engine ray")
-    source = open_images(images, kind.value, root=root, column=column, key_column=key_column, keys_by_file=keys_by_file)
+    source = open_images(
+        images,
+        kind.value,
+        root=root,
+        column=column,
+        key_column=key_column,
+        keys_by_file=keys_by_file,
+        max_pixels=max_pixels,
+    )
     options: dict[str, Any] = {}
     if localizer is LocalizerName.random_cnn:
         options = {"arch": arch, "seed": seed, "weights": weights, "precision": precision.value}

@@ -47,6 +47,10 @@ GroundTruthLabels = Annotated[
 Device = Annotated[str, typer.Option(help='"auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...')]
 Format = Annotated[Extension, typer.Option("--format", help="Kind of file to write.")]
 
+MaxPixels = Annotated[
+    int | None, typer.Option(min=1, help="Refuse pictures of more; Pillow's limit, 89478485, if not given.")
+]
+
 
 @app.command()
 def fuse(

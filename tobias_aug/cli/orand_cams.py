@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tobias_aug.cli.localizers import Precision
-from tobias_aug.cli.orand import Device, Extension, Format, Out, report
+from tobias_aug.cli.orand import Device, Extension, Format, MaxPixels, Out, report
 
 
 class Method(str, Enum):
@@ -43,6 +43,7 @@ def cams(
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option(help="bf16 runs the network under autocast.")] = Precision.fp32,
     extension: Format = Extension.npz,
+    max_pixels: MaxPixels = None,
 ) -> None:
     """Make the class maps of each image with your own classifier; run it again to go on after an interruption."""
     from tobias_aug.orand.cam_folder import class_map_folder, read_labels
@@ -64,6 +65,7 @@ def cams(
         workers=workers,
         device=device,
         extension=f".{extension.value}",
+        max_pixels=max_pixels,
     )
     report(result, out, "class maps")
 

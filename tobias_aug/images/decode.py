@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from io import IOBase
-from os import PathLike
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
@@ -17,24 +21,102 @@ from tobias_aug.errors import ImageError
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+# What image folders hold. Of the other formats that Pillow knows, some are handed on to other programs (EPS), and none
+# is what a file with a picture's extension is expected to be. MPO is what many cameras put into a .jpg.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
-def read_rgb(file: str | PathLike[str] | IOBase, at_least: int | None = None) -> Image.Image:
+
+@contextmanager
+def open_image(file: str | os.PathLike[str] | IOBase, max_pixels: int | None = None) -> Iterator[Image.Image]:
+    """Open an image file; its pixels are decoded when they are asked for inside the block.
+
+    Args:
+        file: path or open file of one of ``FORMATS``, whatever the name's extension.
+        max_pixels: more are refused before any is decoded, so that a small file cannot ask for all of the memory;
+            Pillow's own ``Image.MAX_IMAGE_PIXELS`` (89,478,485, unless the program has set another) where not given.
+
+    Raises:
+        ImageError: if there are too many pixels, the file is no regular one, or the decoder fails.
+        OSError: if the file is missing, truncated or no image.
+    """
+    limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
+    if limit is not None and Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
+        # Pillow looks at its own limit alone, whoever asks.
+        Image.MAX_IMAGE_PIXELS = limit
+    name = getattr(file, "name", "an open file") if isinstance(file, IOBase) else os.fspath(file)
+    # An open file, because Pillow maps some formats into memory where it knows a path, and a file that is cut meanwhile
+    # would then end the process.
+    with nullcontext(file) if isinstance(file, IOBase) else open(file, "rb", opener=_open_regular) as opened:
+        try:
+            with Image.open(opened, formats=_formats()) as image:  # type: ignore[arg-type]  # IOBase is IO[bytes]
+                if limit is not None and image.width * image.height > limit:
+                    raise _too_large(name, f"{image.width} x {image.height} pixels", limit)
+                yield image
+        except ImageError:
+            raise
+        except UnidentifiedImageError as error:
+            raise UnidentifiedImageError(f"cannot identify image file {name!r}") from error
+        except OSError:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise _too_large(name, str(error), limit) from error
+        except Exception as error:  # Decoders raise anything on damaged files: SyntaxError, struct.error, KeyError, ...
+            raise ImageError(f"{name} cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a file, but neither a pipe, which would be waited for, nor a device, which never ends."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ImageError(f"{path} is no regular file")
+    return descriptor
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of ``FORMATS`` that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _too_large(name: str, what: str, limit: int | None) -> ImageError:
+    return ImageError(
+        f"{name} is too large ({what}, the limit is {limit}); where it is meant to be, raise the limit by max_pixels "
+        "or --max-pixels"
+    )
+
+
+def read_rgb(
+    file: str | os.PathLike[str] | IOBase, at_least: int | None = None, max_pixels: int | None = None
+) -> Image.Image:
     """Decode an image file to upright RGB; the first frame of an animation.
 
     Args:
-        file: path or open file of any format that Pillow reads, whatever the name's extension.
+        file: path or open file of one of ``FORMATS``, whatever the name's extension.
         at_least: let the JPEG decoder skip detail, down to the smallest of its scales (1, 1/2, 1/4, 1/8) at which
             both sides still have this many pixels.
+        max_pixels: see :func:`open_image`.
 
     Raises:
-        ImageError: if the pixels have no known range (32-bit integers beyond 16 bits, floating point).
+        ImageError: if the pixels have no known range (32-bit integers beyond 16 bits, floating point), there are too
+            many of them, the file is no regular one, or the decoder fails.
         OSError: if the file is missing, truncated or no image.
 
     Example:
         >>> read_rgb("photo.jpg", at_least=224)  # doctest: +SKIP
         <PIL.Image.Image image mode=RGB size=250x375>
     """
-    with Image.open(file) as image:  # type: ignore[arg-type]  # an IOBase is what typeshed calls IO[bytes]
+    with open_image(file, max_pixels) as image:
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         return upright(to_rgb(image))
@@ -44,9 +126,19 @@ def upright(image: Image.Image) -> Image.Image:
     """Turn a picture as its EXIF orientation says; the tag survives ``convert``, so a data set's picture works too.
 
     Masks are made from upright pictures. torchvision's and lightly's loaders leave pictures as they are stored, so
-    whatever joins such a picture with a stored mask passes it through here first.
+    whatever joins such a picture with a stored mask passes it through here first. A turned picture has no EXIF any
+    more. Where the EXIF is damaged it says nothing of the orientation, and the picture stays as it is.
     """
-    return ImageOps.exif_transpose(image)
+    try:
+        turn = _TURNS.get(image.getexif().get(0x0112, 1))
+    except Exception:  # Pillow raises anything on damaged EXIF: SyntaxError, struct.error, ValueError, ...
+        return image
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    for name in ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"):
+        turned.info.pop(name, None)
+    return turned
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

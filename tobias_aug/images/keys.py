@@ -69,6 +69,11 @@ class KeyList(Sequence[str]):
         return KeyList.from_buffers, (bytes(self._data[first:last]), self._offsets - first)
 
 
+def printable(key: str) -> str:
+    """A key whose bytes are no UTF-8, spelt so that JSON and a terminal can hold it."""
+    return os.fsencode(key).decode("utf-8", "backslashreplace")
+
+
 def sample_key(dataset: Any, index: int) -> str:
     """The key of a data set's sample: its path below the data set's root with "/" between, else its index.
 

@@ -22,6 +22,7 @@ def open_images(
     column: str = "image",
     key_column: str | None = None,
     keys_by_file: bool = False,
+    max_pixels: int | None = None,
 ) -> ImageSource:
     """Open the images at a place: a path, an fsspec URL, or a pattern such as ``s3://bucket/shard-{000..999}.tar``.
 
@@ -33,6 +34,7 @@ def open_images(
         column: of Parquet files, the column of images.
         key_column: of Parquet files, the column of keys.
         keys_by_file: put the name of the tar or Parquet file in front of each key.
+        max_pixels: pictures of more are refused; see :func:`~tobias_aug.images.decode.open_image`.
 
     Returns:
         The images. Keys are paths below the folder, lines of the list, names inside the shards, or as
@@ -50,13 +52,15 @@ def open_images(
     if kind == "auto":
         kind = _kind(name)
     if kind == "folder":
-        return ListedImages(name, _files_below(name)) if is_url(name) else ImageFiles(name)
+        return (
+            ListedImages(name, _files_below(name), max_pixels) if is_url(name) else ImageFiles(name, None, max_pixels)
+        )
     if kind == "list":
-        return _open_list(name, root)
+        return _open_list(name, root, max_pixels)
     if kind == "tar":
-        return TarImages(expand(name, SUFFIXES["tar"]), keys_by_file)
+        return TarImages(expand(name, SUFFIXES["tar"]), keys_by_file, max_pixels)
     if kind == "parquet":
-        return ParquetImages(expand(name, SUFFIXES["parquet"]), column, key_column, keys_by_file)
+        return ParquetImages(expand(name, SUFFIXES["parquet"]), column, key_column, keys_by_file, max_pixels)
     raise ValueError(f"unknown kind of images {kind!r}; choose auto, folder, {', '.join(SUFFIXES)}")
 
 
@@ -75,7 +79,7 @@ def _files_below(url: str) -> list[str]:
     return sorted(file[len(path.rstrip("/")) + 1 :] for file in found)
 
 
-def _open_list(place: str, root: str | None) -> ImageSource:
+def _open_list(place: str, root: str | None, max_pixels: int | None) -> ImageSource:
     """One path a line, kept in this order; empty lines are skipped."""
     lines = [os.fsdecode(line.rstrip(b"\r")) for line in read_bytes(place).split(b"\n")]
     keys = [line for line in lines if line]
@@ -84,5 +88,5 @@ def _open_list(place: str, root: str | None) -> ImageSource:
     if not keys:
         raise ImageError(f"{place} lists no images; give one path a line")
     if is_url(root) or any(map(is_url, keys)):
-        return ListedImages(root, keys)
-    return ImageFiles(root, keys)
+        return ListedImages(root, keys, max_pixels)
+    return ImageFiles(root, keys, max_pixels)

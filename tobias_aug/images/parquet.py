@@ -32,15 +32,21 @@ class ParquetImages:
         key_column: of the keys, strings or whole numbers; without it a key is the struct's ``path``, or where that is
             null, or there is no struct, the file's name and the number of the row, ``train-000.parquet/17``.
         keys_by_file: put the file's name in front of the other keys too, where they repeat from file to file.
+        max_pixels: pictures of more are refused; see :func:`~tobias_aug.images.decode.open_image`.
 
     Raises:
         ImageError: if a file is damaged, lacks a column, or there are no rows.
     """
 
     def __init__(
-        self, files: Sequence[str], column: str = "image", key_column: str | None = None, keys_by_file: bool = False
+        self,
+        files: Sequence[str],
+        column: str = "image",
+        key_column: str | None = None,
+        keys_by_file: bool = False,
+        max_pixels: int | None = None,
     ) -> None:
-        self.files, self.column = list(files), column
+        self.files, self.column, self.max_pixels = list(files), column, max_pixels
         keys: list[str] = []
         self._groups: list[tuple[int, int, str]] = []
         starts = [0]
@@ -74,7 +80,7 @@ class ParquetImages:
         data = self._last[1][index - int(self._starts[group])].as_py()
         if data is None:
             raise ImageError(f"row {index - int(self._starts[group])} of its row group holds no bytes")
-        return read_rgb(BytesIO(data), at_least)
+        return read_rgb(BytesIO(data), at_least, self.max_pixels)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last": None}

@@ -87,13 +87,14 @@ class ListedImages:
     Args:
         root: what the names are relative to.
         keys: the names, for example ``cat/01.jpg``.
+        max_pixels: pictures of more are refused; see :func:`~tobias_aug.images.decode.open_image`.
 
     Raises:
         ImageError: if there are no names.
     """
 
-    def __init__(self, root: str, keys: Iterable[str]) -> None:
-        self.root, self.keys = root.rstrip("/"), KeyList(keys)
+    def __init__(self, root: str, keys: Iterable[str], max_pixels: int | None = None) -> None:
+        self.root, self.keys, self.max_pixels = root.rstrip("/"), KeyList(keys), max_pixels
         if not len(self.keys):
             raise ImageError(f"no images below {root} are listed; give one path a line")
 
@@ -105,4 +106,5 @@ class ListedImages:
 
     def load(self, index: int, at_least: int | None = None) -> Image.Image:
         key = self.keys[index]
-        return read_rgb(BytesIO(read_bytes(key if is_url(key) else f"{self.root}/{key}")), at_least)
+        data = read_bytes(key if is_url(key) else f"{self.root}/{key}")
+        return read_rgb(BytesIO(data), at_least, self.max_pixels)

@@ -31,13 +31,14 @@ class TarImages:
         shards: paths or fsspec URLs.
         keys_by_file: put the shard's file name in front of each key, ``shard-000.tar/0001.jpg``, where names repeat
             from shard to shard.
+        max_pixels: pictures of more are refused; see :func:`~tobias_aug.images.decode.open_image`.
 
     Raises:
         ImageError: if a shard is damaged or compressed, or there is no image in any.
     """
 
-    def __init__(self, shards: Sequence[str], keys_by_file: bool = False) -> None:
-        self.shards = list(shards)
+    def __init__(self, shards: Sequence[str], keys_by_file: bool = False, max_pixels: int | None = None) -> None:
+        self.shards, self.max_pixels = list(shards), max_pixels
         keys: list[str] = []
         places: list[tuple[int, int, int]] = []
         for number, shard in enumerate(self.shards):
@@ -58,7 +59,8 @@ class TarImages:
 
     def load(self, index: int, at_least: int | None = None) -> Image.Image:
         shard, offset, size = self._places[index].tolist()
-        return read_rgb(BytesIO(read_bytes(self.shards[shard], offset, offset + size)), at_least)
+        data = read_bytes(self.shards[shard], offset, offset + size)
+        return read_rgb(BytesIO(data), at_least, self.max_pixels)
 
 
 def _images_in(shard: str) -> list[tuple[str, int, int]]:

@@ -45,13 +45,16 @@ class ImageFiles(Dataset[tuple[Image.Image, int]]):
     Args:
         root: the folder; links to folders are followed, but never in a circle.
         keys: the files to take, relative to ``root``; all with an image's extension where not given.
+        max_pixels: pictures of more are refused; see :func:`~tobias_aug.images.decode.open_image`.
 
     Raises:
         ImageError: if ``root`` is missing, is no folder, or holds no image.
     """
 
-    def __init__(self, root: str | os.PathLike[str], keys: Iterable[str] | None = None) -> None:
-        self.root = Path(root)
+    def __init__(
+        self, root: str | os.PathLike[str], keys: Iterable[str] | None = None, max_pixels: int | None = None
+    ) -> None:
+        self.root, self.max_pixels = Path(root), max_pixels
         if not self.root.is_dir():
             state = "is not a folder" if self.root.exists() else "does not exist"
             raise ImageError(f"{self.root} {state}; give a folder with images in it")
@@ -67,7 +70,7 @@ class ImageFiles(Dataset[tuple[Image.Image, int]]):
         return self.keys[index]
 
     def load(self, index: int, at_least: int | None = None) -> Image.Image:
-        return read_rgb(self.root / self.keys[index], at_least)
+        return read_rgb(self.root / self.keys[index], at_least, self.max_pixels)
 
     def target(self, index: int) -> int:
         """Number of the class folder that holds image ``index``."""
@@ -104,12 +107,15 @@ class DatasetImages:
         )
 
 
-def as_source(images: Any) -> ImageSource:
-    """Accept a place as ``open_images`` takes it, an :class:`ImageSource`, or a data set with a length."""
+def as_source(images: Any, max_pixels: int | None = None) -> ImageSource:
+    """Accept a place as ``open_images`` takes it, an :class:`ImageSource`, or a data set with a length.
+
+    Pictures of more than ``max_pixels`` are refused; sources and data sets that come ready decode as they do.
+    """
     if isinstance(images, (str, os.PathLike)):
         from tobias_aug.images.opening import open_images  # It builds on this module.
 
-        return open_images(images)
+        return open_images(images, max_pixels=max_pixels)
     if isinstance(images, ImageSource):
         return images
     if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
@@ -140,7 +146,14 @@ def _walk(folder: Path, prefix: str = "", above: frozenset[str] = frozenset()) -
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            if _is_folder(entry):
                 yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {real})
             elif PurePath(entry.name).suffix.lower() in EXTENSIONS:
                 yield prefix + entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link to itself; that it cannot be read is said where it is read.
+        return False

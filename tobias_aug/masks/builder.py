@@ -14,9 +14,10 @@ from typing import Any, Literal
 import torch
 
 from tobias_aug.errors import TableError
-from tobias_aug.files import write_text
+from tobias_aug.files import make_folder, write_text
+from tobias_aug.images.keys import printable
 from tobias_aug.images.sources import as_source
-from tobias_aug.masks.compute import Job, cell_scores_of, compute_parts, pick_device, printable
+from tobias_aug.masks.compute import Job, cell_scores_of, compute_parts, pick_device
 from tobias_aug.masks.localizer import Localizer, identity, input_size
 from tobias_aug.masks.parts import DESCRIPTION, TableDescription, part_path, read_summary
 from tobias_aug.masks.plan import Part, default_part_size, plan_parts
@@ -32,6 +33,7 @@ from tobias_aug.masks.ranks import (
 from tobias_aug.masks.ray_engine import RayEngine
 from tobias_aug.masks.table import MaskTable
 from tobias_aug.progress import Progress
+from tobias_aug.workers import watched_workers
 
 __all__ = ["FAILURES", "build_masks", "cell_scores_of", "default_part_size", "pick_device", "printable"]
 
@@ -53,6 +55,7 @@ def build_masks(
     shard: tuple[int, int] | None = None,
     wait_for_ranks: bool = True,
     retry_failed: bool = False,
+    max_pixels: int | None = None,
     command: str = "",
     quiet: bool = False,
 ) -> MaskTable:
@@ -81,6 +84,8 @@ def build_masks(
             them. The rank that ends last completes the table.
         wait_for_ranks: wait, as long as other ranks are at work, until the table is complete.
         retry_failed: compute the parts again in which an image could not be read.
+        max_pixels: pictures with more are listed as failures before they are decoded; by default Pillow's limit,
+            89,478,485. A data set or an ``ImageSource`` decodes as it does.
         command: stored in ``table.json``: what the user typed.
         quiet: show no progress.
 
@@ -90,6 +95,8 @@ def build_masks(
     Raises:
         ImageError: if there are no images.
         TableError: if ``out`` holds masks by another localizer or files of something else, or is being written.
+        WriteError: if the disk is full or ``out`` cannot be written to.
+        WorkerError: if a decoding process dies.
         UnfinishedError: if this rank has done its share, and other ranks, which are not waited for or not at work,
             have not.
         ValueError: if two images have one key.
@@ -98,7 +105,7 @@ def build_masks(
         >>> build_masks("photos", RandomCNN(), "masks")  # doctest: +SKIP
         MaskTable('masks', rows=9469, grid=4)
     """
-    source, folder = as_source(images), Path(out)
+    source, folder = as_source(images, max_pixels), Path(out)
     compute = _engine(engine)
     if shard is not None and engine != "local":
         raise ValueError("shard is for the local engine; Ray shares the parts out itself")
@@ -112,8 +119,8 @@ def build_masks(
         workers,
         device_of_rank(device, world),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    with hold(folder, rank, world):
+    make_folder(folder)
+    with hold(folder, rank, world), watched_workers():
         _refuse_other(folder, job.description)
         parts = plan_parts(source, job.description, part_size or default_part_size(len(source)))
         mine = parts[rank::world]

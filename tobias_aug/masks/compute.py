@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from tobias_aug.images.decode import squash, to_tensor
+from tobias_aug.images.keys import printable
 from tobias_aug.images.sources import ImageSource
 from tobias_aug.masks.cells import half_mask
 from tobias_aug.masks.localizer import Localizer, input_size
@@ -95,11 +96,6 @@ def pick_device(device: str | torch.device) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
-
-
-def printable(key: str) -> str:
-    """A key whose bytes are no UTF-8, spelt so that JSON can hold it."""
-    return os.fsencode(key).decode("utf-8", "backslashreplace")
 
 
 class _Pictures(Dataset[tuple[Tensor, str]]):

@@ -28,7 +28,7 @@ from tobias_aug.files import atomic_path, exclusive
 from tobias_aug.images.keys import KeyList
 from tobias_aug.masks.index import KeyIndex, sort_hashes
 from tobias_aug.masks.key_hash import hash_keys
-from tobias_aug.masks.parts import DESCRIPTION, TableDescription, part_path, read_columns, read_footer
+from tobias_aug.masks.parts import DESCRIPTION, TableDescription, part_path, read_columns, read_footer, read_sizes
 
 INDEX = "index/lookup-1.bin"
 _NAME = b"TBLOOK1\n"
@@ -117,6 +117,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _write(file: io.BufferedIOBase, folder: Path, description: TableDescription, made_of: str) -> None:
     """Write the index of a table's parts; key bytes as they come, part by part, and then the arrays."""
+    _refuse_other_sizes(folder, description)
     rows, width = description.rows, -(-description.grid * description.grid // 8)
     cells = np.empty((rows, width), dtype=np.uint8)
     ends = np.full(rows + 1, len(_NAME), dtype=np.int64)
@@ -135,8 +136,6 @@ def _write(file: io.BufferedIOBase, folder: Path, description: TableDescription,
             cell = part["cells"].combine_chunks()
             packed = np.frombuffer(cell.buffers()[1], dtype=np.uint8)[cell.offset * cell.type.byte_width :]
             cells[start:end] = packed[: len(part) * width].reshape(len(part), width)
-    if part_starts[-1] != rows:
-        raise TableError(f"{folder} holds {part_starts[-1]} rows where {DESCRIPTION} says {rows}; run the build again")
     position = int(ends[-1])
     offsets = ends.astype(np.uint32) if position < 1 << 32 else ends
     hashes, row_numbers, starts = sort_hashes(hashes)
@@ -151,6 +150,22 @@ def _write(file: io.BufferedIOBase, folder: Path, description: TableDescription,
     text = json.dumps({"made_of": made_of, "part_starts": part_starts, "arrays": arrays}).encode()
     file.write(text + len(text).to_bytes(8, "little") + _NAME)
     pa.default_memory_pool().release_unused()
+
+
+def _refuse_other_sizes(folder: Path, description: TableDescription) -> None:
+    """Hold what the description says against the parts, before memory is taken for it."""
+    rows = 0
+    for number in range(description.parts):
+        part = part_path(folder, number)
+        there, width, length = read_sizes(part)
+        rows += there
+        if (width, length) != (-(-(description.grid**2) // 8), description.grid**2):
+            raise TableError(
+                f"{part} holds {length} scores and {width} bytes of cells an image, which is not what {DESCRIPTION} "
+                f"says of a grid of {description.grid}; build the table again into an empty folder"
+            )
+    if rows != description.rows:
+        raise TableError(f"{folder} holds {rows} rows where {DESCRIPTION} says {description.rows}; run the build again")
 
 
 def _map(path: Path, made_of: str) -> Lookup | None:

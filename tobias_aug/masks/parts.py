@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,17 +70,28 @@ class TableDescription:
         try:
             values = dict(json.loads(path.read_text(encoding="utf-8")))
             version = values.pop("format_version")
-        except (ValueError, KeyError, TypeError) as error:
-            raise TableError(f"{path} is damaged ({error}); build the table again") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise cls._damaged(path, error) from error
         if version != FORMAT_VERSION:
             raise TableError(
                 f"{path} has format version {version}, this release reads {FORMAT_VERSION}; "
                 "build the table again, or install the release that made it"
             )
         try:
-            return cls(**values)
+            described = cls(**values)
         except TypeError as error:
-            raise TableError(f"{path} is damaged ({error}); build the table again") from error
+            raise cls._damaged(path, error) from error
+        for name, least in (("grid", 1), ("input_size", 1), ("rows", 0), ("parts", 0), ("failures", 0)):
+            value = getattr(described, name)
+            if type(value) is not int or not least <= value < 1 << 40:
+                raise cls._damaged(path, f"{name} is {value!r}")
+        if not isinstance(described.localizer, dict) or not isinstance(described.versions, dict):
+            raise cls._damaged(path, "localizer and versions are no objects")
+        return described
+
+    @staticmethod
+    def _damaged(path: Path, why: Exception | str) -> TableError:
+        return TableError(f"{path} is damaged ({why}); delete it and run the same build again")
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,14 @@ def write_rows(path: Path, rows: pa.Table, digest: str, failures: Sequence[Failu
     metadata = {"format_version": FORMAT_VERSION, "digest": digest, "masks": masks.hexdigest(), "failures": failed}
     rows = rows.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
     with atomic_path(path) as temporary:
-        pq.write_table(rows, temporary, compression="zstd", use_dictionary=False, row_group_size=max(1, len(rows)))
+        pq.write_table(
+            rows,
+            temporary,
+            compression="zstd",
+            use_dictionary=False,
+            row_group_size=max(1, len(rows)),
+            write_page_checksum=True,
+        )
 
 
 @dataclass(frozen=True)
@@ -143,22 +162,12 @@ def read_summary(path: Path) -> PartSummary | None:
     try:
         footer = pq.read_metadata(path)
         said = json.loads((footer.metadata or {})[_METADATA])
-    except (FileNotFoundError, pa.ArrowInvalid, KeyError):
+        failures = [Failure(str(failure["key"]), str(failure["reason"])) for failure in said["failures"]]
+        return PartSummary(footer.num_rows, str(said["digest"]), failures, str(said.get("masks", "")))
+    except PermissionError:
+        raise
+    except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, RecursionError):
         return None
-    failures = [Failure(**failure) for failure in said["failures"]]
-    return PartSummary(footer.num_rows, said["digest"], failures, said.get("masks", ""))
-
-
-def read_columns(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read some columns of a part, or all.
-
-    Raises:
-        TableError: if the part is missing or damaged.
-    """
-    try:
-        return pq.read_table(path, columns=columns, use_threads=False, partitioning=None).combine_chunks()
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
 
 
 def read_footer(path: Path) -> bytes:
@@ -180,5 +189,58 @@ def read_footer(path: Path) -> bytes:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception) -> TableError:
-    return TableError(f"{path} is missing or damaged ({error}); run the build again to mend it")
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "key": pa.types.is_string,
+    "cells": pa.types.is_fixed_size_binary,
+    "scores": lambda kind: pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type),
+}
+
+
+def read_columns(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read some columns of a part, or all; the checksums of their pages are compared where there are any.
+
+    Raises:
+        TableError: if the part is missing or damaged, or a column is not of the kind that :func:`write_part` writes.
+    """
+    with _part(path) as file:
+        table = file.read(columns=columns, use_threads=False).combine_chunks()
+        for name in columns or _KINDS:
+            _require_kind(table.schema.field(name))
+            if table[name].null_count or (name == "scores" and table[name].combine_chunks().flatten().null_count):
+                raise TypeError(f"{name} has empty places")
+    return table
+
+
+def read_sizes(path: Path) -> tuple[int, int, int]:
+    """The number of rows of a part, of bytes that an image's cells take, and of an image's scores; from its footer.
+
+    Raises:
+        TableError: as :func:`read_columns` does.
+    """
+    with _part(path) as file:
+        for name in _KINDS:
+            _require_kind(file.schema_arrow.field(name))
+        cells, scores = (file.schema_arrow.field(name).type for name in ("cells", "scores"))
+        return file.metadata.num_rows, cells.byte_width, scores.list_size
+
+
+def _require_kind(field: pa.Field) -> None:
+    if not _KINDS[field.name](field.type):
+        raise TypeError(f"{field.name} is a column of {field.type}")
+
+
+@contextmanager
+def _part(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        # A file of its own: given a path, pyarrow takes a folder of that name for a data set.
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, MemoryError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: BaseException) -> TableError:
+    return TableError(
+        f"{path} is missing or damaged ({error}); delete it, if it is there, and run the same build again to make "
+        "it anew"
+    )

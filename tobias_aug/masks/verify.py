@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from tobias_aug.errors import TableError
+from tobias_aug.images.keys import printable
 from tobias_aug.images.sources import as_source
-from tobias_aug.masks.builder import FAILURES, cell_scores_of, pick_device, printable
+from tobias_aug.masks.builder import FAILURES, cell_scores_of, pick_device
 from tobias_aug.masks.cells import half_mask
 from tobias_aug.masks.localizer import Localizer, identity
+from tobias_aug.masks.parts import DESCRIPTION
 from tobias_aug.masks.table import MaskTable
 
 
@@ -59,7 +62,7 @@ def verify_masks(
         device: where to recompute.
 
     Raises:
-        TableError: if another localizer made the table.
+        TableError: if another localizer made the table, or its list of failures is missing or damaged.
     """
     made_by = table.description.localizer
     if identity(localizer) != made_by:
@@ -68,8 +71,7 @@ def verify_masks(
             "give the same localizer and options, and the library versions named in table.json"
         )
     source = as_source(images)
-    listed = (table.path / FAILURES).read_text(encoding="utf-8").splitlines()
-    result = Verification(unreadable=[json.loads(line)["key"] for line in listed])
+    result = Verification(unreadable=_unreadable(table.path / FAILURES))
     unreadable = set(result.unreadable)
     places = {source.key(index): index for index in range(len(source))}
     result.missing = [key for key in places if key not in table and printable(key) not in unreadable]
@@ -85,3 +87,12 @@ def verify_masks(
         same = (half_mask(scores) == table.masks(batch)).flatten(1).all(1)
         result.changed += [key for key, equal, why in zip(batch, same, reasons, strict=True) if why or not equal]
     return result
+
+
+def _unreadable(path: Path) -> list[str]:
+    try:
+        return [str(json.loads(line)["key"]) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise TableError(
+            f"{path} is missing or damaged ({error}); delete {DESCRIPTION} beside it and run the build again"
+        ) from error

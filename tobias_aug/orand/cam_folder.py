@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from tobias_aug.errors import WriteError
 from tobias_aug.images.decode import IMAGENET_DEVIATION, IMAGENET_MEAN, squash, to_tensor
 from tobias_aug.images.sources import ImageSource, as_source
 from tobias_aug.masks.builder import pick_device
@@ -22,6 +23,7 @@ from tobias_aug.orand.attention import Tokens
 from tobias_aug.orand.cams import class_activation_maps, default_method, default_scales, frozen
 from tobias_aug.orand.folder_runs import FolderResult, FolderRun, folder_run
 from tobias_aug.weights import weight_hash
+from tobias_aug.workers import watched_workers
 
 # Images that wait for others of their size, in batches: what bounds the memory where every image has its own size.
 _WAITING_BATCHES = 4
@@ -46,6 +48,7 @@ def class_map_folder(
     workers: int | None = None,
     device: str | torch.device = "auto",
     extension: str = ".npz",
+    max_pixels: int | None = None,
     quiet: bool = False,
 ) -> FolderResult:
     """Write the class maps of each image of a folder or data set; run it again to go on after an interruption.
@@ -68,6 +71,7 @@ def class_map_folder(
         workers: processes that decode; one a core, at most 8, on a GPU and one on a CPU where not given.
         device: "auto" takes a GPU where there is one.
         extension: ".npz" or ".safetensors".
+        max_pixels: as for :func:`~tobias_aug.build_masks`.
         quiet: show no progress.
 
     Raises:
@@ -77,7 +81,7 @@ def class_map_folder(
             number of classes than there are class folders.
         TobiasError: if ``out`` holds maps of another network or other options, or is being written.
     """
-    source, device = as_source(images), pick_device(device)
+    source, device = as_source(images, max_pixels), pick_device(device)
     method = method or default_method(network)
     scales = tuple(scales) if scales is not None else default_scales(method)
     only = Tokens.of(network).size if method != "cam" else None
@@ -256,7 +260,8 @@ def _write_batch(
     classes = [job.classes for job in batch] if labelled else None
     sizes = [job.picture.size for job in batch]
     try:
-        maps = class_activation_maps(network, images, classes, sizes=sizes, **options)
+        with watched_workers():
+            maps = class_activation_maps(network, images, classes, sizes=sizes, **options)
     except torch.OutOfMemoryError:
         raise
     except (ValueError, RuntimeError) as error:  # Such as a class that the network lacks, or an image too small for it.
@@ -268,5 +273,10 @@ def _write_batch(
             run.advance()
         return
     for job, own in zip(batch, maps, strict=True):
-        write_class_maps(run.path(job.name), own)
+        try:
+            write_class_maps(run.path(job.name), own)
+        except WriteError:
+            raise
+        except OSError as error:  # Such as a name that is too long with its new extension.
+            run.fail(job.name, error)
     run.advance(len(batch))

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tobias_aug.errors import TobiasError
-from tobias_aug.files import exclusive, write_text
+from tobias_aug.errors import TobiasError, WriteError
+from tobias_aug.files import exclusive, make_folder, write_text
+from tobias_aug.images.keys import printable
 from tobias_aug.masks.parts import Failure
 from tobias_aug.progress import Progress
+from tobias_aug.workers import watched_workers
 
 FAILURES = "failures.jsonl"
 SETTINGS = "settings.json"
@@ -44,13 +46,13 @@ class FolderRun:
     def path(self, name: str) -> Path:
         """Where the file of a name belongs; its folder is there."""
         path = self.out / f"{name}{self.extension}"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return path
 
     def fail(self, name: str, reason: str | Exception) -> None:
         """List a name that gets no file, and why."""
         said = f"{type(reason).__name__}: {reason}" if isinstance(reason, Exception) else reason
-        self.failures.append(Failure(name, said))
+        self.failures.append(Failure(printable(name), said))
 
     def advance(self, count: int = 1) -> None:
         """Show that so many more names are dealt with, made or failed."""
@@ -64,10 +66,9 @@ def folder_run(
     """Hold a folder, and hand out which of its files are to be made; on leaving, the failures are written down.
 
     Raises:
-        TobiasError: if ``out`` was made with other settings, or is being written.
+        TobiasError: if ``out`` was made with other settings, is being written, or cannot be written to.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out):
+    with exclusive(out), watched_workers():
         for leftover in out.rglob(".*.tmp"):
             leftover.unlink()
         refuse_other_settings(out / SETTINGS, settings)
@@ -103,7 +104,7 @@ def each_file(
         threads: names worked on at a time.
 
     Raises:
-        TobiasError: if ``out`` was made with other settings, or is being written.
+        TobiasError: if ``out`` was made with other settings, is being written, or cannot be written to.
     """
     with folder_run(names, out, extension, settings, label, quiet) as run:
         run.failures.extend(attempt_each(run.pending, lambda name: work(name, run.path(name)), run.progress, threads))
@@ -113,13 +114,18 @@ def each_file(
 def attempt_each(
     names: Iterable[str], work: Callable[[str], None], progress: Progress, threads: int = 1
 ) -> list[Failure]:
-    """Do the work of every name; a ValueError, TypeError or OSError is listed as that name's failure."""
+    """Do the work of every name; a ValueError, TypeError or OSError is listed as that name's failure.
+
+    What cannot be written is no fault of one name, and ends the run.
+    """
 
     def attempt(name: str) -> Failure | None:
         try:
             work(name)
+        except WriteError:
+            raise
         except (ValueError, TypeError, OSError) as error:
-            return Failure(name, f"{type(error).__name__}: {error}")
+            return Failure(printable(name), f"{type(error).__name__}: {error}")
         return None
 
     failures: list[Failure] = []

@@ -89,7 +89,6 @@ def train_irn(
     }
     with ExitStack() as held:
         if fabric.is_global_zero:
-            run.mkdir(parents=True, exist_ok=True)
             held.enter_context(exclusive(run))
             refuse_other_settings(run / SETTINGS, settings)
         fabric.barrier()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     raise ImportError("training ORANDNet needs lightning; install it with: pip install 'tobias-aug[train]'") from error
 
-from tobias_aug.files import exclusive, write_text
+from tobias_aug.files import exclusive, write_text, writing
 from tobias_aug.masks.parts import Failure
 from tobias_aug.orand.folder_runs import FAILURES, SETTINGS, FolderResult, refuse_other_settings
 from tobias_aug.orand.loss import orand_loss
@@ -85,7 +85,6 @@ def train_orandnet(
         pin_memory=fabric.device.type == "cuda",
     )
     training = {"steps": steps, "batch_size": batch_size, "lr": lr, "momentum": momentum, "seed": seed}
-    folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             settings = {"stage": "orandnet", **about, "weights": net.weights, **training}
@@ -132,14 +131,24 @@ class _PassedOver:
         new = {name: reason for name, reason in failures if name not in self._known}
         self._known |= new.keys()
         if new:
-            with open(self._path, "a", encoding="utf-8") as file:
+            with writing(self._path), open(self._path, "a", encoding="utf-8") as file:
+                # A line that a full disk cut short must not take the next one with it.
+                file.write("\n" if self._is_cut() else "")
                 file.write("".join(json.dumps({"key": name, "reason": reason}) + "\n" for name, reason in new.items()))
+
+    def _is_cut(self) -> bool:
+        content = self._path.read_bytes()
+        return bool(content) and not content.endswith(b"\n")
 
     def all(self) -> list[Failure]:
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
-        # A line that was being written when the process died is no line.
-        read = [json.loads(line) for line in lines if line.endswith("}")]
-        return sorted({line["key"]: Failure(**line) for line in read}.values(), key=lambda failure: failure.key)
+        found: dict[str, Failure] = {}
+        for line in lines:
+            # A line that was being written when the process died is no line.
+            with suppress(ValueError, TypeError):
+                failure = Failure(**json.loads(line))
+                found[failure.key] = failure
+        return sorted(found.values(), key=lambda failure: failure.key)
 
     def write(self, failures: list[Failure]) -> None:
         lines = [json.dumps({"key": failure.key, "reason": failure.reason}) + "\n" for failure in failures]

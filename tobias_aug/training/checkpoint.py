@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from tobias_aug.files import atomic_path
 
@@ -19,12 +21,33 @@ def save_checkpoint(fabric: Fabric, folder: Path, state: dict[str, Any], step: i
     A kill leaves the old checkpoint or the new one.
     """
     whole = {**state, "step": step, "generators": _generators()}
+    if type(fabric.strategy.checkpoint_io) is TorchCheckpointIO:
+        fabric.strategy.checkpoint_io = _Straight()
     if fabric.global_rank == 0:
         with atomic_path(folder / NAME) as temporary:
             fabric.save(temporary, whole)
     else:
         fabric.save(folder / NAME, whole)
     fabric.barrier()
+
+
+class _Straight(TorchCheckpointIO):
+    """Write where it is told to.
+
+    Fabric's own goes by a file in the system's temporary folder: a kill leaves it there, as large as the checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        # torch itself tells of a full disk by a RuntimeError that says little; a file of Python's by an OSError.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).write_bytes(content.getbuffer())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left of checkpoints they were writing; the caller holds the folder."""
+    for path in folder.glob(f".{NAME}.*.tmp"):
+        path.unlink()
 
 
 def load_checkpoint(fabric: Fabric, folder: Path, state: dict[str, Any]) -> int:

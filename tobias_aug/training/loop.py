@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 
-from tobias_aug.files import write_text
-from tobias_aug.training.checkpoint import load_checkpoint, save_checkpoint
+from tobias_aug.files import exclusive, write_text, writing
+from tobias_aug.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
 from tobias_aug.training.loader import Loader
+from tobias_aug.workers import watched_workers
 
 LOG = "log.jsonl"
+LOCK = ".train.lock"
 
 
 def train(
@@ -45,8 +48,28 @@ def train(
 
     Returns:
         Medians over this run: ``step_seconds`` (whole) and ``data_seconds`` (of it, waiting for the batch).
+
+    Raises:
+        TableError: if another process trains into ``folder``.
+        WriteError: if the disk is full or ``folder`` cannot be written to.
+        WorkerError: if a process that reads batches dies.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder, LOCK) if fabric.is_global_zero else nullcontext(), watched_workers():
+        if fabric.is_global_zero:
+            remove_leftovers(folder)
+        return _train(fabric, step, loader, state, folder, steps, checkpoint_every, log_every)
+
+
+def _train(
+    fabric: Fabric,
+    step: Callable[[Any], Mapping[str, torch.Tensor]],
+    loader: Loader,
+    state: dict[str, Any],
+    folder: Path,
+    steps: int,
+    checkpoint_every: int,
+    log_every: int,
+) -> dict[str, float]:
     done = load_checkpoint(fabric, folder, state)
     if fabric.is_global_zero:
         _trim_log(folder / LOG, done)
@@ -96,7 +119,7 @@ def _say(
 ) -> None:
     timing = {"step_seconds": median(step_seconds[-last:]), "data_seconds": median(data_seconds[-last:])}
     if fabric.is_global_zero:
-        with open(folder / LOG, "a", encoding="utf-8") as log:
+        with writing(folder / LOG), open(folder / LOG, "a", encoding="utf-8") as log:
             log.write(json.dumps({"step": done, "epoch": epoch, **losses, **timing}) + "\n")
     said = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
     fabric.print(

@@ -134,14 +134,17 @@ def read_own(path: Path) -> ClassMaps:
             text = str(arrays["metadata"])
         about = json.loads(text)
         version = about.pop("format_version")
-        keys, maps = arrays["keys"].astype(np.int64, copy=False), arrays["maps"].astype(np.float32, copy=False)
+        if version == FORMAT_VERSION:
+            for name, kinds in (("keys", "iu"), ("maps", "fiu")):
+                if arrays[name].dtype.kind not in kinds:
+                    raise TypeError(f"{name} of {arrays[name].dtype}")
+            keys, maps = arrays["keys"].astype(np.int64, copy=False), arrays["maps"].astype(np.float32, copy=False)
+            return ClassMaps(keys, maps, about)
     except (OSError, ImportError):
         raise
     except Exception as error:  # zipfile, numpy and safetensors raise many kinds on damaged files.
         raise ValueError(f"{path} holds no class maps of this library ({type(error).__name__}: {error})") from error
-    if version != FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {version}, this release reads {FORMAT_VERSION}; write it again")
-    return ClassMaps(keys, maps, about)
+    raise ValueError(f"{path} has format version {version}, this release reads {FORMAT_VERSION}; write it again")
 
 
 def _safetensors(path: Path) -> Any:

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from tobias_aug.files import atomic_path
+from tobias_aug.images.decode import open_image
 
 UNCERTAIN = 255
 VOC_CLASSES = (
@@ -74,15 +75,15 @@ def read_index_mask(path: Path, size: tuple[int, int] | None = None) -> UInt8[np
         size: height and width that the mask must have.
 
     Raises:
-        ValueError: if the picture is in colour or of more than 8 bits, or has another size.
+        ValueError: if the picture is in colour or of more than 8 bits, has another size or too many pixels, or the
+            decoder fails.
         OSError: if the file is missing or damaged.
     """
-    with Image.open(path) as image:
-        if image.mode not in ("P", "L"):
-            raise ValueError(
-                f"{path} is a picture of mode {image.mode}; an index mask has class numbers as pixels (mode P or L)"
-            )
-        mask = np.array(image)
+    with open_image(path) as image:
+        mode = image.mode
+        mask = np.array(image) if mode in ("P", "L") else None
+    if mask is None:
+        raise ValueError(f"{path} is a picture of mode {mode}; an index mask has class numbers as pixels (mode P or L)")
     if size is not None and mask.shape != size:
         raise ValueError(f"{path} is {mask.shape[0]} x {mask.shape[1]}, expected {size[0]} x {size[1]}")
     return mask

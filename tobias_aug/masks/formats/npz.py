@@ -8,10 +8,12 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 LOCAL_HEADER = 30  # Bytes of a zip member's own header before its name and what it adds.
+LARGEST_COMPRESSED = 1 << 31  # Bytes: a small file can be made to inflate to any number of them.
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -44,15 +46,22 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: io.BufferedReader) -> np.ndarray:
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+        if info.file_size > LARGEST_COMPRESSED:
+            raise ValueError(
+                f"{info.filename} inflates to {info.file_size} bytes, more than {LARGEST_COMPRESSED}; "
+                "store it without compression where it is meant to be so large"
+            )
+        with archive.open(info) as member:
+            shape, _, dtype = _header(member)
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize > info.file_size:
+                raise ValueError(f"{info.filename} of {dtype}, {shape}, has {info.file_size} bytes")
         with archive.open(info) as member:
             return np.lib.format.read_array(member, allow_pickle=False)
     file.seek(info.header_offset)
     start = file.read(LOCAL_HEADER)
     file.seek(int.from_bytes(start[26:28], "little") + int.from_bytes(start[28:30], "little"), io.SEEK_CUR)
     begin = file.tell()
-    version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-    shape, fortran, dtype = read(file)
+    shape, fortran, dtype = _header(file)
     header = file.tell() - begin
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != info.file_size - header:
         raise ValueError(f"{info.filename} of {dtype}, {shape}, has {info.file_size - header} bytes")
@@ -63,6 +72,12 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: io.BufferedRead
     if file.readinto(data) < len(data) or zlib.crc32(data, checksum) != info.CRC:
         raise ValueError(f"the checksum of {info.filename} is another one: the file is damaged")
     return array.T if fortran else array
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    return read(file)
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:

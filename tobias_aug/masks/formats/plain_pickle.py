@@ -7,6 +7,7 @@ and tensors are rebuilt here from their bytes.
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickle
 from collections import OrderedDict
@@ -51,7 +52,7 @@ def read_object_npy(path: Path) -> Any:
 
 def _unpickle(file: io.BufferedReader, path: Path) -> np.ndarray:
     try:
-        found = _to_arrays(_PlainUnpickler(file).load())
+        found = _to_arrays(_PlainUnpickler(file).load(), {})
     except _RefusedError as error:
         raise ValueError(
             f"{path} asks for {error} when it is unpickled, and only arrays, tensors and plain containers are read; "
@@ -93,8 +94,11 @@ class _Array:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, fortran, data = state
         if dtype.numpy.kind == "O":
+            if math.prod(shape) != len(data):
+                raise ValueError(f"{len(data)} objects in an array of {shape}")
             self.array = np.empty(shape, object)
-            self.array.ravel()[:] = [_to_arrays(item) for item in data]
+            seen: dict[int, Any] = {}
+            self.array.ravel()[:] = [_to_arrays(item, seen) for item in data]
         else:
             self.array = dtype.read(data).reshape(shape, order="F" if fortran else "C")
 
@@ -109,6 +113,9 @@ def _storage(data: bytes) -> Any:
 
 def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
     flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
+    if math.prod(size) > flat.numel():
+        # A stride of 0 would make a few bytes as large as one likes.
+        raise ValueError(f"a tensor of {tuple(size)} from {flat.numel()} numbers is out of bounds")
     # as_strided, unlike torch's own reconstruction, refuses a size beyond the storage.
     view = flat.as_strided(size, stride, offset)
     return (view.float() if view.dtype == torch.bfloat16 else view).numpy()
@@ -171,10 +178,19 @@ class _PlainUnpickler(pickle._Unpickler):
         self.append(data)
 
 
-def _to_arrays(item: Any) -> Any:
-    """Replace arrays in the making by the arrays, in dictionaries and lists too."""
+def _to_arrays(item: Any, seen: dict[int, Any]) -> Any:
+    """Replace arrays in the making by the arrays, in dictionaries and lists too.
+
+    What a pickle names in several places is gone through once: lists of ten times one list of ten times one list ...
+    would be a small file that never ends.
+    """
     if isinstance(item, _Array):
         return item.array
-    if isinstance(item, dict):
-        return {key: _to_arrays(value) for key, value in item.items()}
-    return [_to_arrays(value) for value in item] if isinstance(item, (list, tuple)) else item
+    if not isinstance(item, (dict, list, tuple)):
+        return item
+    if id(item) not in seen:
+        if isinstance(item, dict):
+            seen[id(item)] = {key: _to_arrays(value, seen) for key, value in item.items()}
+        else:
+            seen[id(item)] = [_to_arrays(value, seen) for value in item]
+    return seen[id(item)]

@@ -1,0 +1,153 @@
+"""Every long command: what it works on, how it is started, and when two results of it are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from tests.orand.blobs import write_pairs
+from tobias_aug import BorderContrast, build_masks
+from tobias_aug.masks.builder import UNFINISHED
+
+
+@dataclass(frozen=True)
+class LongCommand:
+    """A command that a kill must not hurt.
+
+    Attributes:
+        kills: how many of the suite's kills are of this command.
+        prepare: makes the input in a folder.
+        task: the job of the server and its arguments, for input and output.
+        complete: what of an output can be read as whole: by name, something to compare.
+        status: of a run that ends by itself.
+        said: part of what such a run prints.
+    """
+
+    name: str
+    kills: int
+    prepare: Callable[[Path], object]
+    task: Callable[[Path, Path], tuple[object, ...]]
+    complete: Callable[[Path], dict[str, object]]
+    status: int
+    said: str
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """Noisy small pictures, of which one cannot be read."""
+    random = np.random.default_rng(1)
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.fromarray(random.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(folder / f"{number:03d}.png")
+    (folder / f"{count // 2:03d}.png").write_bytes(b"broken")
+    return folder
+
+
+def files(out: Path) -> dict[str, object]:
+    """Every file that has its own name, byte for byte; a build's note that it has not finished is no result."""
+    found = (path for path in out.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(out)): path.read_bytes() for path in found if path.name != UNFINISHED}
+
+
+def training(run: Path) -> dict[str, object]:
+    """The checkpoint's step and tensors, and the losses of all steps that are logged on whole lines."""
+    found: dict[str, object] = {}
+    if (run / "checkpoint.pt").is_file():
+        stored = torch.load(run / "checkpoint.pt", weights_only=True)
+        found["step"] = stored["step"]
+        found["tensors"] = _tensors(stored)
+    if (run / "log.jsonl").is_file():
+        lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
+        entries = [json.loads(line) for line in lines if line.endswith("\n")]
+        found["losses"] = [(entry["step"], entry["loss"]) for entry in entries]
+    return found
+
+
+def _tensors(stored: object, name: str = "") -> dict[str, list]:
+    """All tensors of nested containers by their place, as what can be compared."""
+    if isinstance(stored, torch.Tensor):
+        return {name: [str(stored.dtype), tuple(stored.shape), hashlib.sha256(stored.numpy().tobytes()).hexdigest()]}
+    if not isinstance(stored, (dict, list, tuple)):
+        return {}
+    items = stored.items() if isinstance(stored, dict) else enumerate(stored)
+    return {place: value for key, item in items for place, value in _tensors(item, f"{name}/{key}").items()}
+
+
+def _with_table(folder: Path) -> None:
+    """Photos of many sizes and their mask table, for the pretraining example."""
+    random = np.random.default_rng(0)
+    (folder / "photos").mkdir(parents=True)
+    for number in range(12):
+        coarse = Image.fromarray(random.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        coarse.resize((40 + 3 * number, 60 - 2 * number), Image.Resampling.BICUBIC).save(
+            folder / "photos" / f"{number:02d}.jpg"
+        )
+    build_masks(folder / "photos", BorderContrast(), folder / "masks", workers=0, quiet=True)
+
+
+def _pretraining(given: Path, out: Path) -> tuple[object, ...]:
+    small = ("--input-size", 32, "--batch-size", 4, "--queue", 8, "--steps", 8, "--workers", 1)
+    often = ("--checkpoint-every", 3, "--log-every", 1)
+    return "pretrain", given / "photos", "--tobias", given / "masks", "--out", out, *small, *often
+
+
+SMALL = ("--padding", 1, "--width", 4, "--size", 16, "--batch-size", 2, "--device", "cpu", "--checkpoint-every", 2)
+
+
+def orand_train(given: Path, out: Path, steps: int = 6) -> tuple[object, ...]:
+    return "tobias", "orand", "train", given / "cnn", given / "vit", "-o", out, *SMALL, "--steps", steps
+
+
+def _orand(command: str) -> Callable[[Path, Path], tuple[object, ...]]:
+    def task(given: Path, out: Path) -> tuple[object, ...]:
+        folders = {
+            "fuse": (given / "cnn", given / "vit"),
+            "labels": (given / "cnn", "--low", 0.3),
+            "apply": (given / "cnn", given / "vit", "--run", given / "run", "--device", "cpu"),
+        }
+        return "tobias", "orand", command, *folders[command], "-o", out
+
+    return task
+
+
+def _damage_one(given: Path, images: int) -> None:
+    write_pairs(given, images=images)
+    (given / "cnn" / "1.npz").write_bytes(b"damaged")
+
+
+COMMANDS = [
+    LongCommand(
+        "masks build, small parts",
+        30,
+        lambda given: pictures(given / "pictures", 120),
+        lambda given, out: ("build", given / "pictures", out, 1),
+        files,
+        0,
+        "",
+    ),
+    LongCommand(
+        "masks build",
+        10,
+        lambda given: pictures(given / "pictures", 300),
+        lambda given, out: (
+            *("tobias", "masks", "build", given / "pictures", "-o", out),
+            *("--localizer", "border-contrast", "--workers", 2),
+        ),
+        files,
+        1,
+        "299 masks of 300 images",
+    ),
+    LongCommand("orand fuse", 16, lambda given: _damage_one(given, 40), _orand("fuse"), files, 1, "39 fused maps"),
+    LongCommand("orand labels", 14, lambda given: _damage_one(given, 40), _orand("labels"), files, 1, "39 pseudo mas"),
+    LongCommand("orand apply", 10, lambda given: _damage_one(given, 10), _orand("apply"), files, 1, "9 maps"),
+    LongCommand(
+        "orand train", 10, lambda given: _damage_one(given, 6), orand_train, training, 1, "5 images trained on"
+    ),
+    LongCommand("pretraining", 10, _with_table, _pretraining, training, 0, "median step_seconds:"),
+]
