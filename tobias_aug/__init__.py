@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tobias_aug.localization.scda import scda_box
     from tobias_aug.masks.builder import build_masks
     from tobias_aug.masks.cells import half_mask
+    from tobias_aug.masks.combine import concatenate_tables, filter_table
     from tobias_aug.masks.table import MaskTable
     from tobias_aug.mixing.controls import CutMix, Mixup
     from tobias_aug.orand.cams import class_activation_maps
@@ -63,6 +64,8 @@ _HOMES = {
     "WriteError": "errors",
     "build_masks": "masks.builder",
     "class_activation_maps": "orand.cams",
+    "concatenate_tables": "masks.combine",
+    "filter_table": "masks.combine",
     "half_mask": "masks.cells",
     "merge_patches": "patch_merge.functional",
     "orand_loss": "orand.loss",
@@ -97,6 +100,8 @@ __all__ = [
     "WriteError",
     "build_masks",
     "class_activation_maps",
+    "concatenate_tables",
+    "filter_table",
     "half_mask",
     "merge_patches",
     "orand_loss",

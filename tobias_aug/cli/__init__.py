@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from tobias_aug.cli import demo, export, masks, orand, orand_cams, orand_net, orand_refine
+from tobias_aug.cli import demo, export, masks, orand, orand_cams, orand_net, orand_refine, tables
 from tobias_aug.errors import TobiasError
 
 app = typer.Typer(
@@ -18,6 +18,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+masks.app.command("concat")(tables.concat)
+masks.app.command("filter")(tables.filter_)
 app.add_typer(masks.app, name="masks")
 for command in (orand_cams.cams, orand_net.train, orand_net.apply, orand_refine.refine):
     orand.app.command()(command)

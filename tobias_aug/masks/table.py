@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from tobias_aug.errors import MissingMaskError, TableError
@@ -86,10 +86,20 @@ class MaskTable:
 
     def masks(self, keys: Sequence[str]) -> Bool[Tensor, "rows grid grid"]:
         """The foreground cells of several images; errors as for one."""
-        rows = self._index.find_all(keys)
+        rows = self.rows(keys)
         if len(missing := np.flatnonzero(rows < 0)):
             self._row(keys[missing[0]])
         return unpack_cells(self._cells[rows], self.grid)
+
+    def rows(self, keys: Sequence[str]) -> Int64[np.ndarray, " rows"]:
+        """The rows of several images, -1 for each without a mask."""
+        return self._index.find_all(keys)
+
+    def parts_of(self, rows: Int64[np.ndarray, " rows"]) -> Iterator[tuple[int, Int64[np.ndarray, " here"]]]:
+        """Split ascending rows by part: the number of each part that holds some, and where in it they are."""
+        edges = np.searchsorted(rows, self._part_starts)
+        for number in np.flatnonzero(np.diff(edges)).tolist():
+            yield number, rows[edges[number] : edges[number + 1]] - self._part_starts[number]
 
     def scores(self, key: str) -> Float[Tensor, "grid grid"]:
         """The scores that the cells of ``key`` were ranked by, float32; each part's are read once."""
