@@ -146,7 +146,7 @@ def test_an_open_table_does_not_mind_that_its_index_goes(folder):
 def test_a_damaged_part_is_named_and_leaves_no_index(folder):
     (folder / "part-00001.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(
-        TableError, match=r"part-00001.parquet is missing or damaged \(no Parquet file\); run the build"
+        TableError, match=r"part-00001.parquet is missing or damaged \(no Parquet file\); delete it, if it is there, and run the same build again"
     ):
         MaskTable.open(folder)
     assert not (folder / "index").exists()
@@ -231,18 +231,21 @@ def test_waits_for_the_process_that_makes_the_index_and_at_last_goes_without(fol
 
 
 def test_killed_openings_leave_no_half_index(tmp_path):
-    """SIGKILL at twelve moments spread over the time that an opening takes."""
+    """SIGKILL at twelve moments spread over half of the time that the fastest opening takes."""
     keys = [f"folder/{number:06d}.jpg" for number in range(30_000)]
     scores = make_table(tmp_path / "t", keys, part_size=3000)
-    begun = time.monotonic()
-    assert os.waitpid(in_a_child(lambda: MaskTable.open(tmp_path / "t")), 0)[1] == 0
-    seconds = time.monotonic() - begun
+    seconds = float("inf")
+    for _ in range(3):
+        shutil.rmtree(tmp_path / "t" / "index", ignore_errors=True)
+        begun = time.monotonic()
+        assert os.waitpid(in_a_child(lambda: MaskTable.open(tmp_path / "t")), 0)[1] == 0
+        seconds = min(seconds, time.monotonic() - begun)
     whole = (tmp_path / "t" / INDEX).read_bytes()
     killed = 0
     for number in range(12):
         shutil.rmtree(tmp_path / "t" / "index", ignore_errors=True)
         child = in_a_child(lambda: MaskTable.open(tmp_path / "t"))
-        time.sleep(seconds * number / 12)
+        time.sleep(seconds / 2 * number / 12)
         os.kill(child, signal.SIGKILL)
         killed += os.waitpid(child, 0)[1] == signal.SIGKILL
         if (tmp_path / "t" / INDEX).exists():

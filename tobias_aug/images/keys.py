@@ -66,7 +66,12 @@ class KeyList(Sequence[str]):
     def __reduce__(self) -> tuple[Any, ...]:
         # The bytes of the keys alone: a mapped file holds more, and cannot be pickled.
         first, last = int(self._offsets[0]), int(self._offsets[-1])
-        return KeyList.from_buffers, (bytes(self._data[first:last]), self._offsets - first)
+        return _from_buffers, (bytes(self._data[first:last]), self._offsets - first)
+
+
+def _from_buffers(data: bytes, offsets: np.ndarray) -> KeyList:
+    # By a name of the module: Ray's pickling takes a decorated classmethod apart.
+    return KeyList.from_buffers(data, offsets)
 
 
 def printable(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -77,11 +78,10 @@ class RayEngine:
             )
             done.context.enable_progress_bars = False
             done.context.print_on_execution_start = False
-            try:
-                for row in done.iter_rows():
-                    advance(int(row["images"]), int(row["failed"]))
-            except ray.exceptions.RayError as error:
-                raise _reason(error) from error
+            for row in done.iter_rows():
+                if row["error"]:
+                    raise pickle.loads(row["error"])
+                advance(int(row["images"]), int(row["failed"]))
         finally:
             if begun_here:
                 ray.shutdown()
@@ -103,27 +103,48 @@ class RayEngine:
 
 
 class _Worker:
-    """An actor: takes the job once, then part after part."""
+    """An actor: takes the job once, then part after part.
+
+    What it raises goes back as a value, since Ray would wrap it and lose what it was.
+    """
 
     def __init__(self, sent: list[Any], cpus: float | int, at: str) -> None:
-        if Path(at).is_dir():
-            os.chdir(at)  # Relative paths mean what they meant to the user.
-        self.job, self.parts = _import_ray().get(sent[0])
-        if not self.job.folder.is_dir():
-            raise TableError(
-                f"{self.job.folder} is not there on {socket.gethostname()}; "
-                "with Ray, the table's folder must be on a file system that every node sees under one path"
-            )
-        torch.set_num_threads(max(1, int(cpus)))
+        self.sent, self.cpus, self.at = sent, cpus, at
+        self.job: Job | None = None
+        self.parts: dict[int, Part] = {}
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        try:
+            images, failed = self._compute([int(number) for number in batch["part"]])
+            return {"images": [images], "failed": [failed], "error": [b""]}
+        except Exception as error:
+            try:
+                packed = pickle.dumps(error)
+            except Exception:
+                packed = pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+            return {"images": [0], "failed": [0], "error": [packed]}
+
+    def _compute(self, numbers: list[int]) -> tuple[int, int]:
+        job = self.job = self.job or self._begin()
         counted: list[tuple[int, int]] = []
-        parts = [self.parts[int(number)] for number in batch["part"]]
+        parts = [self.parts[number] for number in numbers]
         # A part whose writer was killed before Ray heard of it is there already.
-        compute_parts(
-            self.job, [part for part in parts if not part.is_in(self.job.folder)], lambda *count: counted.append(count)
-        )
-        return {"images": [sum(len(part.indices) for part in parts)], "failed": [sum(failed for _, failed in counted)]}
+        pending = [part for part in parts if not part.is_in(job.folder)]
+        compute_parts(job, pending, lambda *count: counted.append(count))
+        return sum(len(part.indices) for part in parts), sum(failed for _, failed in counted)
+
+    def _begin(self) -> Job:
+        if Path(self.at).is_dir():
+            os.chdir(self.at)  # Relative paths mean what they meant to the user.
+        job: Job
+        job, self.parts = _import_ray().get(self.sent[0])
+        if not job.folder.is_dir():
+            raise TableError(
+                f"{job.folder} is not there on {socket.gethostname()}; "
+                "with Ray, the table's folder must be on a file system that every node sees under one path"
+            )
+        torch.set_num_threads(max(1, int(self.cpus)))
+        return job
 
 
 def _plain(device: str | torch.device) -> str | torch.device:
@@ -137,11 +158,3 @@ def _import_ray() -> Any:
     except ImportError as error:
         raise ImportError("the engine ray needs Ray Data; install it with: pip install 'tobias-aug[ray]'") from error
     return ray
-
-
-def _reason(error: BaseException) -> BaseException:
-    """What an actor raised, without Ray's wrapping."""
-    inner: BaseException | None = error
-    while inner is not None:
-        error, inner = inner, getattr(inner, "cause", None) or inner.__cause__
-    return error
