@@ -84,6 +84,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.close(folder)
 
 
+def remove_leftovers(folder: Path, pattern: str = ".*.tmp") -> None:
+    """Remove what killed writers left of :func:`atomic_path` in a folder; for who holds it alone."""
+    for leftover in folder.glob(pattern):
+        leftover.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file through :func:`atomic_path`."""
     with atomic_path(path) as temporary:

@@ -52,7 +52,13 @@ def pictures(folder: Path, count: int) -> Path:
 def files(out: Path) -> dict[str, object]:
     """Every file that has its own name, byte for byte; a build's note that it has not finished is no result."""
     found = (path for path in out.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {str(path.relative_to(out)): path.read_bytes() for path in found if path.name != UNFINISHED}
+    # table.json names the command, and so the folder.
+    place = str(out).encode()
+    return {
+        str(path.relative_to(out)): path.read_bytes().replace(place, b"OUT")
+        for path in found
+        if path.name != UNFINISHED
+    }
 
 
 def training(run: Path) -> dict[str, object]:

@@ -146,7 +146,8 @@ def test_an_open_table_does_not_mind_that_its_index_goes(folder):
 def test_a_damaged_part_is_named_and_leaves_no_index(folder):
     (folder / "part-00001.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(
-        TableError, match=r"part-00001.parquet is missing or damaged \(no Parquet file\); delete it, if it is there, and run the same build again"
+        TableError,
+        match=r"part-00001.parquet is missing or damaged \(no Parquet file\); delete it, if it is there, and",
     ):
         MaskTable.open(folder)
     assert not (folder / "index").exists()

@@ -79,13 +79,14 @@ def experiment(folder, steps, stop_after=None, every=4):
     return seen, model, times
 
 
-def test_training_goes_on_in_the_middle_of_an_epoch_as_if_nothing_had_been(tmp_path):
-    whole, model, times = experiment(tmp_path / "whole", 14)
+@pytest.mark.parametrize("every", [4, 5], ids=["between two lines of the log", "in the middle of one"])
+def test_training_goes_on_in_the_middle_of_an_epoch_as_if_nothing_had_been(tmp_path, every):
+    whole, model, times = experiment(tmp_path / "whole", 14, every=every)
     assert set(times) == {"step_seconds", "data_seconds"}
     with pytest.raises(KeyboardInterrupt):
-        experiment(tmp_path / "cut", 14, stop_after=11)
-    rest, resumed, _ = experiment(tmp_path / "cut", 14)
-    assert rest == whole[8:]
+        experiment(tmp_path / "cut", 14, stop_after=11, every=every)
+    rest, resumed, _ = experiment(tmp_path / "cut", 14, every=every)
+    assert rest == whole[2 * every :]
     for mine, theirs in zip(resumed.parameters(), model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
     lines = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
@@ -109,7 +110,7 @@ class Bomb:
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     fabric = Fabric(accelerator="cpu")
-    assert load_checkpoint(fabric, tmp_path, {}) == 0
+    assert load_checkpoint(fabric, tmp_path, {}) == (0, {})
     torch.save({"step": 3, "generators": Bomb()}, tmp_path / NAME)
     with pytest.raises(Exception, match="[Ww]eights.only"):
         load_checkpoint(fabric, tmp_path, {})
@@ -118,7 +119,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
 def test_a_checkpoint_is_replaced_whole(tmp_path, monkeypatch):
     fabric = Fabric(accelerator="cpu")
     layer = torch.nn.Linear(2, 2)
-    save_checkpoint(fabric, tmp_path, {"layer": layer}, 1)
+    save_checkpoint(fabric, tmp_path, {"layer": layer}, 1, {})
     before = (tmp_path / NAME).read_bytes()
 
     def broken(path, state):
@@ -127,6 +128,6 @@ def test_a_checkpoint_is_replaced_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fabric, "save", broken)
     with pytest.raises(OSError, match="disk full"):
-        save_checkpoint(fabric, tmp_path, {"layer": layer}, 2)
+        save_checkpoint(fabric, tmp_path, {"layer": layer}, 2, {})
     assert (tmp_path / NAME).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [NAME]

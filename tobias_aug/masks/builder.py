@@ -129,7 +129,9 @@ def build_masks(
             remove_leftovers(folder, mine, world)
             pending = [part for part in mine if _is_pending(folder, part, retry_failed)]
             finished = not pending and _is_finished(folder, parts)
-            if not finished:
+            if finished:  # A kill between the two leaves both.
+                (folder / UNFINISHED).unlink(missing_ok=True)
+            else:
                 job.description.write(folder / UNFINISHED)
                 (folder / DESCRIPTION).unlink(missing_ok=True)
         if pending:

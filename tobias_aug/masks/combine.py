@@ -15,7 +15,7 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from tobias_aug.errors import TableError
-from tobias_aug.files import exclusive, write_text
+from tobias_aug.files import exclusive, remove_leftovers, write_text
 from tobias_aug.masks.builder import FAILURES, UNFINISHED, default_part_size
 from tobias_aug.masks.index_file import fingerprint, key_buffers
 from tobias_aug.masks.key_hash import hash_keys
@@ -210,8 +210,7 @@ def _write(pieces: Sequence[_Piece], out: Path, part_size: int | None, quiet: bo
     if any(out.resolve() == piece.table.path.resolve() for piece in pieces):
         raise TableError(f"{out} is one of the tables to read; choose another folder")
     with exclusive(out):
-        for leftover in out.glob(".*.tmp"):
-            leftover.unlink()
+        remove_leftovers(out)
         done = _finished_parts(out, digests)
         if len(done) < parts or not (out / DESCRIPTION).is_file():
             description.write(out / UNFINISHED)

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from tobias_aug.errors import TableError
-from tobias_aug.files import atomic_path, exclusive
+from tobias_aug.files import atomic_path, exclusive, remove_leftovers
 from tobias_aug.images.keys import KeyList
 from tobias_aug.masks.index import KeyIndex, sort_hashes
 from tobias_aug.masks.key_hash import hash_keys
@@ -72,8 +72,7 @@ def open_lookup(folder: Path, description: TableDescription) -> Lookup:
             path.parent.mkdir(exist_ok=True)
             with _alone(path.parent):
                 if (lookup := _map(path, made_of)) is None:
-                    for leftover in path.parent.glob(".*.tmp"):
-                        leftover.unlink()
+                    remove_leftovers(path.parent)
                     with atomic_path(path) as temporary, open(temporary, "wb") as file:
                         _write(file, folder, description, made_of)
                     lookup = _map(path, made_of)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tobias_aug.errors import TobiasError, WriteError
-from tobias_aug.files import exclusive, make_folder, write_text
+from tobias_aug.files import exclusive, make_folder, remove_leftovers, write_text
 from tobias_aug.images.keys import printable
 from tobias_aug.masks.parts import Failure
 from tobias_aug.progress import Progress
@@ -69,8 +69,7 @@ def folder_run(
         TobiasError: if ``out`` was made with other settings, is being written, or cannot be written to.
     """
     with exclusive(out), watched_workers():
-        for leftover in out.rglob(".*.tmp"):
-            leftover.unlink()
+        remove_leftovers(out, "**/.*.tmp")
         refuse_other_settings(out / SETTINGS, settings)
         pending = [name for name in names if not (out / f"{name}{extension}").is_file()]
         done = len(names) - len(pending)

@@ -12,7 +12,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torchvision.models.resnet import ResNet
 
-from tobias_aug.files import exclusive
+from tobias_aug.files import exclusive, remove_leftovers
 from tobias_aug.orand.folder_runs import SETTINGS, refuse_other_settings
 from tobias_aug.orand.irn import CROP, FILE, IRNet, read_irn, save_irn
 from tobias_aug.orand.irn_affinity import affinity_losses
@@ -91,6 +91,7 @@ def train_irn(
         if fabric.is_global_zero:
             held.enter_context(exclusive(run))
             refuse_other_settings(run / SETTINGS, settings)
+            remove_leftovers(run)
         fabric.barrier()
         if not (run / FILE).is_file():
             loader = ReproducibleLoader(

@@ -15,7 +15,7 @@ try:
 except ImportError as error:
     raise ImportError("training ORANDNet needs lightning; install it with: pip install 'tobias-aug[train]'") from error
 
-from tobias_aug.files import exclusive, write_text, writing
+from tobias_aug.files import exclusive, remove_leftovers, write_text, writing
 from tobias_aug.masks.parts import Failure
 from tobias_aug.orand.folder_runs import FAILURES, SETTINGS, FolderResult, refuse_other_settings
 from tobias_aug.orand.loss import orand_loss
@@ -89,6 +89,7 @@ def train_orandnet(
         if fabric.is_global_zero:
             settings = {"stage": "orandnet", **about, "weights": net.weights, **training}
             refuse_other_settings(folder / SETTINGS, settings)
+            remove_leftovers(folder)
         fabric.barrier()
         torch.manual_seed(seed)
         # The CPU's convolutions in bfloat16 and the GPU's are faster with channels last.

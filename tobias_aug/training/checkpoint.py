@@ -15,12 +15,15 @@ from tobias_aug.files import atomic_path
 NAME = "checkpoint.pt"
 
 
-def save_checkpoint(fabric: Fabric, folder: Path, state: dict[str, Any], step: int) -> None:
+def save_checkpoint(
+    fabric: Fabric, folder: Path, state: dict[str, Any], step: int, sums: dict[str, torch.Tensor]
+) -> None:
     """Save whatever in ``state`` has a ``state_dict``, with the step and the generators; all processes call it.
 
+    ``sums`` are the losses that the next line of the log is the mean of, so that a resumed log is the uninterrupted one.
     A kill leaves the old checkpoint or the new one.
     """
-    whole = {**state, "step": step, "generators": _generators()}
+    whole = {**state, "step": step, "generators": _generators(), "sums": sums}
     if type(fabric.strategy.checkpoint_io) is TorchCheckpointIO:
         fabric.strategy.checkpoint_io = _Straight()
     if fabric.global_rank == 0:
@@ -44,26 +47,21 @@ class _Straight(TorchCheckpointIO):
         Path(path).write_bytes(content.getbuffer())
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left of checkpoints they were writing; the caller holds the folder."""
-    for path in folder.glob(f".{NAME}.*.tmp"):
-        path.unlink()
-
-
-def load_checkpoint(fabric: Fabric, folder: Path, state: dict[str, Any]) -> int:
-    """Load the checkpoint of a folder into ``state`` in place; give its step, 0 where there is none.
+def load_checkpoint(fabric: Fabric, folder: Path, state: dict[str, Any]) -> tuple[int, dict[str, torch.Tensor]]:
+    """Load the checkpoint of a folder into ``state`` in place; give its step, 0 where there is none, and its sums.
 
     Nothing is unpickled but tensors and plain containers.
     """
     path = folder / NAME
     if not path.is_file():
-        return 0
+        return 0, {}
     rest = fabric.load(path, state, weights_only=True)
     generators = rest["generators"]
     torch.set_rng_state(generators["cpu"])
     if torch.cuda.is_available() and generators["cuda"]:
         torch.cuda.set_rng_state(generators["cuda"][0])
-    return int(rest["step"])
+    # On the device that they are added up on.
+    return int(rest["step"]), {name: fabric.to_device(one) for name, one in rest.get("sums", {}).items()}
 
 
 def _generators() -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 
-from tobias_aug.files import exclusive, write_text, writing
-from tobias_aug.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
+from tobias_aug.files import exclusive, remove_leftovers, write_text, writing
+from tobias_aug.training.checkpoint import NAME, load_checkpoint, save_checkpoint
 from tobias_aug.training.loader import Loader
 from tobias_aug.workers import watched_workers
 
@@ -56,7 +56,7 @@ def train(
     """
     with exclusive(folder, LOCK) if fabric.is_global_zero else nullcontext(), watched_workers():
         if fabric.is_global_zero:
-            remove_leftovers(folder)
+            remove_leftovers(folder, f".{NAME}.*.tmp")
         return _train(fabric, step, loader, state, folder, steps, checkpoint_every, log_every)
 
 
@@ -70,12 +70,11 @@ def _train(
     checkpoint_every: int,
     log_every: int,
 ) -> dict[str, float]:
-    done = load_checkpoint(fabric, folder, state)
+    done, sums = load_checkpoint(fabric, folder, state)
     if fabric.is_global_zero:
         _trim_log(folder / LOG, done)
     if done:
         fabric.print(f"going on after step {done}")
-    sums: dict[str, torch.Tensor] = {}
     step_seconds: list[float] = []
     data_seconds: list[float] = []
     while done < steps:
@@ -98,7 +97,7 @@ def _train(
             else:
                 step_seconds.append(time.perf_counter() - begun)
             if done % checkpoint_every == 0 or done == steps:
-                save_checkpoint(fabric, folder, state, done)
+                save_checkpoint(fabric, folder, state, done, sums)
     # The first steps warm caches and workers up.
     warm = min(5, len(step_seconds) // 2)
     if not step_seconds:
