@@ -2,8 +2,8 @@
 
 ``index/lookup-1.bin`` is made of the parts on the first opening, and again wherever it does not fit them. It may be
 deleted at any time. Its layout: 8 bytes that name the format, the bytes of all keys, arrays at multiples of 64 bytes, a
-description in JSON (what it was made of, and each array's place and type), the length of that in 8 bytes, and the name
-again. A file that was cut short lacks its end and is not read.
+description in JSON (what it was made of, a checksum, each array's place and type), the length of that in 8 bytes, and the
+name again. A file that was cut short or changed is not read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import mmap
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from tobias_aug.masks.parts import DESCRIPTION, TableDescription, part_path, rea
 INDEX = "index/lookup-1.bin"
 _NAME = b"TBLOOK1\n"
 _TAIL = 8 + len(_NAME)
-# Mappings up to this size are read at once on opening; larger ones page by page, as lookups come to them.
+# Mappings up to this size are read and checked on opening; larger ones are read as lookups come to them, unchecked.
 _READ_AT_ONCE = 4 << 30
 # Seconds to wait for a process that is making the index.
 _PATIENCE = 600.0
@@ -122,14 +123,21 @@ def _write(file: io.BufferedIOBase, folder: Path, description: TableDescription,
     ends = np.full(rows + 1, len(_NAME), dtype=np.int64)
     hashes = np.empty(rows, dtype=np.uint64)
     part_starts = [0]
-    file.write(_NAME)
+    checksum = 0
+
+    def write(data: Any) -> None:
+        nonlocal checksum
+        file.write(data)
+        checksum = zlib.crc32(data, checksum)
+
+    write(_NAME)
     for number in range(description.parts):
         part = read_columns(part_path(folder, number), ["key", "cells"])
         start, end = part_starts[-1], part_starts[-1] + len(part)
         part_starts.append(end)
         if start < end <= rows:
             data, offsets = key_buffers(part["key"])
-            file.write(data[offsets[0] : offsets[-1]].data)
+            write(data[offsets[0] : offsets[-1]].data)
             ends[start + 1 : end + 1] = ends[start] + offsets[1:] - offsets[0]
             hashes[start:end] = hash_keys(data, offsets)
             cell = part["cells"].combine_chunks()
@@ -141,12 +149,13 @@ def _write(file: io.BufferedIOBase, folder: Path, description: TableDescription,
     arrays: dict[str, Any] = {}
     named = {"offsets": offsets, "cells": cells, "hashes": hashes, "rows": row_numbers, "starts": starts}
     for name, array in named.items():
-        file.write(bytes(-position % 64))
+        write(bytes(-position % 64))
         position += -position % 64
-        file.write(array.data if array.size else b"")
+        write(array.data if array.size else b"")
         arrays[name] = {"at": position, "type": array.dtype.str, "shape": array.shape}
         position += array.nbytes
-    text = json.dumps({"made_of": made_of, "part_starts": part_starts, "arrays": arrays}).encode()
+    said = {"made_of": made_of, "crc32": checksum, "part_starts": part_starts, "arrays": arrays}
+    text = json.dumps(said).encode()
     file.write(text + len(text).to_bytes(8, "little") + _NAME)
     pa.default_memory_pool().release_unused()
 
@@ -178,12 +187,10 @@ def _map(path: Path, made_of: str) -> Lookup | None:
     except (OSError, ValueError):  # There is none, or it is empty.
         return None
     lookup = _read(mapped, made_of, path)
-    if lookup is not None and len(mapped) <= _READ_AT_ONCE:
-        # Front to back is faster than in the order of lookups. On Linux one page of one's own makes fork copy the
-        # page table with the process, so that loader workers find every page in place.
-        np.frombuffer(mapped, dtype=np.uint8)[:: mmap.PAGESIZE].max()
-        if np.frombuffer(mapped, dtype=np.uint8).flags.writeable:
-            mapped[0] = mapped[0]
+    # The checksum has read every page. On Linux one page of one's own makes fork copy the page table with the process, so
+    # that loader workers find every page in place.
+    if lookup is not None and len(mapped) <= _READ_AT_ONCE and np.frombuffer(mapped, dtype=np.uint8).flags.writeable:
+        mapped[0] = mapped[0]
     return lookup
 
 
@@ -195,6 +202,9 @@ def _read(data: mmap.mmap | bytes, made_of: str, path: Path | None) -> Lookup | 
     try:
         said = json.loads(data[max(0, len(data) - _TAIL - length) : len(data) - _TAIL])
         if said["made_of"] != made_of:
+            return None
+        content = memoryview(data)[: len(data) - _TAIL - length]
+        if len(data) <= _READ_AT_ONCE and zlib.crc32(content) != said["crc32"]:
             return None
         array: dict[str, np.ndarray] = {}
         for name, place in said["arrays"].items():

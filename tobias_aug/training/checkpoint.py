@@ -20,8 +20,8 @@ def save_checkpoint(
 ) -> None:
     """Save whatever in ``state`` has a ``state_dict``, with the step and the generators; all processes call it.
 
-    ``sums`` are the losses that the next line of the log is the mean of, so that a resumed log is the uninterrupted one.
-    A kill leaves the old checkpoint or the new one.
+    ``sums`` are the losses that the log's next line is the mean of, so that a resumed log is the uninterrupted one. A
+    kill leaves the old checkpoint or the new one.
     """
     whole = {**state, "step": step, "generators": _generators(), "sums": sums}
     if type(fabric.strategy.checkpoint_io) is TorchCheckpointIO:
