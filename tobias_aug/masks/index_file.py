@@ -2,8 +2,8 @@
 
 ``index/lookup-1.bin`` is made of the parts on the first opening, and again wherever it does not fit them. It may be
 deleted at any time. Its layout: 8 bytes that name the format, the bytes of all keys, arrays at multiples of 64 bytes, a
-description in JSON (what it was made of, a checksum, each array's place and type), the length of that in 8 bytes, and the
-name again. A file that was cut short or changed is not read.
+description in JSON (what it was made of, a checksum, each array's place and type), its length in 8 bytes, and the name
+again. A file that was cut short or changed is not read.
 """
 
 from __future__ import annotations
@@ -187,8 +187,8 @@ def _map(path: Path, made_of: str) -> Lookup | None:
     except (OSError, ValueError):  # There is none, or it is empty.
         return None
     lookup = _read(mapped, made_of, path)
-    # The checksum has read every page. On Linux one page of one's own makes fork copy the page table with the process, so
-    # that loader workers find every page in place.
+    # The checksum has read every page. On Linux one page of one's own makes fork copy the page table with the process,
+    # so that loader workers find every page in place.
     if lookup is not None and len(mapped) <= _READ_AT_ONCE and np.frombuffer(mapped, dtype=np.uint8).flags.writeable:
         mapped[0] = mapped[0]
     return lookup
