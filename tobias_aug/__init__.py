@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tobias_aug.masks.builder import build_masks
     from tobias_aug.masks.cells import half_mask
     from tobias_aug.masks.combine import concatenate_tables, filter_table
+    from tobias_aug.masks.online import OnlineMasks
     from tobias_aug.masks.table import MaskTable
     from tobias_aug.mixing.controls import CutMix, Mixup
     from tobias_aug.orand.cams import class_activation_maps
@@ -54,6 +55,7 @@ _HOMES = {
     "Mixup": "mixing.controls",
     "ORANDFusion": "orand.fusion",
     "ORANDNet": "orand.net",
+    "OnlineMasks": "masks.online",
     "PatchMerge": "patch_merge.transform",
     "RandomCNN": "localization.random_cnn",
     "RandomMerge": "patch_merge.transform",
@@ -90,6 +92,7 @@ __all__ = [
     "Mixup",
     "ORANDFusion",
     "ORANDNet",
+    "OnlineMasks",
     "PatchMerge",
     "RandomCNN",
     "RandomMerge",

@@ -80,7 +80,7 @@ def test_boxes_are_refused_unless_asked_for():
         PatchMerge()((images, targets), half_mask(torch.rand(5, 4, 4)))
     with pytest.raises(ValueError, match='boxes must be "refuse" or "keep-centre", got \'drop\''):
         PatchMerge(boxes="drop")
-    assert repr(PatchMerge(boxes="keep-centre")) == "PatchMerge(p=0.3, grid=4, boxes='keep-centre')"
+    assert repr(PatchMerge(boxes="keep-centre")) == "PatchMerge(p=0.3, grid=4, boxes='keep-centre', inplace=False)"
 
 
 def change(place, key, value):

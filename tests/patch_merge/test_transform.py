@@ -116,8 +116,8 @@ def test_a_probability_is_a_probability():
 
 def test_is_a_v2_transform_with_a_repr():
     assert isinstance(PatchMerge(), v2.Transform)
-    assert repr(PatchMerge(0.5)) == "PatchMerge(p=0.5, grid=4)"
-    assert repr(pickle.loads(pickle.dumps(PatchMerge(0.5)))) == "PatchMerge(p=0.5, grid=4)"
+    assert repr(PatchMerge(0.5)) == "PatchMerge(p=0.5, grid=4, inplace=False)"
+    assert repr(pickle.loads(pickle.dumps(PatchMerge(0.5)))) == "PatchMerge(p=0.5, grid=4, inplace=False)"
 
 
 class Collate:

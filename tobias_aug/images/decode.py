@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cache
+from functools import cache, lru_cache
 from io import IOBase
 
 import numpy as np
@@ -198,7 +198,16 @@ def to_unit(images: Tensor, size: int | None = None) -> Float[Tensor, "batch 3 r
 
 def normalize(images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
     """Subtract the mean colour of ImageNet and divide by its standard deviation."""
-    mean, deviation = (
-        torch.tensor(values, device=images.device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
-    )
+    mean, deviation = _imagenet(images.device)
     return (images - mean) / deviation
+
+
+@lru_cache(maxsize=16)
+def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, copied to a device once, since that copy makes the host wait."""
+    # A constant made in inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        mean, deviation = (
+            torch.tensor(values, device=device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+        )
+    return mean, deviation

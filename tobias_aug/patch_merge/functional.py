@@ -14,7 +14,9 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
+from tobias_aug.devices import reading_waits, to_device
 from tobias_aug.masks.cells import cell_edges
+from tobias_aug.mixing.labels import device_of, draw_partners
 
 # Bytes of an image up to which one assignment for all cells is faster than a copy for each.
 SMALL_IMAGE = 1 << 18
@@ -93,6 +95,22 @@ def check_probability(p: float) -> None:
         raise ValueError(f"p is a probability in [0, 1], got {p}")
 
 
+def draw_pairs(
+    count: int, p: float, partner: Int[Tensor, " {count}"] | None = None, generator: torch.Generator | None = None
+) -> tuple[Bool[Tensor, " {count}"], Int[Tensor, " {count}"]]:
+    """Draw which images of a batch are changed, and who gives the background to each.
+
+    Args:
+        count: number of images.
+        p: probability that an image is changed.
+        partner: who gives the background; any image of the batch, itself included, where not given.
+        generator: torch's own where not given.
+    """
+    device = device_of(generator)
+    changed = torch.rand(count, generator=generator, device=device) < p
+    return changed, draw_partners(count, generator) if partner is None else partner
+
+
 def draw_merge(
     masks: Bool[Tensor, "batch grid grid"],
     p: float,
@@ -101,25 +119,36 @@ def draw_merge(
 ) -> dict[str, Tensor]:
     """Draw which images of a batch are changed, who gives the background, and which cell goes where.
 
+    What is drawn does not depend on the masks or on where they are. With masks on a GPU nothing waits for it; they
+    must be half masks, and where they are not, the device says so by an assertion.
+
     Args:
-        masks: foreground cells of each image, on the CPU.
+        masks: foreground cells of each image.
         p: probability that an image is changed.
         partner: who gives the background to each image; any image of the batch, itself included, where not given.
         generator: torch's own where not given.
 
     Returns:
-        ``changed`` (batch,), ``partner`` (batch,) and ``donors`` (batch, grid, grid), see :func:`donor_cells`; -1
-        throughout where an image is not changed.
+        ``changed`` (batch,), where it was drawn, and on the masks' device ``partner`` (batch,) and ``donors``
+        (batch, grid, grid), see :func:`donor_cells`; -1 throughout where an image is not changed.
 
     Raises:
         ValueError: if the masks differ in their number of foreground cells.
     """
-    changed = torch.rand(len(masks), generator=generator) < p
-    if partner is None:
-        partner = torch.randint(max(1, len(masks)), (len(masks),), generator=generator)
-    donors = _donors(masks, masks[partner], draw_order(masks, generator))
-    donors[~changed] = -1
-    return {"changed": changed, "partner": partner, "donors": donors}
+    return draw_donors(masks, *draw_pairs(len(masks), p, partner, generator), generator)
+
+
+def draw_donors(
+    masks: Bool[Tensor, "batch grid grid"],
+    changed: Bool[Tensor, " batch"],
+    partner: Int[Tensor, " batch"],
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Draw which cell goes where, given the pairs; see :func:`draw_merge`."""
+    partner = to_device(partner, masks.device)
+    donors = _donors(masks, masks.index_select(0, partner), draw_order(masks, generator))
+    stays = to_device(~changed, masks.device)[:, None, None]
+    return {"changed": changed, "partner": partner, "donors": donors.masked_fill_(stays, -1)}
 
 
 def draw_order(
@@ -130,9 +159,9 @@ def draw_order(
     Raises:
         ValueError: if the masks differ in their number of foreground cells.
     """
-    device = generator.device if generator is not None else torch.device("cpu")
+    device = device_of(generator)
     slots = _background_cells(mask)
-    return torch.rand(*mask.shape[:-2], slots, generator=generator, device=device).argsort(-1).to(mask.device)
+    return to_device(torch.rand(*mask.shape[:-2], slots, generator=generator, device=device).argsort(-1), mask.device)
 
 
 def donor_cells(
@@ -160,8 +189,11 @@ def donor_cells(
 
 def _background_cells(masks: Tensor) -> int:
     """Number of background cells that all masks have."""
-    if not masks.numel():
-        cells = masks.shape[-2] * masks.shape[-1]
+    cells = masks.shape[-2] * masks.shape[-1]
+    if not masks.numel() or reading_waits(masks):
+        half = masks.flatten(-2).sum(-1) == cells // 2
+        # Looking would wait for the device.
+        torch._assert_async(half.all(), "a merge on a GPU needs half of the cells in every mask; use half_mask")
         return cells - cells // 2
     least, most = map(int, masks.flatten(-2).sum(-1).aminmax())
     if least != most:
@@ -169,14 +201,19 @@ def _background_cells(masks: Tensor) -> int:
             f"a merge needs equally many foreground cells in every mask, got {least} to {most}; "
             "make the masks with half_mask"
         )
-    return masks.shape[-2] * masks.shape[-1] - most
+    return cells - most
 
 
 def _donors(foreground_mask: Tensor, background_mask: Tensor, order: Tensor) -> Tensor:
+    slots = order.shape[-1]
     # A stable sort of "is foreground" lists the background cells first, in reading order.
-    background = background_mask.flatten(-2).byte().argsort(dim=-1, stable=True)[..., : order.shape[-1]]
-    donors = torch.full_like(foreground_mask, -1, dtype=torch.long)
-    return donors.masked_scatter_(~foreground_mask, background.gather(-1, order.to(background.device)))
+    background = background_mask.flatten(-2).byte().argsort(dim=-1, stable=True)[..., :slots]
+    chosen = background.gather(-1, order.to(background.device))
+    kept = foreground_mask.flatten(-2)
+    if not slots:
+        return torch.full_like(foreground_mask, -1, dtype=torch.long)
+    number = (~kept).cumsum(-1).sub_(1).clamp_(0, slots - 1)
+    return chosen.gather(-1, number).masked_fill_(kept, -1).view(foreground_mask.shape)
 
 
 def fill_slots(

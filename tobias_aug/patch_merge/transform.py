@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -9,10 +11,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from tobias_aug.devices import reading_waits, to_device
 from tobias_aug.masks.cells import cell_edges, random_cells
 from tobias_aug.mixing.base import BatchMix
 from tobias_aug.mixing.labels import LabelsGetter
-from tobias_aug.patch_merge.functional import check_probability, draw_merge, fill_slots
+from tobias_aug.patch_merge.functional import check_probability, draw_donors, draw_pairs
+from tobias_aug.patch_merge.gather import gather_cells
 from tobias_aug.patch_merge.targets import are_targets, merge_targets
 
 
@@ -34,6 +38,9 @@ class PatchMerge(BatchMix):
             masks. See :func:`~tobias_aug.patch_merge.targets.merge_targets`.
         labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
         generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
+        inplace: write into the images that are given, and segmentation masks beside them, and return them. Only
+            changed images are touched. Never for a batch that somebody else still reads: a cached one, a view of a
+            data set's memory, the other view of a pair.
 
     Example:
         >>> images = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8)
@@ -51,17 +58,18 @@ class PatchMerge(BatchMix):
         boxes: str = "refuse",
         labels_getter: str | LabelsGetter | None = "default",
         generator: torch.Generator | None = None,
+        inplace: bool = False,
     ) -> None:
         super().__init__(num_classes, labels_getter, generator)
         check_probability(p)
         if boxes not in ("refuse", "keep-centre"):
             raise ValueError(f'boxes must be "refuse" or "keep-centre", got {boxes!r}')
-        self.p, self.grid, self.boxes = p, grid, boxes
+        self.p, self.grid, self.boxes, self.inplace = p, grid, boxes, inplace
 
     def forward(  # type: ignore[override]  # the cells come second, as they always did
         self,
         images: Any,
-        masks: Bool[Tensor, "batch grid grid"] | None = None,
+        masks: Bool[Tensor, "batch grid grid"] | Callable[[Tensor], Tensor] | None = None,
         *,
         partner: Tensor | None = None,
     ) -> Any:
@@ -70,11 +78,13 @@ class PatchMerge(BatchMix):
         Args:
             images: a batch of images (batch, channels, height, width), or a nest (tuple, list, dict) that holds one,
                 with segmentation masks (``tv_tensors.Mask``) that move along and labels.
-            masks: foreground cells of each image; ``None`` keeps random cells, the control of the paper's Table 5.
+            masks: foreground cells of each image, or what makes them from images, such as
+                :class:`~tobias_aug.OnlineMasks`: it is given those images alone that are changed or give a background.
+                ``None`` keeps random cells, the control of the paper's Table 5.
             partner: index in the batch of the image that gives the background, for each image; drawn where not given.
 
         Returns:
-            The same nest with new images.
+            The same nest with new images; with ``inplace``, with the same.
 
         Raises:
             ValueError: if the masks' number or grid does not fit, or the nest holds boxes or key points.
@@ -82,50 +92,77 @@ class PatchMerge(BatchMix):
         return self.apply(images, self.make_params(images, masks, partner))
 
     def make_params(
-        self, flat_inputs: Any, masks: Tensor | None = None, partner: Tensor | None = None
+        self,
+        flat_inputs: Any,
+        masks: Tensor | Callable[[Tensor], Tensor] | None = None,
+        partner: Tensor | None = None,
     ) -> dict[str, Any]:
         """Draw all that a merge depends on; :meth:`apply` with the same dictionary repeats it exactly.
 
         Returns:
             ``changed``: which images are merged; ``partner``: who gives the background; ``donors``: which of its
             cells goes where; ``ratio``: share of each image that is still its own; ``size``: the images' height and
-            width.
+            width. All but the first are on a GPU where the masks are.
         """
         self._refuse_uncarried(flat_inputs)
         images = self._images(flat_inputs, self._find_labels(flat_inputs, required=False))
         count, random = len(images), self.generator
         if masks is None:
             masks = random_cells(count, self.grid, random)
-        if masks.shape != (count, self.grid, self.grid):
-            raise ValueError(
-                f"{type(self).__name__}(grid={self.grid}) needs masks of shape {(count, self.grid, self.grid)} for "
-                f"{count} images, got {tuple(masks.shape)}"
-            )
+        if isinstance(masks, Tensor):
+            self._check_masks(masks, count)
         if partner is not None and (
-            partner.shape != (count,) or (count and not 0 <= int(partner.min()) <= int(partner.max()) < count)
+            partner.shape != (count,)
+            or (count and not reading_waits(partner) and not 0 <= int(partner.min()) <= int(partner.max()) < count)
         ):
             raise ValueError(f"partner must hold {count} indices below {count}, got {partner.tolist()}")
-        params: dict[str, Any] = draw_merge(masks.cpu(), self.p, None if partner is None else partner.cpu(), random)
+        changed, partner = draw_pairs(count, self.p, partner, random)
+        if not isinstance(masks, Tensor):
+            masks = self._masks_of(masks, images, changed, partner)
+        params: dict[str, Any] = draw_donors(masks if reading_waits(masks) else masks.cpu(), changed, partner, random)
         height, width = images.shape[-2:]
-        area = torch.outer(*(torch.tensor(cell_edges(side, self.grid)).diff() for side in (height, width)))
+        area = to_device(_cell_areas(height, width, self.grid), params["donors"].device)
         params["size"] = (height, width)
         params["ratio"] = ((params["donors"] < 0) * area).sum((1, 2)) / (height * width)
         return params
 
     def mix_images(self, images: Tensor, params: dict[str, Any]) -> Tensor:
         """Fill the slots of the images; what lies between the batch and the last two dimensions moves as one."""
-        if images.ndim == 4:
-            merged = images.clone()
-            fill_slots(merged, images, params["partner"], params["donors"])
-            return merged
-        merged = images.clone(memory_format=torch.contiguous_format)
-        shape = (len(images), prod(images.shape[1:-2]), *images.shape[-2:])
-        fill_slots(merged.view(shape), images.reshape(shape), params["partner"], params["donors"])
-        return merged
+        planes = images.reshape(len(images), prod(images.shape[1:-2]), *images.shape[-2:])
+        partner, donors = params["partner"], params["donors"]
+        if not self.inplace or torch.compiler.is_compiling():
+            merged = gather_cells(planes, torch.arange(len(images)), partner, donors).view(images.shape)
+            return images.copy_(merged) if self.inplace else merged
+        changed = params["changed"].nonzero()[:, 0]
+        on_device = to_device(changed, donors.device)
+        merged = gather_cells(planes, changed, partner.index_select(0, on_device), donors.index_select(0, on_device))
+        return images.index_copy_(0, to_device(changed, images.device), merged.view(len(changed), *images.shape[1:]))
 
     def mix_masks(self, masks: Tensor, params: dict[str, Any]) -> Tensor:
         """Segmentation masks move with their pixels."""
         return self.mix_images(masks, params)
+
+    def _check_masks(self, masks: Tensor, count: int) -> None:
+        if masks.shape != (count, self.grid, self.grid):
+            raise ValueError(
+                f"{type(self).__name__}(grid={self.grid}) needs masks of shape {(count, self.grid, self.grid)} for "
+                f"{count} images, got {tuple(masks.shape)}"
+            )
+
+    def _masks_of(
+        self, make: Callable[[Tensor], Tensor], images: Tensor, changed: Tensor, partner: Tensor
+    ) -> Bool[Tensor, "batch grid grid"]:
+        """Masks of the images that take part; the others get any."""
+        changed, partner = changed.cpu(), partner.cpu()
+        needed = changed.clone()
+        needed[partner[changed]] = True
+        taken = needed.nonzero()[:, 0]
+        if not len(taken):
+            return random_cells(len(images), self.grid, torch.Generator())
+        masks = make(images.as_subclass(Tensor).index_select(0, to_device(taken, images.device)))
+        self._check_masks(masks, len(taken))
+        place = needed.cumsum(0).sub_(1).clamp_(min=0)
+        return masks.index_select(0, to_device(place, masks.device))
 
     def _is_leaf(self, node: Any) -> bool:
         return self.boxes == "keep-centre" and are_targets(node)
@@ -139,6 +176,12 @@ class PatchMerge(BatchMix):
         return self.num_classes is not None and super()._softens_labels()
 
 
+@lru_cache(maxsize=64)
+def _cell_areas(height: int, width: int, grid: int) -> Tensor:
+    """Pixels of each cell."""
+    return torch.outer(*(torch.tensor(cell_edges(side, grid)).diff() for side in (height, width)))
+
+
 class RandomMerge(PatchMerge):
     """Patch merge of random cells: the control "RM" of the paper's Table 5, as a mix of images and labels.
 
@@ -149,6 +192,7 @@ class RandomMerge(PatchMerge):
             stay.
         labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
         generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
+        inplace: as for :class:`PatchMerge`.
 
     Example:
         >>> images, labels = RandomMerge(p=1.0, num_classes=10)(torch.rand(8, 3, 32, 32), torch.arange(8))
@@ -160,8 +204,6 @@ class RandomMerge(PatchMerge):
         """Merge a batch: images and labels, or one nest that holds them."""
         return BatchMix.forward(self, *inputs)
 
-    def make_params(
-        self, flat_inputs: Any, labels: Tensor | None = None, partner: Tensor | None = None
-    ) -> dict[str, Any]:
+    def make_params(self, flat_inputs: Any, labels: Any = None, partner: Tensor | None = None) -> dict[str, Any]:
         """Draw cells, partners and places; see :meth:`PatchMerge.make_params`."""
         return super().make_params(flat_inputs, None, partner)
