@@ -1,11 +1,24 @@
 """Documents say what runs and code say."""
 
+import io
 import re
+import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+from PIL import Image
+
 from benchmarks.tables import documents
+from tests.commands import argparse_refuses, commands, typer_refuses
+from tools.gallery import pictures
 
 ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")), *ROOT.glob("benchmarks/*.md")]
+COMMANDS: dict[str, bool] = {}
+for _page in PAGES:
+    for _command, _whole in commands(_page.read_text(encoding="utf-8")).items():
+        COMMANDS[_command] = _whole or COMMANDS.get(_command, False)
 
 
 def test_tables_are_those_of_the_committed_results():
@@ -14,7 +27,7 @@ def test_tables_are_those_of_the_committed_results():
 
 
 def test_links_between_documents_lead_somewhere():
-    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]:
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
@@ -72,3 +85,69 @@ def test_the_code_of_the_guide_to_scale_runs(tmp_path, monkeypatch):
     names = {}
     exec(block, names)
     assert names["picture"].size == (60, 40)
+
+
+def test_the_code_of_the_guide_to_adaptation_runs():
+    text = (ROOT / "docs" / "adaptation.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, names)
+    assert set(names["metrics"].compute()) == {"OS", "OS*", "UNK", "ALL", "H"}
+
+
+def test_every_page_with_code_has_a_test_that_runs_it():
+    tests = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    for page in PAGES:
+        if "```python\n" in page.read_text(encoding="utf-8"):
+            assert any(
+                f'"{page.name}"' in text and ("exec(" in text or "pictures(" in text) for text in tests.values()
+            ), f"no test runs the Python blocks of {page.name}"
+
+
+def test_the_gallerys_code_makes_its_pictures():
+    pytest.importorskip("skimage", reason="needs the extra demo")
+    made = pictures((ROOT / "docs" / "gallery.md").read_text(encoding="utf-8"))
+    assert len(made) >= 6
+    for name, content in made.items():
+        picture = Image.open(io.BytesIO(content))
+        assert picture.width > 800, name
+        assert len(picture.resize((64, 64)).getcolors(4096)) > 100, f"{name} is empty"
+
+
+def test_a_gallery_step_without_a_picture_is_refused():
+    with pytest.raises(ValueError, match="needs a line <!-- picture: name"):
+        pictures("```python\npicture = None\n```\n")
+
+
+def test_the_documents_speak_of_commands():
+    programs = {command.split()[0] for command in COMMANDS}
+    assert {"tobias-aug", "python", "make", "pip"} <= programs
+    assert len(COMMANDS) >= 40
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_documents_exist_with_these_options(command, monkeypatch):
+    """They are parsed and not run: they speak of data that is not here."""
+    program, *words = shlex.split(command)
+    if program == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert {word for word in words if "=" not in word} <= set(targets)
+    elif program == "pip":
+        extras = re.findall(r"^([\w]+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(re.findall(r"[\w]+", "".join(re.findall(r"\[(.*?)\]", command)))) <= set(extras)
+    elif program == "tobias-aug":
+        assert typer_refuses(words) is None
+    else:
+        if words[1].split(".")[0] not in ("benchmarks", "tobias_aug", "tools"):
+            pytest.skip("a program of others")
+        if "detectron2" in command and find_spec("detectron2") is None:
+            pytest.skip("needs detectron2, which is installed by its own guide")
+        assert argparse_refuses(words, COMMANDS[command], monkeypatch, ROOT) is None
+
+
+def test_a_command_that_is_not_so_is_seen(monkeypatch):
+    assert "No such option" in typer_refuses(["masks", "build", "IMAGES", "-o", "MASKS", "--bogus", "1"])
+    assert typer_refuses(["masks", "paint", "IMAGES"]) == "no command masks paint"
+    assert "IMAGES" in typer_refuses(["masks", "build", "-o", "MASKS", "--seed", "0"])
+    assert "--bogus" in argparse_refuses(["-m", "benchmarks.tables", "--check", "--bogus"], True, monkeypatch, ROOT)
+    assert argparse_refuses(["-m", "benchmarks.tables", "--check"], True, monkeypatch, ROOT) is None

@@ -16,7 +16,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,9 +186,12 @@ def _map(path: Path, made_of: str) -> Lookup | None:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):  # There is none, or it is empty.
         return None
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # A kernel without huge pages.
+            mapped.madvise(mmap.MADV_NOHUGEPAGE)
     lookup = _read(mapped, made_of, path)
     # The checksum has read every page. On Linux one page of one's own makes fork copy the page table with the process,
-    # so that loader workers find every page in place.
+    # so that loader workers find every page in place; of huge pages it would copy nothing.
     if lookup is not None and len(mapped) <= _READ_AT_ONCE and np.frombuffer(mapped, dtype=np.uint8).flags.writeable:
         mapped[0] = mapped[0]
     return lookup
