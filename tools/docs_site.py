@@ -35,9 +35,13 @@ HOMES = {page: file for file, page in PAGES.items()}
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)(?=[)#])")
 
 
+def on_startup(**_: object) -> None:
+    """Lay the packages out before mkdocstrings looks for the folder."""
+    lay_out(LAYOUT)
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill the reference's part of the navigation."""
-    lay_out(LAYOUT)
     pages = [{title: f"api/{page}.md"} for page, (title, _) in packages().items()]
     for entry in config.nav or []:
         if "Reference" in entry:

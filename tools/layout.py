@@ -1,4 +1,4 @@
-"""Lay the packages out as they are imported, by links, for tools that read code without importing it.
+"""Lay the packages out as they are imported, for tools that read code without importing it.
 
 ``integrations/`` is installed as ``tobias_aug.integrations`` by setuptools' ``package-dir``, which mypy and the API
 reference do not read. Run as ``python -m tools.layout FOLDER``.
@@ -6,6 +6,7 @@ reference do not read. Run as ``python -m tools.layout FOLDER``.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,15 +14,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def lay_out(folder: Path) -> Path:
-    """Make ``folder/tobias_aug`` of links into the repository, anew, and give its path."""
+    """Make ``folder/tobias_aug`` anew, a copy (links would be followed back), and give its path."""
     package = folder / "tobias_aug"
-    package.mkdir(parents=True, exist_ok=True)
-    for link in package.iterdir():
-        link.unlink()
-    for entry in (ROOT / "tobias_aug").iterdir():
-        if entry.name != "__pycache__":
-            (package / entry.name).symlink_to(entry)
-    (package / "integrations").symlink_to(ROOT / "integrations")
+    shutil.rmtree(package, ignore_errors=True)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "tobias_aug", package, ignore=ignored)
+    shutil.copytree(ROOT / "integrations", package / "integrations", ignore=ignored)
     return package
 
 
