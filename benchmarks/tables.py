@@ -2,8 +2,9 @@
 
 Every file of ``benchmarks/results`` becomes a section of ``benchmarks/README.md``. In ``README.md`` and ``docs`` the
 lines between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` become the table of ``results/NAME.json``; with
-``<!-- results: NAME rows: ONE,TWO -->`` those localizers alone, in that order. With ``--check`` nothing is written, and
-the exit status says whether the documents are up to date.
+``<!-- results: NAME rows: ONE,TWO -->`` those localizers alone, in that order, or of other benchmarks the rows whose
+names, with ``-`` for spaces, begin so. With ``--check`` nothing is written, and the exit status says whether the
+documents are up to date.
 """
 
 from __future__ import annotations
@@ -42,9 +43,13 @@ def table(record: dict[str, Any], only: str | None = None) -> str:
     if "benchmarks.orand " in record["command"]:
         return fused(rows)
     if "localization" not in record["command"]:
-        return markdown(rows)
+        return markdown([row for row in rows if only is None or _begins(row.name, only)])
     lines = localizers(rows, only.split(",") if only else None)
     return lines if only else lines + order(rows, "cub" in record["settings"]["data"].lower())
+
+
+def _begins(name: str, only: str) -> bool:
+    return name.replace(" ", "-").startswith(tuple(only.split(",")))
 
 
 def localizers(rows: list[Row], only: list[str] | None = None) -> str:
