@@ -232,7 +232,7 @@ def test_waits_for_the_process_that_makes_the_index_and_at_last_goes_without(fol
 
 
 def test_killed_openings_leave_no_half_index(tmp_path):
-    """SIGKILL at twelve moments spread over half of the time that the fastest opening takes."""
+    """SIGKILL at moments spread over half of the time that the fastest opening takes."""
     keys = [f"folder/{number:06d}.jpg" for number in range(30_000)]
     scores = make_table(tmp_path / "t", keys, part_size=3000)
     seconds = float("inf")
@@ -242,16 +242,16 @@ def test_killed_openings_leave_no_half_index(tmp_path):
         assert os.waitpid(in_a_child(lambda: MaskTable.open(tmp_path / "t")), 0)[1] == 0
         seconds = min(seconds, time.monotonic() - begun)
     whole = (tmp_path / "t" / INDEX).read_bytes()
-    killed = 0
-    for number in range(12):
+    killed = number = 0
+    while killed < 8:  # On a busy machine some openings end before their kill; the first of every twelve does not.
         shutil.rmtree(tmp_path / "t" / "index", ignore_errors=True)
         child = in_a_child(lambda: MaskTable.open(tmp_path / "t"))
-        time.sleep(seconds / 2 * number / 12)
+        time.sleep(seconds / 2 * (number % 12) / 12)
+        number += 1
         os.kill(child, signal.SIGKILL)
         killed += os.waitpid(child, 0)[1] == signal.SIGKILL
         if (tmp_path / "t" / INDEX).exists():
             assert (tmp_path / "t" / INDEX).read_bytes() == whole
-    assert killed >= 6
     (tmp_path / "t" / "index").mkdir(exist_ok=True)
     (tmp_path / "t" / "index" / ".lookup-1.bin.1.tmp").write_bytes(whole[:100])
     (tmp_path / "t" / INDEX).unlink(missing_ok=True)
