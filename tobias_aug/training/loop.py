@@ -57,52 +57,39 @@ def train(
     with exclusive(folder, LOCK) if fabric.is_global_zero else nullcontext(), watched_workers():
         if fabric.is_global_zero:
             remove_leftovers(folder, f".{NAME}.*.tmp")
-        return _train(fabric, step, loader, state, folder, steps, checkpoint_every, log_every)
-
-
-def _train(
-    fabric: Fabric,
-    step: Callable[[Any], Mapping[str, torch.Tensor]],
-    loader: Loader,
-    state: dict[str, Any],
-    folder: Path,
-    steps: int,
-    checkpoint_every: int,
-    log_every: int,
-) -> dict[str, float]:
-    done, sums = load_checkpoint(fabric, folder, state)
-    if fabric.is_global_zero:
-        _trim_log(folder / LOG, done)
-    if done:
-        fabric.print(f"going on after step {done}")
-    step_seconds: list[float] = []
-    data_seconds: list[float] = []
-    while done < steps:
-        epoch, start = divmod(done, len(loader))
-        batches = loader.epoch(epoch, start)
-        for _ in range(start, min(len(loader), start + steps - done)):
-            begun = time.perf_counter()
-            batch = fabric.to_device(next(batches))
-            data_seconds.append(time.perf_counter() - begun)
-            for name, loss in step(batch).items():
-                sums[name] = sums.get(name, torch.zeros((), device=loss.device)) + loss.detach()
-            done += 1
-            if done % log_every == 0 or done == steps:
-                # Reading the losses waits for the device, so the clock is read after it.
-                since = (done - 1) % log_every + 1
-                means = {name: float(total) / since for name, total in sums.items()}
-                sums = {}
-                step_seconds.append(time.perf_counter() - begun)
-                _say(fabric, folder, done, steps, epoch, means, step_seconds, data_seconds, log_every)
-            else:
-                step_seconds.append(time.perf_counter() - begun)
-            if done % checkpoint_every == 0 or done == steps:
-                save_checkpoint(fabric, folder, state, done, sums)
-    # The first steps warm caches and workers up.
-    warm = min(5, len(step_seconds) // 2)
-    if not step_seconds:
-        return {}
-    return {"step_seconds": median(step_seconds[warm:]), "data_seconds": median(data_seconds[warm:])}
+        done, sums = load_checkpoint(fabric, folder, state)
+        if fabric.is_global_zero:
+            _trim_log(folder / LOG, done)
+        if done:
+            fabric.print(f"going on after step {done}")
+        step_seconds: list[float] = []
+        data_seconds: list[float] = []
+        while done < steps:
+            epoch, start = divmod(done, len(loader))
+            batches = loader.epoch(epoch, start)
+            for _ in range(start, min(len(loader), start + steps - done)):
+                begun = time.perf_counter()
+                batch = fabric.to_device(next(batches))
+                data_seconds.append(time.perf_counter() - begun)
+                for name, loss in step(batch).items():
+                    sums[name] = sums.get(name, torch.zeros((), device=loss.device)) + loss.detach()
+                done += 1
+                if done % log_every == 0 or done == steps:
+                    # Reading the losses waits for the device, so the clock is read after it.
+                    since = (done - 1) % log_every + 1
+                    means = {name: float(total) / since for name, total in sums.items()}
+                    sums = {}
+                    step_seconds.append(time.perf_counter() - begun)
+                    _say(fabric, folder, done, steps, epoch, means, step_seconds, data_seconds, log_every)
+                else:
+                    step_seconds.append(time.perf_counter() - begun)
+                if done % checkpoint_every == 0 or done == steps:
+                    save_checkpoint(fabric, folder, state, done, sums)
+        # The first steps warm caches and workers up.
+        warm = min(5, len(step_seconds) // 2)
+        if not step_seconds:
+            return {}
+        return {"step_seconds": median(step_seconds[warm:]), "data_seconds": median(data_seconds[warm:])}
 
 
 def _say(
