@@ -64,7 +64,9 @@ def test_counts_are_those_of_a_plain_loop_over_all_masks(pairs):
 
 @given(
     arrays(np.uint8, (4, 5), elements=st.integers(1, 2)),
-    arrays(np.float32, (4, 5), elements=st.floats(0, 1, width=32) | st.sampled_from([0.25, 0.5, 0.3])),
+    arrays(
+        np.float32, (4, 5), elements=st.floats(0, 1, width=32) | st.sampled_from([0.25, 0.5, float(np.float32(0.3))])
+    ),
     masks,
     st.sets(st.sampled_from([0.0, 0.25, 0.3, 0.5, 0.75, 0.9]), min_size=1),
 )
