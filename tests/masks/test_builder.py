@@ -1,25 +1,15 @@
-import contextlib
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from tobias_aug import ImageError, MaskTable, RandomCNN, TableError, build_masks, half_mask
+from tobias_aug import ImageError, RandomCNN, TableError, build_masks, half_mask
 from tobias_aug.masks.builder import default_part_size
 from tobias_aug.masks.verify import verify_masks
-
-
-def contents(folder):
-    """Every file of a table that holds rows, byte for byte."""
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("part-*.parquet"))}
 
 
 def test_masks_are_the_better_half_of_the_localizers_scores(photos, tmp_path, brightness):
@@ -164,62 +154,6 @@ def test_equal_keys_are_refused(tmp_path, brightness):
 )
 def test_part_size_follows_from_the_number_of_images_alone(images, rows):
     assert default_part_size(images) == rows
-
-
-# Imports once, then builds in a forked child for every line it reads, and says the child's process id.
-SERVER = """
-import os, sys, torch
-from tobias_aug import RandomCNN, build_masks
-torch.set_num_threads(1)
-for line in sys.stdin:
-    if child := os.fork():
-        print(child, flush=True)
-        print(os.waitpid(child, 0)[1], flush=True)
-    else:
-        os.setsid()
-        cnn = RandomCNN("resnet18", input_size=64)
-        build_masks(sys.argv[1], cnn, line.strip(), grid=2, batch_size=4, part_size=8, workers=1, quiet=True)
-        os._exit(0)
-"""
-
-
-def test_killed_builds_end_with_the_same_bytes(tmp_path):
-    """A few hundred images, ten SIGKILLs at random moments, and the table of an uninterrupted build."""
-    random = np.random.default_rng(1)
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number in range(300):
-        Image.fromarray(random.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(photos / f"{number:03d}.png")
-    (photos / "150.png").write_bytes(b"broken")
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(photos)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-
-        def build(out, kill_after=None):
-            """Exit status of a build, killed with its workers some seconds after its first new part."""
-            there = len(list(out.glob("part-*")))
-            print(out, file=server.stdin, flush=True)
-            child = int(server.stdout.readline())
-            if kill_after is not None:
-                patience = time.monotonic() + 60
-                while len(list(out.glob("part-*"))) == there and time.monotonic() < patience:
-                    time.sleep(0.001)
-                time.sleep(kill_after)
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child, signal.SIGKILL)
-            return int(server.stdout.readline())
-
-        begun = time.monotonic()
-        assert build(tmp_path / "whole") == 0
-        per_part = (time.monotonic() - begun) / 38
-        ends = [build(tmp_path / "killed", float(random.uniform(0, 2)) * per_part) for _ in range(10)]
-        assert ends.count(signal.SIGKILL) >= 8
-        assert build(tmp_path / "killed") == 0
-        server.stdin.close()
-    assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
-    assert (tmp_path / "whole" / "table.json").read_bytes() == (tmp_path / "killed" / "table.json").read_bytes()
-    assert len(MaskTable.open(tmp_path / "killed")) == 299
-    assert not list((tmp_path / "killed").glob(".*.tmp"))
 
 
 def test_verify_names_missing_extra_and_changed(photos, tmp_path, brightness):
