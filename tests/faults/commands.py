@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torchvision
 from PIL import Image
 
 from tests.orand.blobs import write_pairs
 from tobias_aug import BorderContrast, build_masks
 from tobias_aug.masks.builder import UNFINISHED
+from tobias_aug.masks.formats import ClassMaps, write_class_maps
+from tobias_aug.orand.irn import FILE, IRNet, save_irn
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def files(out: Path) -> dict[str, object]:
 
 
 def training(run: Path) -> dict[str, object]:
-    """The checkpoint's step and tensors, and the losses of all steps that are logged on whole lines."""
+    """The checkpoint's step and tensors, the losses that are logged on whole lines, and IRN's result."""
     found: dict[str, object] = {}
     if (run / "checkpoint.pt").is_file():
         stored = torch.load(run / "checkpoint.pt", weights_only=True)
@@ -72,6 +75,8 @@ def training(run: Path) -> dict[str, object]:
         lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
         entries = [json.loads(line) for line in lines if line.endswith("\n")]
         found["losses"] = [(entry["step"], entry["loss"]) for entry in entries]
+    if (run / FILE).is_file():
+        found[FILE] = _tensors(torch.load(run / FILE, weights_only=True))
     return found
 
 
@@ -122,6 +127,79 @@ def _orand(command: str) -> Callable[[Path, Path], tuple[object, ...]]:
     return task
 
 
+def _with_tables(given: Path) -> None:
+    pictures(given / "pictures", 40)
+    for name in ("first", "second"):
+        table = build_masks(given / "pictures", BorderContrast(), given / name, part_size=8, workers=0, quiet=True)
+    (given / "keys.txt").write_text("\n".join(list(table)[::2]) + "\n")
+
+
+def _concat(given: Path, out: Path) -> tuple[object, ...]:
+    tables = (given / "first", given / "second")
+    return "tobias", "masks", "concat", *tables, "--prefix", "a/", "--prefix", "b/", "-o", out
+
+
+def _filter(given: Path, out: Path) -> tuple[object, ...]:
+    return "tobias", "masks", "filter", given / "first", "--keys", given / "keys.txt", "-o", out
+
+
+def _with_maps(given: Path, images: int, *, lost: bool = True) -> None:
+    """Pictures and their class maps, of which one has no picture, and a trained IRN."""
+    random = np.random.default_rng(0)
+    (given / "cams").mkdir(parents=True)
+    (given / "pictures").mkdir()
+    for number in range(images):
+        maps = random.random((2, 8, 10), dtype=np.float32)
+        write_class_maps(given / "cams" / f"{number}.npz", ClassMaps(np.array([1, 4]), maps, {"stage": "cam"}))
+        picture = random.integers(0, 256, (32, 40, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(given / "pictures" / f"{number}.png")
+    if lost:
+        (given / "pictures" / f"{images // 2}.png").unlink()
+
+
+def _with_irn(given: Path) -> None:
+    _with_maps(given, 10)
+    (given / "run").mkdir()
+    torch.manual_seed(0)
+    save_irn(given / "run" / FILE, IRNet(torchvision.models.resnet18()), 64)
+
+
+def _with_backbone(given: Path) -> None:
+    _with_maps(given, 4, lost=False)
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18().state_dict(), given / "backbone.pth")
+
+
+def _with_classifier(given: Path) -> None:
+    pictures(given / "pictures", 36)
+    torch.manual_seed(0)
+    # What this network says of an image depends, in the last bits, on how many are in the batch.
+    torch.save(torchvision.models.shufflenet_v2_x0_5(num_classes=5).state_dict(), given / "classifier.pth")
+
+
+def _cams(given: Path, out: Path) -> tuple[object, ...]:
+    network = ("--arch", "shufflenet_v2_x0_5", "--weights", given / "classifier.pth", "--device", "cpu")
+    small = ("--input-size", 48, "--scales", 1, "--batch-size", 16, "--workers", 1)
+    return "tobias", "orand", "cams", given / "pictures", "-o", out, *network, *small
+
+
+def _irn_train(given: Path, out: Path) -> tuple[object, ...]:
+    network = ("--backbone", "resnet18", "--weights", given / "backbone.pth", "--device", "cpu")
+    small = ("--epochs", 2, "--batch-size", 2, "--crop-size", 64, "--checkpoint-every", 2, "--workers", 0)
+    return "tobias", "orand", "irn-train", given / "pictures", given / "cams", "-o", out, *network, *small
+
+
+def _irn_apply(given: Path, out: Path) -> tuple[object, ...]:
+    return (
+        *("tobias", "orand", "irn-apply", given / "pictures", given / "cams"),
+        *("--run", given / "run", "-o", out, "--device", "cpu"),
+    )
+
+
+def _refine(given: Path, out: Path) -> tuple[object, ...]:
+    return "tobias", "orand", "refine", given / "cams", "--images", given / "pictures", "-o", out, "--device", "cpu"
+
+
 def _damage_one(given: Path, images: int) -> None:
     write_pairs(given, images=images)
     (given / "cnn" / "1.npz").write_bytes(b"damaged")
@@ -149,11 +227,17 @@ COMMANDS = [
         1,
         "299 masks of 300 images",
     ),
+    LongCommand("masks concat", 3, _with_tables, _concat, files, 0, "78 masks of 2 tables"),
+    LongCommand("masks filter", 3, _with_tables, _filter, files, 0, "20 of 39 masks"),
     LongCommand("orand fuse", 16, lambda given: _damage_one(given, 40), _orand("fuse"), files, 1, "39 fused maps"),
     LongCommand("orand labels", 14, lambda given: _damage_one(given, 40), _orand("labels"), files, 1, "39 pseudo mas"),
     LongCommand("orand apply", 10, lambda given: _damage_one(given, 10), _orand("apply"), files, 1, "9 maps"),
     LongCommand(
         "orand train", 10, lambda given: _damage_one(given, 6), orand_train, training, 1, "5 images trained on"
     ),
+    LongCommand("orand cams", 6, _with_classifier, _cams, files, 1, "35 class maps"),
+    LongCommand("orand refine", 6, lambda given: _with_maps(given, 20), _refine, files, 1, "19 refined maps"),
+    LongCommand("orand irn-train", 4, _with_backbone, _irn_train, training, 0, "a trained network"),
+    LongCommand("orand irn-apply", 4, _with_irn, _irn_apply, files, 1, "9 refined maps"),
     LongCommand("pretraining", 10, _with_table, _pretraining, training, 0, "median step_seconds:"),
 ]

@@ -92,7 +92,17 @@ def main():
 
     from tobias_aug import RandomCNN, build_masks, cli  # noqa: F401
     from tobias_aug.localization import border_contrast  # noqa: F401
-    from tobias_aug.orand import apply, folders, training  # noqa: F401
+    from tobias_aug.masks import combine  # noqa: F401
+    from tobias_aug.orand import (  # noqa: F401
+        apply,
+        cam_folder,
+        classifiers,
+        folders,
+        irn_apply,
+        irn_train,
+        refine_folder,
+        training,
+    )
 
     if importlib.util.find_spec("lightly"):
         import lightly.data

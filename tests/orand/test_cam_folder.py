@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tobias_aug import TobiasError, class_activation_maps
 from tobias_aug.images.decode import read_rgb, squash, to_tensor
 from tobias_aug.masks.formats import class_map_files, read_class_maps
-from tobias_aug.orand.cam_folder import _batches_of_one_size, _Job, _Picture, class_map_folder, read_labels
+from tobias_aug.orand.cam_folder import _batches_of_one_size, _Entry, _Job, _Picture, class_map_folder, read_labels
 
 NAMES = [f"{'cat' if number % 2 else 'dog'}/{number:02d}" for number in range(12)]
 
@@ -90,7 +90,7 @@ def test_images_of_one_size_go_together(tmp_path):
     assert read_class_maps(tmp_path / "out" / "3.npz").metadata["ground_truth_labels"] is False
 
 
-def test_few_images_wait_for_others_of_their_size():
+def test_images_wait_for_others_of_their_size_in_their_block_alone():
     taken = 0
 
     def jobs():
@@ -98,14 +98,15 @@ def test_few_images_wait_for_others_of_their_size():
         for number in range(60):
             taken += 1
             side = number % 23 if number < 40 else 5
-            yield _Job(str(number), _Picture(np.zeros((side, 9, 3), np.uint8), (side, 9)), [])
+            entry = _Entry(str(number), number // 16, pending=True)
+            yield _Job(entry, _Picture(np.zeros((side, 9, 3), np.uint8), (side, 9)), [])
 
     given = []
     for batch in _batches_of_one_size(jobs(), 4):
-        assert len({job.picture.pixels.shape for job in batch}) == 1
+        assert len({(job.entry.block, job.picture.pixels.shape) for job in batch}) == 1
         assert len(batch) <= 4
-        given += [job.name for job in batch]
-        assert taken == 60 or taken - len(given) < 16
+        given += [job.entry.name for job in batch]
+        assert taken - len(given) <= 16
     assert sorted(given, key=int) == [str(number) for number in range(60)]
 
 
@@ -133,6 +134,31 @@ def test_another_run_goes_on_and_another_network_is_refused(photos, tmp_path):
     for network, options in ((other, {"scales": (1,)}), (Stops(), {"scales": (1, 0.5)})):
         with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
             run(photos, out, network, **options)
+
+
+def test_a_run_that_goes_on_makes_the_same_batches(photos, tmp_path):
+    class Mixes(TinyCNN):
+        """What it says of an image depends on all images of the batch."""
+
+        def forward(self, images):
+            self.seen.append(tuple(images.shape))
+            features = self.body(images)
+            return self.classifier((features + features.mean(0, keepdim=True)).mean((2, 3)))
+
+    (photos / "cat" / "05.jpg").write_bytes(b"broken")
+    options = {"batch_size": 2, "input_size": 32}
+    assert run(photos, tmp_path / "whole", Mixes(), **options).done == 11
+    whole = {path.stem: path.read_bytes() for path in (tmp_path / "whole").rglob("*.npz")}
+    for lost in ("00", "07"):
+        (path,) = (tmp_path / "whole").rglob(f"{lost}.npz")
+        path.unlink()
+    network = Mixes()
+    result = run(photos, tmp_path / "whole", network, **options)
+    assert (result.done, [failure.key for failure in result.failures]) == (11, ["cat/05"])
+    assert {path.stem: path.read_bytes() for path in (tmp_path / "whole").rglob("*.npz")} == whole
+    # A blank and another to count classes; then two batches, at two scales each.
+    assert [shape[0] for shape in network.seen[-4:]] == [4] * 4
+    assert len(network.seen) < 9
 
 
 def test_what_fails_is_listed_and_stops_nothing(photos, tmp_path):

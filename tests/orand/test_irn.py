@@ -13,12 +13,12 @@ from tobias_aug.errors import TobiasError
 from tobias_aug.images.decode import normalize
 from tobias_aug.masks.formats import ClassMaps, read_class_maps, write_class_maps, write_index_mask
 from tobias_aug.orand.irn import IRNet, read_irn, save_irn
-from tobias_aug.orand.irn_apply import walk_class_maps
+from tobias_aug.orand.irn_apply import walk_class_maps, walk_folder
 from tobias_aug.orand.irn_data import LabelledCrops
 from tobias_aug.orand.irn_walk import random_walk
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def backbone():
     torch.manual_seed(0)
     return torchvision.models.resnet18(num_classes=5)
@@ -165,6 +165,27 @@ def test_walked_maps_are_irns(network):
     assert not walk_class_maps(network, zero, image, steps=1, crop_size=96).maps.any()
 
 
+def test_walked_maps_of_two_networks_are_not_mixed(network, scenes):
+    def walk(run):
+        given = (scenes / "images", scenes / "cams", scenes / run, scenes / "out")
+        return walk_folder(*given, steps=1, quiet=True)
+
+    (scenes / "run").mkdir()
+    save_irn(scenes / "run" / "irn.pt", network, 64)
+    assert walk("run").done == 4
+    # The same weights elsewhere are the same network; other weights, or another crop, in the same place are not.
+    (scenes / "run").rename(scenes / "moved")
+    (scenes / "out" / "a.npz").unlink()
+    assert walk("moved").done == 4
+    save_irn(scenes / "moved" / "irn.pt", network, 80)
+    with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+        walk("moved")
+    nn.init.zeros_(network.edge_head.weight)
+    save_irn(scenes / "moved" / "irn.pt", network, 64)
+    with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+        walk("moved")
+
+
 class TestTraining:
     @pytest.fixture(autouse=True)
     def _there(self):
@@ -206,7 +227,7 @@ class TestTraining:
         torch.testing.assert_close(mean, torch.zeros(2), atol=1e-4, rtol=0)
         assert network.mean_displacement.abs().max() > 1e-3
 
-    def test_training_goes_on_where_it_stopped(self, scenes, train_small, monkeypatch):
+    def test_training_goes_on_where_it_stopped(self, scenes, backbone, train_small, monkeypatch):
         from tobias_aug.orand import irn_train
 
         whole = train_small("whole", epochs=4)
@@ -229,6 +250,9 @@ class TestTraining:
             assert torch.equal(value, resumed.state_dict()[name]), name
         with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
             train_small("cut", epochs=4, radius=5)
+        nn.init.zeros_(backbone.layer1[0].conv1.weight)
+        with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+            train_small("cut", epochs=4)
 
     def test_the_command_line(self, scenes, backbone, monkeypatch, capsys):
         def run(*arguments):

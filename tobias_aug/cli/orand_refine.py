@@ -59,6 +59,7 @@ def irn_train(
     lr: Annotated[float, typer.Option(help="Learning rate of the edge branch.")] = 0.1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read.")] = 2,
     seed: Annotated[int, typer.Option(help="Of crops and first weights.")] = 0,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 100,
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option(help="Of the arithmetic.")] = Precision.fp32,
 ) -> None:
@@ -87,6 +88,7 @@ def irn_train(
         learning_rate=lr,
         workers=workers,
         seed=seed,
+        checkpoint_every=checkpoint_every,
     )
     print(f"{run}: a trained network for orand irn-apply")
 

@@ -212,7 +212,9 @@ def _write(pieces: Sequence[_Piece], out: Path, part_size: int | None, quiet: bo
     with exclusive(out):
         remove_leftovers(out)
         done = _finished_parts(out, digests)
-        if len(done) < parts or not (out / DESCRIPTION).is_file():
+        if len(done) == parts and (out / DESCRIPTION).is_file():  # A kill between the two leaves both.
+            (out / UNFINISHED).unlink(missing_ok=True)
+        else:
             description.write(out / UNFINISHED)
             with Progress(
                 total, done=min(total, len(done) * size), label="masks", unit="rows", quiet=quiet

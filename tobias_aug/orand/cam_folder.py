@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,8 +26,9 @@ from tobias_aug.orand.folder_runs import FolderResult, FolderRun, folder_run
 from tobias_aug.weights import weight_hash
 from tobias_aug.workers import watched_workers
 
-# Images that wait for others of their size, in batches: what bounds the memory where every image has its own size.
-_WAITING_BATCHES = 4
+# Images of one size go together within so many batches' worth of names: what bounds the memory, and what is read again
+# by a run that goes on.
+_BLOCK_BATCHES = 4
 
 
 def class_map_folder(
@@ -54,7 +56,9 @@ def class_map_folder(
     """Write the class maps of each image of a folder or data set; run it again to go on after an interruption.
 
     The maps of the image with key ``cat/01.jpg`` are in ``cat/01.npz``, at the image's own size over ``stride``,
-    whatever size the network saw. An image that cannot be read, or has no label, is listed in ``failures.jsonl``.
+    whatever size the network saw. An image that cannot be read, or has no label, is listed in ``failures.jsonl``. Which
+    images share a batch follows from the images and ``batch_size`` alone, so that a resumed run's maps are, byte for
+    byte, those of one that was not interrupted.
 
     Args:
         images: a folder, a data set of pictures (without its augmentation), or an ``ImageSource``.
@@ -122,13 +126,15 @@ def class_map_folder(
         **by_folder,
     }
     with folder_run(list(names), out, extension, settings, "class maps", quiet) as run:
-        indices = [names[name] for name in run.pending]
+        entries = _of_pending_blocks(list(names), run.pending, _BLOCK_BATCHES * batch_size)
         if workers is None:
             workers = 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
         pictures: DataLoader[_Picture] = DataLoader(
-            Subset(_Pictures(source, input_size), indices), batch_size=None, num_workers=workers
+            Subset(_Pictures(source, input_size), [names[entry.name] for entry in entries]),
+            batch_size=None,
+            num_workers=workers,
         )
-        readable = _readable(zip(run.pending, pictures, strict=True), source, names, labels, run)
+        readable = _readable(zip(entries, pictures, strict=True), source, names, labels, run)
         for batch in _batches_of_one_size(readable, batch_size):
             _write_batch(batch, network, device, run, options, labels is not None)
     return FolderResult(len(names) - len(run.failures), run.failures)
@@ -186,8 +192,17 @@ class _Picture:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Entry:
+    """A name that is read: to be written, or only because it shares batches with those that are."""
+
     name: str
+    block: int
+    pending: bool
+
+
+@dataclass(frozen=True)
+class _Job:
+    entry: _Entry
     picture: _Picture
     classes: list[int]
 
@@ -222,6 +237,17 @@ def _names(source: ImageSource) -> dict[str, int]:
     return names
 
 
+def _of_pending_blocks(names: Sequence[str], pending: Sequence[str], length: int) -> list[_Entry]:
+    """All names of the blocks, of so many names each, in which any is pending.
+
+    A network's answer depends, in its last bits, on what else is in the batch; so an interruption must change no batch.
+    """
+    wanted = set(pending)
+    entries = [_Entry(name, number // length, name in wanted) for number, name in enumerate(names)]
+    blocks = {entry.block for entry in entries if entry.pending}
+    return [entry for entry in entries if entry.block in blocks]
+
+
 def _readable(
     pictures: Any,
     source: ImageSource,
@@ -229,33 +255,35 @@ def _readable(
     labels: Mapping[str, int | Sequence[int]] | None,
     run: FolderRun,
 ) -> Iterator[_Job]:
-    for name, picture in pictures:
-        key = source.key(names[name])
+    for entry, picture in pictures:
+        key = source.key(names[entry.name])
         found = () if labels is None else labels.get(key)
-        if picture.reason or found is None:
-            run.fail(name, picture.reason or f"no class of {key} among the labels")
+        if not picture.reason and found is not None:
+            yield _Job(entry, picture, [int(each) for each in np.atleast_1d(found)])
+        elif entry.pending:
+            run.fail(entry.name, picture.reason or f"no class of {key} among the labels")
             run.advance()
-        else:
-            yield _Job(name, picture, [int(each) for each in np.atleast_1d(found)])
 
 
 def _batches_of_one_size(jobs: Iterator[_Job], batch_size: int) -> Iterator[list[_Job]]:
-    """Gather images of one size; where too many wait for their like, the size with most of them goes first."""
-    waiting: dict[tuple[int, ...], list[_Job]] = {}
-    for job in jobs:
-        shape = job.picture.pixels.shape
-        waiting.setdefault(shape, []).append(job)
-        if len(waiting[shape]) == batch_size:
-            yield waiting.pop(shape)
-        elif sum(map(len, waiting.values())) >= _WAITING_BATCHES * batch_size:
-            yield waiting.pop(max(waiting, key=lambda each: len(waiting[each])))
-    yield from waiting.values()
+    """Gather images of one size within each block."""
+    for _, block in groupby(jobs, lambda job: job.entry.block):
+        waiting: dict[tuple[int, ...], list[_Job]] = {}
+        for job in block:
+            shape = job.picture.pixels.shape
+            waiting.setdefault(shape, []).append(job)
+            if len(waiting[shape]) == batch_size:
+                yield waiting.pop(shape)
+        yield from waiting.values()
 
 
 def _write_batch(
     batch: list[_Job], network: nn.Module, device: torch.device, run: FolderRun, options: dict[str, Any], labelled: bool
 ) -> None:
-    """Make and write the maps of a batch; where that fails, of each image by itself, to know which is to blame."""
+    """Make and write what a batch lacks; where that fails, of each image by itself, to know which is to blame."""
+    pending = sum(job.entry.pending for job in batch)
+    if not pending:
+        return
     images = torch.from_numpy(np.stack([job.picture.pixels for job in batch])).permute(0, 3, 1, 2).to(device)
     classes = [job.classes for job in batch] if labelled else None
     sizes = [job.picture.size for job in batch]
@@ -269,14 +297,16 @@ def _write_batch(
             for job in batch:
                 _write_batch([job], network, device, run, options, labelled)
         else:
-            run.fail(batch[0].name, error)
+            run.fail(batch[0].entry.name, error)
             run.advance()
         return
     for job, own in zip(batch, maps, strict=True):
+        if not job.entry.pending:
+            continue
         try:
-            write_class_maps(run.path(job.name), own)
+            write_class_maps(run.path(job.entry.name), own)
         except WriteError:
             raise
         except OSError as error:  # Such as a name that is too long with its new extension.
-            run.fail(job.name, error)
-    run.advance(len(batch))
+            run.fail(job.entry.name, error)
+    run.advance(pending)

@@ -16,6 +16,7 @@ from tobias_aug.orand.folder_runs import FolderResult, each_file
 from tobias_aug.orand.irn import CROP, FILE, STRIDE, IRNet, read_irn
 from tobias_aug.orand.irn_walk import random_walk
 from tobias_aug.orand.refine import resize_maps
+from tobias_aug.weights import weight_hash
 
 
 def walk_class_maps(
@@ -82,7 +83,7 @@ def walk_folder(
     Raises:
         FileNotFoundError: if the run has not been finished.
         ValueError: if a folder holds no class maps or no pictures.
-        TobiasError: if ``out`` was made with other options, or is being written.
+        TobiasError: if ``out`` was made by another network or with other options, or is being written.
     """
     network, crop_size = read_irn(run / FILE)
     network.to(device)
@@ -96,5 +97,5 @@ def walk_folder(
         write_class_maps(target, walk_class_maps(network, content, image, beta=beta, steps=steps, crop_size=crop_size))
 
     settings = {"stage": "irn", "images": str(images.resolve()), "maps": str(maps.resolve())}
-    options = {"run": str(run.resolve()), "beta": beta, "steps": steps}
+    options = {"network": weight_hash(network), "crop_size": crop_size, "beta": beta, "steps": steps}
     return each_file(list(files), out, extension, {**settings, **options}, work, "random walk", quiet)

@@ -19,6 +19,7 @@ from tobias_aug.orand.irn_affinity import affinity_losses
 from tobias_aug.orand.irn_data import LabelledCrops
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
+from tobias_aug.weights import weight_hash
 
 
 def train_irn(
@@ -68,7 +69,7 @@ def train_irn(
 
     Raises:
         ValueError: if pictures and labels do not fit, or do not fill a batch.
-        TobiasError: if ``run`` was begun with other options, or is being written.
+        TobiasError: if ``run`` was begun with another backbone or other options, or is being written.
     """
     crops = LabelledCrops(images, labels, low=low, high=high, crop_size=crop_size)
     fabric.seed_everything(seed, verbose=False)
@@ -77,6 +78,7 @@ def train_irn(
         "images": str(images.resolve()),
         "labels": str(labels.resolve()),
         "backbone": network.shape,
+        "weights": weight_hash(network.stages),
         "epochs": epochs,
         "batch_size": batch_size,
         "processes": fabric.world_size,
