@@ -6,6 +6,8 @@
             and against the published script's way: one image at a time, NCHW, fp32, Pillow's resize.
 ``merge``   ``PatchMerge`` on a (64, 3, 224, 224) batch against ``clone`` and torchvision's ``CutMix``.
 ``mixing``  every mix against those of torchvision, timm and kornia; see ``benchmarks/mixing_speed.py``.
+``online``  a training step of ResNet-50 with masks made inside it against one without; see
+            ``benchmarks/online_speed.py``.
 ``localizers``  cell scores by ``BorderContrast`` against an untrained ResNet-50.
 ``table``   opening a made-up ``MaskTable``, looking up a key, resident memory.
 ``collate`` one training step fed by ``TobiasCollate`` against one fed by lightly's ``MultiViewCollate``, reading,
@@ -34,6 +36,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from benchmarks.mixing_speed import mixing
+from benchmarks.online_speed import online
 from benchmarks.orand_speed import orand
 from benchmarks.report import Row, interleaved, publish, rate_row, time_row
 from tobias_aug import BorderContrast, PatchMerge, RandomCNN, build_masks, half_mask
@@ -227,6 +230,7 @@ def main() -> None:
         "masks": masks,
         "merge": merge,
         "mixing": mixing,
+        "online": online,
         "localizers": localizers,
         "table": table,
         "collate": collate,
