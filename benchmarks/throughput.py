@@ -4,7 +4,7 @@
 
 ``masks``   ``masks build`` end to end against the bare network on ready tensors (same network, dtype and layout),
             and against the published script's way: one image at a time, NCHW, fp32, Pillow's resize.
-``merge``   ``PatchMerge`` on a (64, 3, 224, 224) batch against ``clone`` and torchvision's ``CutMix``.
+``merge``   ``PatchMerge`` against ``clone`` and torchvision's ``CutMix``; see ``benchmarks/merge_speed.py``.
 ``mixing``  every mix against those of torchvision, timm and kornia; see ``benchmarks/mixing_speed.py``.
 ``online``  a training step of ResNet-50 with masks made inside it against one without; see
             ``benchmarks/online_speed.py``.
@@ -33,13 +33,13 @@ import torch
 import torchvision
 from PIL import Image
 from torch import nn
-from torchvision.transforms import v2
 
+from benchmarks.merge_speed import merge
 from benchmarks.mixing_speed import mixing
 from benchmarks.online_speed import online
 from benchmarks.orand_speed import orand
 from benchmarks.report import Row, interleaved, publish, rate_row, time_row
-from tobias_aug import BorderContrast, PatchMerge, RandomCNN, build_masks, half_mask
+from tobias_aug import BorderContrast, RandomCNN, build_masks, half_mask
 from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.sources import ImageFiles
 from tobias_aug.masks.localizer import Localizer
@@ -101,26 +101,6 @@ def published_way(args: argparse.Namespace, files: ImageFiles) -> Callable[[], N
                 trunk(prepare(picture)[None].to(args.device)).sum(1).tolist()
 
     return run
-
-
-def merge(args: argparse.Namespace) -> Iterator[Row]:
-    cells = half_mask(torch.rand(64, 4, 4))
-    labels = torch.randint(10, (64,), device=args.device)
-    cutmix = v2.CutMix(num_classes=10)
-    for dtype in (torch.uint8, torch.float32):
-        images = (torch.rand(64, 3, 224, 224, device=args.device) * 255).to(dtype)
-        some, all_ = PatchMerge(p=0.3), PatchMerge(p=1.0)
-        functions: dict[str, Callable[[], Any]] = {
-            "clone": lambda images=images: images.clone(),
-            "CutMix": lambda images=images: cutmix(images, labels),
-            "p=0.3": lambda images=images, some=some: some(images, cells),
-            "p=1": lambda images=images, all_=all_: all_(images, cells),
-        }
-        seconds = interleaved(functions, 20 * args.rounds, args.device, lead=2)
-        kind = str(dtype).removeprefix("torch.")
-        for p in ("p=0.3", "p=1"):
-            for peer in ("clone", "CutMix"):
-                yield time_row(f"PatchMerge {p}, {kind}, against {peer}", seconds[p], seconds[peer])
 
 
 def localizers(args: argparse.Namespace) -> Iterator[Row]:

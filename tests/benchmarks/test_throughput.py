@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import online_speed
+from benchmarks import merge_speed, online_speed
 from benchmarks.throughput import main
 
 
@@ -38,6 +38,22 @@ def test_every_step_with_masks_stands_beside_the_one_without(rows_of, monkeypatc
     ]
     assert len({row["reference"] for row in rows.values()}) == 1
     assert all(row["ratio"] == pytest.approx(row["value"] / row["reference"]) for row in rows.values())
+
+
+def test_merges_stand_beside_a_clone_and_those_out_of_place_beside_cutmix(rows_of, monkeypatch):
+    monkeypatch.setattr(merge_speed, "SIDE", 16)
+    monkeypatch.setattr(merge_speed, "ROUNDS", {3: 2})
+    rows = rows_of("merge")
+    expected = {
+        f"PatchMerge {p}{place}, {dtype}, 3 images, against {peer}"
+        for dtype in ("uint8", "float32")
+        for p in ("p=0.3", "p=1")
+        for place in ("", ", in place")
+        for peer in ("clone (limit 1.5)", "CutMix")
+        if not (place and peer == "CutMix")
+    }
+    assert set(rows) == expected
+    assert all(row["n"] == 2 and row["ratio"] > 0 for row in rows.values())
 
 
 def test_a_step_trains_on_uint8_batches(monkeypatch):
