@@ -133,10 +133,20 @@ class PatchMerge(BatchMix):
         if not self.inplace or torch.compiler.is_compiling():
             merged = gather_cells(planes, torch.arange(len(images)), partner, donors).view(images.shape)
             return images.copy_(merged) if self.inplace else merged
+        if any(stride == 0 for stride, size in zip(images.stride(), images.shape, strict=True) if size > 1):
+            raise ValueError(
+                "images that share memory cannot be merged in place; clone the batch, or leave inplace out"
+            )
         changed = params["changed"].nonzero()[:, 0]
         on_device = to_device(changed, donors.device)
         merged = gather_cells(planes, changed, partner.index_select(0, on_device), donors.index_select(0, on_device))
-        return images.index_copy_(0, to_device(changed, images.device), merged.view(len(changed), *images.shape[1:]))
+        merged = merged.view(len(changed), *images.shape[1:])
+        if images.device.type != "cpu" or images.requires_grad:
+            return images.index_copy_(0, to_device(changed, images.device), merged)
+        # On the CPU index_copy_ goes item by item.
+        for number, image in zip(changed.tolist(), merged, strict=True):
+            images[number].copy_(image)
+        return images
 
     def mix_masks(self, masks: Tensor, params: dict[str, Any]) -> Tensor:
         """Segmentation masks move with their pixels."""
