@@ -9,7 +9,6 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
@@ -17,9 +16,6 @@ from torch import Tensor
 from tobias_aug.devices import reading_waits, to_device
 from tobias_aug.masks.cells import cell_edges
 from tobias_aug.mixing.labels import device_of, draw_partners
-
-# Bytes of an image up to which one assignment for all cells is faster than a copy for each.
-SMALL_IMAGE = 1 << 18
 
 
 def merge_patches(
@@ -242,17 +238,12 @@ def fill_slots(
 def _copy_blocks(
     merged: Tensor, source: Tensor, partner: list[int], donors: Tensor, rows: list[int], columns: list[int]
 ) -> None:
-    """Block copies through NumPy, which cost less a call than torch's: one a slot, or one for all small ones."""
+    """A copy a slot through NumPy, which costs less a call than torch's."""
     # Of the dtypes that NumPy lacks only the bits matter.
     as_bits = {torch.bfloat16: torch.int16}.get(merged.dtype)
     target = (merged.view(as_bits) if as_bits else merged).numpy()
     origin = (source.view(as_bits) if as_bits else source).numpy()
-    grid = len(rows) - 1
-    even = rows[-1] % grid == columns[-1] % grid == 0
-    if even and target.nbytes <= SMALL_IMAGE * len(target) and (lines := _as_lines(target, origin)):
-        _copy_all_cells(*lines, np.array(partner, np.int64), donors.numpy())
-        return
-    cells = list(product(range(grid), repeat=2))
+    cells = list(product(range(len(rows) - 1), repeat=2))
     slots = [target[:, :, rows[i] : rows[i + 1], columns[j] : columns[j + 1]] for i, j in cells]
 
     def givers(height: int, width: int) -> list[Any]:
@@ -268,32 +259,6 @@ def _copy_blocks(
     blocks = zip(images.tolist(), cell.tolist(), flat[images, cell].tolist(), strict=True)
     for image, place, donor in blocks:
         slots[place][image] = given[place][donor][partner[image]]
-
-
-def _as_lines(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """View two batches as (batch, planes, height, line without gaps); nothing if they do not lie so in memory."""
-    if first.flags.c_contiguous and second.flags.c_contiguous:
-        return first, second
-    first, second = first.transpose(0, 2, 3, 1), second.transpose(0, 2, 3, 1)
-    if not first.flags.c_contiguous or not second.flags.c_contiguous:
-        return None
-    shape = (*first.shape[:2], -1)
-    return first.reshape(shape)[:, None], second.reshape(len(second), *shape[1:])[:, None]
-
-
-def _copy_all_cells(target: np.ndarray, origin: np.ndarray, partner: np.ndarray, donors: np.ndarray) -> None:
-    """One assignment for the slots of all images; cells of one size, of which each line is one item of NumPy's."""
-    grid = donors.shape[-1]
-    size = target.itemsize * target.shape[-1] // grid
-    line = np.dtype(f"u{size}" if size in (1, 2, 4, 8) else f"V{size}")
-
-    def cells(images: np.ndarray) -> np.ndarray:
-        batch, planes, height, _ = images.shape
-        return images.view(line).reshape(batch, planes, grid, height // grid, grid).transpose(0, 2, 4, 1, 3)
-
-    images, i, j = (donors >= 0).nonzero()
-    donor = donors[images, i, j]
-    cells(target)[images, i, j] = cells(origin)[partner[images], donor // grid, donor % grid]
 
 
 def _gather_pixels(
