@@ -19,9 +19,10 @@ class OnlineMasks:
     """Tell the foreground cells of images inside the training step.
 
     Given to :class:`~tobias_aug.PatchMerge` in the masks' place, it is asked for those images alone that take part in
-    the merge: about half of a batch at p = 0.3. On a GPU nothing waits for the host or makes it wait. What makes it
-    cheaper is the localizer's own: ``RandomCNN(precision="bf16")``, a smaller ``input_size`` (128 gives ResNet-50 a
-    4 × 4 map and takes a third of the work of 224), a smaller network, ``BorderContrast``.
+    the merge: about half of a batch at p = 0.3. The masks are those of a table that the same localizer built, inside
+    autocast too. On a GPU nothing waits for the host or makes it wait. What makes it cheaper is the localizer's own:
+    ``RandomCNN(precision="bf16")``, a smaller ``input_size`` (128 gives ResNet-50 a 4 × 4 map and takes a third of the
+    work of 224), a smaller network, ``BorderContrast``.
 
     Args:
         localizer: on the images' device; see :class:`~tobias_aug.masks.localizer.Localizer`.
@@ -79,7 +80,9 @@ class OnlineMasks:
         return f"OnlineMasks({self.localizer!r}, grid={self.grid}, graphs={self._graphs is not None})"
 
     def _scores(self, images: Tensor) -> Tensor:
-        return self.localizer.cell_scores(images, self.grid)
+        # The step's autocast would make other masks than those of a table.
+        with torch.autocast(images.device.type, enabled=False):
+            return self.localizer.cell_scores(images, self.grid)
 
     def _masks(self, images: Tensor) -> Tensor:
         if not len(images):
