@@ -20,9 +20,9 @@ from tobias_aug.orand.pairs import MapPairs
 from tobias_aug.orand.training import train_orandnet
 
 
-def made(**options):
+def made(width=8, **options):
     torch.manual_seed(0)
-    return ORANDNet(padding=1, width=8, **options)
+    return ORANDNet(padding=1, width=width, **options)
 
 
 def trained(pairs, run, net=None, **options):
@@ -40,7 +40,7 @@ def losses(run):
 def test_it_learns_to_shrink_or_towards_and(tmp_path):
     folders = write_pairs(tmp_path, images=1)
     pairs = MapPairs(*folders, threshold=0.5)
-    _, result = trained(pairs, tmp_path / "run", made(smoothing=0), steps=30, batch_size=1, lr=3e-3)
+    _, result = trained(pairs, tmp_path / "run", made(width=16, smoothing=0), steps=40, batch_size=1, lr=3e-3)
     assert (result.done, result.failures) == (1, [])
     seen = losses(tmp_path / "run")
     assert np.mean(seen[-5:]) < np.mean(seen[:5]) / 3
