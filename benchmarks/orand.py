@@ -33,8 +33,9 @@ from tobias_aug.images.sources import ImageFiles
 from tobias_aug.masks.formats import class_map_files, read_class_maps
 from tobias_aug.metrics.segmentation import IGNORED, SegmentationScores, ThresholdSweep
 from tobias_aug.orand.apply import apply_orandnet
-from tobias_aug.orand.cam_folder import class_map_folder, folder_labels
+from tobias_aug.orand.cam_folder import class_map_folder
 from tobias_aug.orand.folders import fuse_folder
+from tobias_aug.orand.image_labels import folder_labels
 from tobias_aug.orand.net import ORANDNet
 from tobias_aug.orand.pairs import MapPairs
 from tobias_aug.orand.pseudo_labels import strongest_class

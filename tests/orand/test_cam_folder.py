@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from tobias_aug import TobiasError, class_activation_maps
 from tobias_aug.images.decode import read_rgb, squash, to_tensor
 from tobias_aug.masks.formats import class_map_files, read_class_maps
-from tobias_aug.orand.cam_folder import _batches_of_one_size, _Entry, _Job, _Picture, class_map_folder, read_labels
+from tobias_aug.orand.cam_folder import _batches_of_one_size, _Entry, _Job, _Picture, class_map_folder
+from tobias_aug.orand.image_labels import read_labels
 
 NAMES = [f"{'cat' if number % 2 else 'dog'}/{number:02d}" for number in range(12)]
 

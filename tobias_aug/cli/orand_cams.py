@@ -46,8 +46,9 @@ def cams(
     max_pixels: MaxPixels = None,
 ) -> None:
     """Make the class maps of each image with your own classifier; run it again to go on after an interruption."""
-    from tobias_aug.orand.cam_folder import class_map_folder, read_labels
+    from tobias_aug.orand.cam_folder import class_map_folder
     from tobias_aug.orand.classifiers import load_classifier
+    from tobias_aug.orand.image_labels import read_labels
 
     result = class_map_folder(
         images,

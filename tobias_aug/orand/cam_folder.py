@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from tobias_aug.masks.formats import write_class_maps
 from tobias_aug.orand.attention import Tokens
 from tobias_aug.orand.cams import class_activation_maps, default_method, default_scales, frozen
 from tobias_aug.orand.folder_runs import FolderResult, FolderRun, folder_run
+from tobias_aug.orand.image_labels import folder_labels
 from tobias_aug.weights import weight_hash
 from tobias_aug.workers import watched_workers
 
@@ -138,37 +138,6 @@ def class_map_folder(
         for batch in _batches_of_one_size(readable, batch_size):
             _write_batch(batch, network, device, run, options, labels is not None)
     return FolderResult(len(names) - len(run.failures), run.failures)
-
-
-def folder_labels(images: Any) -> tuple[dict[str, int], list[str]]:
-    """Classes by the folder right below the root, numbered in alphabetical order, as torchvision's ``ImageFolder``.
-
-    Returns:
-        The class of each key that has such a folder, and the folders' names by class.
-    """
-    source = as_source(images)
-    first = {key: key.split("/")[0] for key in map(source.key, range(len(source))) if "/" in key}
-    classes = sorted(set(first.values()))
-    numbers = {name: number for number, name in enumerate(classes)}
-    return {key: numbers[name] for key, name in first.items()}, classes
-
-
-def read_labels(path: Path) -> dict[str, list[int]]:
-    """Read a CSV file of rows ``key,class``; a key has as many rows as classes. A first row of words is its header.
-
-    Raises:
-        ValueError: naming the row that is of another form.
-    """
-    labels: dict[str, list[int]] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
-            if len(row) == 2 and row[1].strip().isdecimal():
-                labels.setdefault(row[0].strip(), []).append(int(row[1]))
-            elif row and number > 1:
-                raise ValueError(f"{path}, row {number}: expected an image's key and a class number, got {row}")
-    if not labels:
-        raise ValueError(f"{path} holds no rows of an image's key and a class number")
-    return labels
 
 
 def _refuse_other_count(folders: list[str], network: nn.Module, blank: Tensor) -> None:
