@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.masks.test_builder import contents
+from tests.masks.parts import part_bytes
 from tobias_aug import MaskTable, RandomCNN, TableError, UnfinishedError, build_masks
 from tobias_aug.files import exclusive, locked
 from tobias_aug.masks.plan import Part
@@ -27,12 +27,12 @@ def test_shares_make_the_table_of_one_process(photos, tmp_path, brightness):
     whole = build_masks(photos, brightness, tmp_path / "whole", part_size=3, workers=0, quiet=True)
     with pytest.raises(UnfinishedError, match="lacks 3 parts of other ranks; start those ranks, the last one ends it"):
         share(photos, brightness, tmp_path / "shared", 1, 2)
-    assert sorted(contents(tmp_path / "shared")) == ["part-00001.parquet", "part-00003.parquet"]
+    assert sorted(part_bytes(tmp_path / "shared")) == ["part-00001.parquet", "part-00003.parquet"]
     with pytest.raises(TableError, match="has not finished"):
         MaskTable.open(tmp_path / "shared")
     table = share(photos, brightness, tmp_path / "shared", 0, 2)
     assert table.description == whole.description
-    assert contents(tmp_path / "whole") == contents(tmp_path / "shared")
+    assert part_bytes(tmp_path / "whole") == part_bytes(tmp_path / "shared")
     assert (tmp_path / "whole" / "failures.jsonl").read_text() == (tmp_path / "shared" / "failures.jsonl").read_text()
     before = (tmp_path / "shared" / "table.json").stat().st_mtime_ns
     share(photos, brightness, tmp_path / "shared", 1, 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.masks.test_builder import contents
+from tests.masks.parts import part_bytes
 from tobias_aug import RandomCNN, build_masks
 from tobias_aug.masks.ray_engine import RayEngine
 
@@ -52,7 +52,7 @@ def test_two_actors_one_killed_make_the_table_of_the_local_engine(photos, tmp_pa
     # Resumed by part: the parts that are there stay as they are, even if the local engine makes the missing one.
     gone = tmp_path / "ray" / "part-00002.parquet"
     gone.unlink()
-    before = {name: (tmp_path / "ray" / name).stat().st_mtime_ns for name in contents(tmp_path / "ray")}
+    before = {name: (tmp_path / "ray" / name).stat().st_mtime_ns for name in part_bytes(tmp_path / "ray")}
     again = build_masks(photos, cnn, tmp_path / "ray", workers=0, **OPTIONS)
     assert again.description.hashes == local.description.hashes
     assert all((tmp_path / "ray" / name).stat().st_mtime_ns == then for name, then in before.items())
