@@ -107,3 +107,17 @@ def test_the_svm_needs_every_class(blobs):
     features, labels = blobs
     with pytest.raises(ValueError, match=r"samples of classes 0 \.\. 3, three at least, got \[0, 1, 2\]"):
         open_set_svm(features, labels, known=4)
+
+
+def test_a_joint_batch_shares_its_statistics():
+    torch.manual_seed(0)
+    generator, classifier = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5)).double(), nn.Linear(5, 4).double()
+    osbp = OSBP(generator, OpenSetLoss(classifier), joint=True)
+    source, target = torch.randn(7, 6, dtype=torch.float64), torch.randn(4, 6, dtype=torch.float64) + 3
+    labels = torch.randint(3, (7,))
+    raw = generator[0](torch.cat([source, target]))
+    logits = classifier((raw - raw.mean(0)) / (raw.var(0, unbiased=False) + generator[1].eps).sqrt())
+    expected = F.cross_entropy(logits[:7], labels) + unknown_loss(logits[7:])
+    torch.testing.assert_close(osbp.loss(source, labels, target), expected)
+    osbp.joint = False
+    assert not torch.isclose(osbp.loss(source, labels, target), expected)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tobias_aug.adaptation.reversal import GradientReversal
-from tobias_aug.adaptation.tensors import full_precision
+from tobias_aug.adaptation.tensors import full_precision, split
 
 
 def unknown_loss(logits: Float[Tensor, "batch outputs *pixels"], threshold: float = 0.5) -> Float[Tensor, ""]:
@@ -94,15 +94,17 @@ class OSBP(nn.Module):
     Args:
         generator: from images to features.
         criterion: holds the classifier.
+        joint: let source and target pass the generator as one batch, so that batch normalisation sees both in training
+            and, by its running statistics, in prediction; the released code passes them one after the other.
 
     Example:
         >>> osbp = OSBP(nn.Flatten(), OpenSetLoss(nn.Linear(64, 5 + 1)))
         >>> loss = osbp.loss(torch.rand(8, 1, 8, 8), torch.randint(5, (8,)), torch.rand(8, 1, 8, 8))
     """
 
-    def __init__(self, generator: nn.Module, criterion: OpenSetLoss) -> None:
+    def __init__(self, generator: nn.Module, criterion: OpenSetLoss, *, joint: bool = False) -> None:
         super().__init__()
-        self.generator, self.criterion = generator, criterion
+        self.generator, self.criterion, self.joint = generator, criterion, joint
 
     def forward(self, images: Float[Tensor, " batch *shape"]) -> Float[Tensor, "batch outputs"]:
         """Predict the logits, unknown last."""
@@ -116,7 +118,11 @@ class OSBP(nn.Module):
         target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
         """Give the loss of a labelled batch of the source and a batch of the target."""
-        loss: Tensor = self.criterion(self.generator(source), labels, self.generator(target))
+        if self.joint:
+            source_features, target_features = split(self.generator(torch.cat([source, target])), len(source))
+        else:
+            source_features, target_features = self.generator(source), self.generator(target)
+        loss: Tensor = self.criterion(source_features, labels, target_features)
         return loss
 
 
