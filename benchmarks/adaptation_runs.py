@@ -66,7 +66,7 @@ class Run:
         # From here on there is no label of the target but those of the test set.
         self.target = self.prepared(target).images
         self.tests = [self.prepared(load_digits(args.data, name, train=False)) for name in names]
-        self.batches = DigitBatches(self.source, self.target, args.batch_size, seed)
+        self.batches = DigitBatches(self.source, self.target, args.batch_size, seed, move=method in OPEN)
         smaller = min(len(self.source.images), len(self.target))
         self.iterations = args.iterations or min(EPOCHS * (smaller // args.batch_size), MOST_STEPS)
         accelerator = "cuda" if args.device.startswith("cuda") else "cpu"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,16 +55,33 @@ def published_part(digits: Digits, name: str, seed: int) -> Digits:
     return digits.only(chosen[: PUBLISHED[name]])
 
 
+def moved(images: Tensor, random: np.random.Generator, pixels: int = 4, degrees: float = 10) -> Tensor:
+    """Each image turned by up to ``degrees`` and shifted by up to ``pixels``, whole ones, over background.
+
+    Args:
+        images: of shape (batch, 1, 28, 28); their lowest value is the background.
+        random: where angles and shifts come from.
+    """
+    angle = random.uniform(-math.radians(degrees), math.radians(degrees), len(images))
+    shift = random.integers(-pixels, pixels, (2, len(images)), endpoint=True) * 2 / SIDE
+    cosine, sine = np.cos(angle), np.sin(angle)
+    affine = np.array([[cosine, -sine, shift[0]], [sine, cosine, shift[1]]]).transpose(2, 0, 1)
+    grid = F.affine_grid(torch.from_numpy(affine).to(images), list(images.shape), align_corners=False)
+    background = images.amin()
+    return F.grid_sample(images - background, grid, align_corners=False) + background
+
+
 class DigitBatches:
     """Batches of (source images, source labels, target images) for the training loop, without a wait.
 
-    Each domain goes through permutations of its own, drawn from (seed, domain, epoch). The target is images alone.
+    Each domain goes through permutations of its own, drawn from (seed, domain, epoch). The target is images alone. With
+    ``move`` the source's images are :func:`moved`, by what (seed, number of the batch) draw.
     """
 
-    def __init__(self, source: Digits, target: Tensor, batch_size: int, seed: int) -> None:
+    def __init__(self, source: Digits, target: Tensor, batch_size: int, seed: int, *, move: bool = False) -> None:
         if min(len(source.images), len(target)) < batch_size:
             raise ValueError(f"{len(source.images)} and {len(target)} images do not fill a batch of {batch_size}")
-        self.source, self.target, self.batch_size, self.seed = source, target, batch_size, seed
+        self.source, self.target, self.batch_size, self.seed, self.move = source, target, batch_size, seed, move
 
     def __len__(self) -> int:
         return len(self.source.images) // self.batch_size
@@ -72,9 +90,12 @@ class DigitBatches:
         first = number * len(self) + start
         sources = self._indices(len(self.source.images), 0, first)
         targets = self._indices(len(self.target), 1, first)
-        for _ in range(start, len(self)):
+        for batch in range(first, (number + 1) * len(self)):
             chosen = next(sources)
-            yield self.source.images[chosen], self.source.labels[chosen], self.target[next(targets)]
+            images = self.source.images[chosen]
+            if self.move:
+                images = moved(images, np.random.default_rng([self.seed, 2, batch]))
+            yield images, self.source.labels[chosen], self.target[next(targets)]
 
     def _indices(self, count: int, domain: int, first: int) -> Iterator[Tensor]:
         """Endless batches of indices, from batch ``first`` on."""

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 
 import numpy as np
@@ -14,7 +15,7 @@ from benchmarks import adaptation, adaptation_runs
 from benchmarks import digits as benchmark_digits
 from benchmarks.adaptation import PAPER, main, rows_of
 from benchmarks.adaptation_runs import CLOSED, OPEN, Run
-from benchmarks.digits import DigitBatches, Digits, load_digits, published_part
+from benchmarks.digits import DigitBatches, Digits, load_digits, moved, published_part
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,32 @@ def test_batches_go_through_both_domains_and_can_be_made_again():
             again = list(batches.epoch(number, start))
             for mine, theirs in zip(again, whole[3 * number + start : 3 * number + 3], strict=True):
                 assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_digits_are_turned_and_shifted_over_their_background():
+    images = torch.full((64, 1, 28, 28), -1.0)
+    images[:, :, 10:18, 10:18] = 1
+    changed = moved(images, np.random.default_rng(0))
+    assert changed.min() == -1
+    torch.testing.assert_close(changed.mean((1, 2, 3)), images.mean((1, 2, 3)), atol=0.02, rtol=0)
+    rows, columns = (
+        (changed + 1).sum(axis).squeeze(1) @ torch.arange(28.0) / (changed + 1).sum((1, 2, 3)) for axis in (3, 2)
+    )
+    far = 4 * (math.cos(math.radians(10)) + math.sin(math.radians(10)))  # Shifted, then turned.
+    for centre in (rows, columns):
+        assert 13.5 - far < centre.min() < 13.5 - 3.5
+        assert 13.5 + 3.5 < centre.max() < 13.5 + far
+    torch.testing.assert_close(moved(images, np.random.default_rng(0), pixels=0, degrees=0), images)
+
+
+def test_moved_batches_can_be_made_again_from_any_batch():
+    source = Digits(torch.rand(10, 1, 28, 28), torch.arange(10))
+    batches = DigitBatches(source, torch.arange(7), 3, seed=0, move=True)
+    whole = [batch for number in range(2) for batch in batches.epoch(number)]
+    again = [*batches.epoch(0, 2), *batches.epoch(1)]
+    for mine, theirs in zip(again, whole[2:], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+    assert not any((whole[0][0] == image).flatten(1).all(1).any() for image in source.images)
 
 
 def test_every_method_reports_its_metrics_beside_the_papers(benchmark, tmp_path):
