@@ -5,6 +5,7 @@ The training steps on Lightning Fabric are in :mod:`tobias_aug.adaptation.steps`
 
 from tobias_aug.adaptation.adr import ADR, dropout_discrepancy
 from tobias_aug.adaptation.alignment import FeatureAlignment
+from tobias_aug.adaptation.batch_norm import adapt_batch_norm
 from tobias_aug.adaptation.da_faster import DAFasterAlignment, ImageAlignment, RegionAlignment, consistency_loss
 from tobias_aug.adaptation.dann import DANNLoss, DomainDiscriminator, domain_loss
 from tobias_aug.adaptation.domains import DomainLoader, UnlabelledImages, images_alone
@@ -37,6 +38,7 @@ __all__ = [
     "RegionAlignment",
     "ReversalSchedule",
     "UnlabelledImages",
+    "adapt_batch_norm",
     "class_balance",
     "consistency_loss",
     "discrepancy",

@@ -1,0 +1,67 @@
+"""Batch normalisation by the target's own statistics.
+
+AdaBN: Li et al., "Revisiting Batch Normalization For Practical Domain Adaptation", ICLR workshops 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def adapt_batch_norm(model: nn.Module, batches: Iterable[Float[Tensor, " batch *shape"]]) -> None:
+    """Set the running statistics of all batch normalisation to those of some images, without their labels.
+
+    Where source and target pass a network one after the other in training, each is normalised by its own batch, while
+    the running statistics are of both in turn: no batch was ever normalised by them. Call this before predicting on the
+    target. Mean and variance become the means over the batches, with equal weight, so give batches of one size, large
+    enough that their variance is that of the set. Weights, and all else that an evaluation does, stay as they are; if
+    the model raises, so do the statistics.
+
+    Args:
+        model: called on each batch; dropout is off meanwhile.
+        batches: of target images, as the model takes them.
+
+    Raises:
+        ValueError: if there is no batch, or no batch normalisation with running statistics.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+        >>> adapt_batch_norm(model, torch.rand(4, 8, 2))
+    """
+    norms = [
+        part
+        for part in model.modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None
+    ]
+    if not norms:
+        raise ValueError("the model has no batch normalisation with running statistics")
+    training = {part: part.training for part in model.modules()}
+    momenta = [norm.momentum for norm in norms]
+    before = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # A mean over all batches.
+        norm.train()
+    count = 0
+    try:
+        for batch in batches:
+            model(batch)
+            count += 1
+        if not count:
+            raise ValueError("expected batches of target images, got none")
+    except BaseException:
+        for norm, buffers in zip(norms, before, strict=True):
+            for name, value in buffers.items():
+                norm.get_buffer(name).copy_(value)
+        raise
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for part, was in training.items():
+            part.training = was
