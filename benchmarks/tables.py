@@ -25,7 +25,8 @@ from benchmarks.report import Row, markdown
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 MARKED = re.compile(
-    r"(?P<head><!-- results: (?P<name>[\w-]+)(?: rows: (?P<rows>[\w,-]+))? -->\n).*?(?P<tail><!-- end of results -->)",
+    r"(?P<head><!-- results: (?P<name>[\w-]+)(?: rows: (?P<rows>[\w,=.-]+))? -->\n)"
+    r".*?(?P<tail><!-- end of results -->)",
     re.DOTALL,
 )
 
@@ -148,11 +149,22 @@ def documents() -> dict[Path, str]:
     page = HEAD + "".join(section(name, record) for name, record in records.items())
     pages = {ROOT / "benchmarks" / "README.md": page}
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        pages[path] = MARKED.sub(
-            lambda found: found["head"] + table(records[found["name"]], found["rows"]) + "\n" + found["tail"],
-            path.read_text(encoding="utf-8"),
-        )
+        pages[path] = filled(path.read_text(encoding="utf-8"), records)
     return pages
+
+
+def filled(text: str, records: dict[str, Any]) -> str:
+    """A document with its tables.
+
+    Raises:
+        ValueError: if a mark is not of the form above, and its table would go on unnoticed as it is.
+    """
+    text, count = MARKED.subn(
+        lambda found: found["head"] + table(records[found["name"]], found["rows"]) + "\n" + found["tail"], text
+    )
+    if count != (marks := text.count("<!-- results:")):
+        raise ValueError(f"{marks} tables are marked and {count} understood; see the form in benchmarks/tables.py")
+    return text
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.tables import documents
+from benchmarks.tables import documents, filled
 from tests.commands import argparse_refuses, commands, typer_refuses
 from tools.gallery import pictures
 
@@ -24,6 +24,11 @@ for _page in PAGES:
 def test_tables_are_those_of_the_committed_results():
     for path, text in documents().items():
         assert path.read_text(encoding="utf-8") == text, f"run python -m benchmarks.tables: {path.name} is stale"
+
+
+def test_a_mark_that_is_not_understood_is_refused():
+    with pytest.raises(ValueError, match="1 tables are marked and 0 understood"):
+        filled("<!-- results: a rows: p+1 -->\n<!-- end of results -->\n", {})
 
 
 def test_links_between_documents_lead_somewhere():
