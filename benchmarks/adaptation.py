@@ -7,9 +7,10 @@ Closed set, all ten digits in both domains, MCD's published network and optimize
 ``source``  no adaptation.       ``dann``  domain discriminator.    ``mmd``  five kernels on the features.
 ``mcd``     two classifiers, ``--n`` generator updates; both together predict.    ``adr``  two dropout samples.
 
-Open set, 0 to 4 known, 5 to 9 unknown, in the target alone; the network and schedule of the public reimplementation:
+Open set, 0 to 4 known, 5 to 9 unknown, in the target alone. The network, the reversal's ramp and the turned and shifted
+source are a public reimplementation's; the learning rate is ours, 3e-3 for its 1e-3:
 
-``osbp``    adversarial rejection, K + 1 classes.
+``osbp``    adversarial rejection, K + 1 classes; scored with the target's batch statistics, and with training's.
 ``osvm``, ``mmd-osvm``, ``bp-osvm``  a support vector machine with rejection on the features of source, MMD and DANN.
 
 ``--protocol published`` trains on 2,000 random images of MNIST and 1,800 of USPS, ``full`` on all, and both for MCD's
