@@ -36,11 +36,11 @@ def adr_classifier(outputs: int = 10) -> nn.Sequential:
 
 
 def osbp_generator() -> nn.Sequential:
-    """Of the public reimplementation of OSBP that reaches the paper's row; the paper's own is not published.
+    """Of a public reimplementation of OSBP, with its initial weights; the paper's own is not published.
 
     500 features, normalised after a leaky ReLU.
     """
-    return nn.Sequential(
+    generator = nn.Sequential(
         nn.Conv2d(1, 20, 5),
         nn.LeakyReLU(),
         nn.BatchNorm2d(20),
@@ -55,6 +55,10 @@ def osbp_generator() -> nn.Sequential:
         nn.LeakyReLU(),
         nn.BatchNorm1d(500),
     )
+    for part in generator:
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out")
+    return generator
 
 
 def osbp_classifier(outputs: int) -> nn.Linear:

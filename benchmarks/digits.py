@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,21 +32,31 @@ class Digits:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
-def load_digits(data: Path, name: str, train: bool) -> Digits:
+def load_digits(data: Path, name: str, train: bool, margin: int = 0) -> Digits:
     """Read ``digits/NAME.npz`` of a data folder; USPS is enlarged from 16 × 16 pixels, bilinearly.
 
     Args:
         data: holds ``digits/mnist.npz`` and ``digits/usps.npz``.
         name: "mnist" or "usps".
         train: the training images (60,000 and 7,291) or the test images (10,000 and 2,007).
+        margin: pixels of background around USPS's digits, which else reach the border; MNIST's are drawn in 20 × 20
+            pixels of 28, so with 4 both sets are of one scale.
     """
     part = "train" if train else "test"
     with np.load(data / "digits" / f"{name}.npz") as arrays:
         images = torch.from_numpy(arrays[f"{part}_images"])[:, None].float() / 255
         labels = torch.from_numpy(arrays[f"{part}_labels"]).long()
     if images.shape[-1] != SIDE:
-        images = F.interpolate(images, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+        inner = SIDE - 2 * margin
+        images = F.interpolate(images, size=(inner, inner), mode="bilinear", align_corners=False)
+        images = F.pad(images, (margin,) * 4)
     return Digits(images, labels)
+
+
+def known_first(digits: Digits, known: Sequence[int]) -> Digits:
+    """The same images, labelled by position in ``known``; the other digits follow."""
+    order = [*known, *(digit for digit in range(10) if digit not in known)]
+    return Digits(digits.images, torch.tensor(order).argsort()[digits.labels])
 
 
 def published_part(digits: Digits, name: str, seed: int) -> Digits:

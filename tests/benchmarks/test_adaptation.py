@@ -15,7 +15,7 @@ from benchmarks import adaptation, adaptation_runs
 from benchmarks import digits as benchmark_digits
 from benchmarks.adaptation import PAPER, main, rows_of
 from benchmarks.adaptation_runs import CLOSED, OPEN, Run
-from benchmarks.digits import DigitBatches, Digits, load_digits, moved, published_part
+from benchmarks.digits import DigitBatches, Digits, known_first, load_digits, moved, published_part
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,25 @@ def test_digits_are_read_and_the_smaller_enlarged(data):
         assert digits.images.min() >= 0
         assert digits.images.max() == pytest.approx(250 / 255)
         assert digits.labels.tolist() == [n % 10 for n in range(60)]
+
+
+def test_usps_is_drawn_at_the_scale_of_mnist_within_a_margin(data):
+    plain, within = (load_digits(data, "usps", train=True, margin=margin).images for margin in (0, 4))
+    assert within.shape == plain.shape
+    assert within[:, :, 4:-4, 4:-4].sum() == pytest.approx(float(within.sum()))
+    smaller = torch.nn.functional.interpolate(plain, (20, 20), mode="bilinear", antialias=True)
+    assert (within[:, :, 4:-4, 4:-4] - smaller).abs().mean() < 0.1 * plain.mean()
+    mnist = [load_digits(data, "mnist", train=True, margin=margin).images for margin in (0, 4)]
+    assert torch.equal(*mnist)
+
+
+def test_known_digits_are_numbered_first():
+    digits = Digits(torch.rand(10, 1), torch.arange(10))
+    assert known_first(digits, [0, 1, 2, 3, 4]).labels.tolist() == list(range(10))
+    changed = known_first(digits, [5, 7, 8])
+    assert [changed.labels.tolist().index(n) for n in range(3)] == [5, 7, 8]
+    assert sorted(changed.labels.tolist()) == list(range(10))
+    assert changed.images is digits.images
 
 
 def test_the_published_part_is_drawn_anew_for_each_seed():
@@ -132,6 +151,30 @@ def test_every_method_reports_its_metrics_beside_the_papers(benchmark, tmp_path)
     assert (tmp_path / "f.png").stat().st_size > 10_000
 
 
+def test_another_split_and_scale_of_the_open_set_are_named_and_have_no_reference(benchmark):
+    record = benchmark("--task", "usps-mnist", "--method", "osbp", "--known", "5789", "--margin", "0")
+    rows = {row["name"]: row for row in record["rows"]}
+    row = rows["usps-mnist, published, osbp known 5789 margin 0: OS"]
+    assert row["reference"] is None
+    assert "usps-mnist, published, osbp known 5789 margin 0: UNK, the target's statistics" in rows
+
+
+@pytest.mark.parametrize(("task", "share"), [("usps-mnist", 0.5), ("mnist-usps", 0.3)])
+def test_the_reversal_grows_over_the_reimplementations_epochs_of_the_source(data, monkeypatch, task, share):
+    """Of two epochs of 8 batches it takes these shares, the same of half as many steps."""
+    monkeypatch.setattr(adaptation_runs, "EPOCHS", 2)
+    monkeypatch.setattr(adaptation_runs, "RAMP_EPOCHS", {"usps-mnist": 1, "mnist-usps": 0.6})
+    arguments = argparse.Namespace(
+        data=data, protocol="full", device="cpu", batch_size=3, precision="fp32", known=[0, 1, 2, 3, 4], margin=4
+    )
+    for iterations in (None, 10):
+        arguments.iterations = iterations
+        run = Run(arguments, task, "osbp", 0)
+        schedule = run.step.state["schedule 0"]
+        assert run.iterations == (iterations or 20)
+        assert schedule.total == pytest.approx(share * run.iterations)
+
+
 def test_the_oracle_is_named_so_and_never_below_the_last_step(benchmark):
     record = benchmark("--task", "usps-mnist", "--method", "source", "--oracle", "--test-every", "1")
     rows = {row["name"]: row["value"] for row in record["rows"]}
@@ -142,6 +185,15 @@ def test_the_oracle_is_named_so_and_never_below_the_last_step(benchmark):
     run = record["runs"]["usps-mnist, published, source"]["0"]
     assert list(run["tested"]) == ["1", "2", "3", "4"]
     assert best == max(tested["accuracy"] for tested in run["tested"].values())
+
+
+def test_a_look_at_the_target_in_between_does_not_change_the_training(benchmark, tmp_path):
+    """Scoring with the target's statistics puts training's own ones back."""
+    arguments = ("--task", "usps-mnist", "--method", "osbp", "--protocol", "full")
+    without = benchmark(*arguments)
+    looked = benchmark(*arguments, "--oracle", "--test-every", "1", out=tmp_path / "looked.json")
+    runs = (record["runs"]["usps-mnist, full, osbp"]["0"] for record in (without, looked))
+    assert len({json.dumps(run["final"]) for run in runs}) == 1
 
 
 def test_a_stopped_run_goes_on_and_a_finished_one_is_not_made_again(benchmark, tmp_path, monkeypatch):
@@ -182,8 +234,8 @@ def test_labels_of_the_targets_training_set_change_nothing(data, benchmark, monk
     arguments = ("--task", "mnist-usps", "--method", "source,dann,mmd,mcd,adr,osbp")
     honest = benchmark(*arguments, out=tmp_path / "honest.json")
 
-    def spoilt(folder, name, train):
-        digits = load_digits(folder, name, train)
+    def spoilt(folder, name, train, margin=0):
+        digits = load_digits(folder, name, train, margin)
         return Digits(digits.images, 9 - digits.labels) if name == "usps" and train else digits
 
     monkeypatch.setattr(adaptation_runs, "load_digits", spoilt)
@@ -226,6 +278,9 @@ def test_without_a_number_the_training_lasts_the_published_epochs_of_the_smaller
         (["--method", "cdan"], "no cdan; there are source, dann"),
         (["--task", "svhn-mnist"], "no svhn-mnist; there are mnist-usps, usps-mnist"),
         (["--figure", "out.png"], "give both"),
+        (["--known", "0011"], "wants three to nine different digits, in order, such as 01234, got 0011"),
+        (["--margin", "14"], "--margin: invalid choice: 14"),
+        (["--known", "01"], "wants three to nine different digits"),
     ],
 )
 def test_what_there_is_not_is_refused(monkeypatch, capsys, arguments, message):
