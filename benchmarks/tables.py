@@ -3,8 +3,8 @@
 Every file of ``benchmarks/results`` becomes a section of ``benchmarks/README.md``. In ``README.md`` and ``docs`` the
 lines between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` become the table of ``results/NAME.json``; with
 ``<!-- results: NAME rows: ONE,TWO -->`` those localizers alone, in that order, or of other benchmarks the rows whose
-names, with ``-`` for spaces, begin so. With ``--check`` nothing is written, and the exit status says whether the
-documents are up to date.
+names, with ``-`` for a space and a comma or colon before it, begin so. With ``--check`` nothing is written, and the exit
+status says whether the documents are up to date.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def table(record: dict[str, Any], only: str | None = None) -> str:
 
 
 def _begins(name: str, only: str) -> bool:
-    return name.replace(" ", "-").startswith(tuple(only.split(",")))
+    return re.sub(r"[,:]? ", "-", name).startswith(tuple(only.split(",")))
 
 
 def localizers(rows: list[Row], only: list[str] | None = None) -> str:
