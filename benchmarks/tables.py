@@ -3,8 +3,8 @@
 Every file of ``benchmarks/results`` becomes a section of ``benchmarks/README.md``. In ``README.md`` and ``docs`` the
 lines between ``<!-- results: NAME -->`` and ``<!-- end of results -->`` become the table of ``results/NAME.json``; with
 ``<!-- results: NAME rows: ONE,TWO -->`` those localizers alone, in that order, or of other benchmarks the rows whose
-names, with ``-`` for a space and a comma or colon before it, begin so. With ``--check`` nothing is written, and the exit
-status says whether the documents are up to date.
+names, with ``-`` for a space and a comma or colon before it, begin so. With ``--check`` nothing is written, and the
+exit status says whether the documents are up to date.
 """
 
 from __future__ import annotations
