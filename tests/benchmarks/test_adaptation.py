@@ -159,20 +159,20 @@ def test_another_split_and_scale_of_the_open_set_are_named_and_have_no_reference
     assert "usps-mnist, published, osbp known 5789 margin 0: UNK, the target's statistics" in rows
 
 
-@pytest.mark.parametrize(("task", "share"), [("usps-mnist", 0.5), ("mnist-usps", 0.3)])
-def test_the_reversal_grows_over_the_reimplementations_epochs_of_the_source(data, monkeypatch, task, share):
-    """Of two epochs of 8 batches it takes these shares, the same of half as many steps."""
+@pytest.mark.parametrize(("task", "steps", "ramp"), [("usps-mnist", 20, 10), ("mnist-usps", 16, 6)])
+def test_the_reversal_grows_over_the_reimplementations_epochs_of_the_source(data, monkeypatch, task, steps, ramp):
+    """An epoch of the training ends with the smaller set, the ramp's with the source: 10 batches against 8."""
     monkeypatch.setattr(adaptation_runs, "EPOCHS", 2)
     monkeypatch.setattr(adaptation_runs, "RAMP_EPOCHS", {"usps-mnist": 1, "mnist-usps": 0.6})
+    monkeypatch.setattr(benchmark_digits, "PUBLISHED", {"mnist": 60, "usps": 60 if task == "usps-mnist" else 24})
     arguments = argparse.Namespace(
-        data=data, protocol="full", device="cpu", batch_size=3, precision="fp32", known=[0, 1, 2, 3, 4], margin=4
+        data=data, protocol="published", device="cpu", batch_size=3, precision="fp32", known=[0, 1, 2, 3, 4], margin=4
     )
-    for iterations in (None, 10):
-        arguments.iterations = iterations
+    for part in (1, 2):  # A training of half the length has a ramp of half the length.
+        arguments.iterations = None if part == 1 else steps // part
         run = Run(arguments, task, "osbp", 0)
-        schedule = run.step.state["schedule 0"]
-        assert run.iterations == (iterations or 20)
-        assert schedule.total == pytest.approx(share * run.iterations)
+        assert (len(run.batches), run.iterations) == (10, steps // part)
+        assert run.step.state["schedule 0"].total == ramp // part
 
 
 def test_the_oracle_is_named_so_and_never_below_the_last_step(benchmark):
