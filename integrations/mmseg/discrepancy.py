@@ -71,7 +71,7 @@ class DiscrepancySegmentor(EncoderDecoder):
         apart = self.method.classifier_loss(source, labels, target)
         _descend(apart, classifiers)
         for _ in range(self.method.updates):
-            agree = self.method.generator_loss(target)
+            agree = self.method.generator_loss(target, source)
             _descend(agree, generator)
         return {"loss": right.detach(), "loss_classifiers": apart.detach(), "loss_generator": agree.detach()}
 

@@ -105,6 +105,24 @@ def test_a_joint_batch_shares_its_statistics():
     torch.testing.assert_close(adr.source_loss(SOURCE, LABELS, TARGET + 5), expected)
 
 
+@pytest.mark.parametrize("variant", ["paper", "official", "l1"])
+def test_both_dropout_samples_of_the_classifiers_step_are_of_the_joint_batch(variant):
+    adr = model(variant=variant)
+    both = adr.generator(torch.cat([SOURCE, TARGET + 5])).detach()
+    torch.manual_seed(3)
+    first, second = adr.classifier(both), adr.classifier(both)
+    expected = F.cross_entropy(first[:4], LABELS) - dropout_discrepancy(first[4:], second[4:], variant)
+    torch.manual_seed(3)
+    torch.testing.assert_close(adr.classifier_loss(SOURCE, LABELS, TARGET + 5), expected)
+
+
+def test_the_classifiers_norm_sees_both_domains_in_each_pass_of_its_step():
+    adr, seen = model(), []
+    adr.classifier[0].register_forward_pre_hook(lambda part, given: seen.append(len(given[0])))
+    adr.classifier_loss(SOURCE, LABELS, TARGET)
+    assert seen == [8, 8]
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("variant", ["paper", "official", "l1"])
 def test_finite_under_autocast(dtype, variant):

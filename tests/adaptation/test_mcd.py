@@ -8,6 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from tobias_aug.adaptation import MCD, class_balance, discrepancy
+from tobias_aug.adaptation.steps import AdversarialStep
+from tobias_aug.training.launch import launch
 
 
 def softmax(logits):
@@ -116,14 +118,81 @@ def test_balance_is_added_on_the_target_in_the_first_two_steps():
         balanced.source_loss(SOURCE, LABELS)
 
 
-def test_a_joint_batch_shares_its_statistics():
+def normalized_parts():
+    """A generator and two classifiers that all hold batch normalization and dropout, as VisDA's released ones."""
     torch.manual_seed(0)
-    generator = nn.BatchNorm1d(6, affine=False).double()
-    mcd = MCD(generator, nn.Linear(6, 3).double(), nn.Linear(6, 3).double(), joint=True)
-    both = torch.cat([SOURCE, TARGET + 5])
-    shared = (both - both.mean(0)) / (both.var(0, unbiased=False) + generator.eps).sqrt()
-    expected = sum(F.cross_entropy(c(shared[:4]), LABELS) for c in mcd.classifiers)
-    torch.testing.assert_close(mcd.source_loss(SOURCE, LABELS, TARGET + 5), expected)
+    generator = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5))
+    heads = [
+        nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3)) for _ in range(2)
+    ]
+    return [part.double() for part in (generator, *heads)]
+
+
+def joint_step_by_the_formulas(generator, heads, moved_by_generator, moved_by_heads, source, labels, target, updates):
+    """One step of the VisDA protocol: every forward pass, of A, B and C, is of both domains as one batch."""
+
+    def outputs():
+        features = generator(torch.cat([source, target]))
+        return [head(features) for head in heads]
+
+    def cross(logits):
+        return sum(F.cross_entropy(one[: len(source)], labels) for one in logits)
+
+    def distance(logits):
+        p, q = (one[len(source) :].softmax(1) for one in logits)
+        return (p - q).abs().mean()
+
+    def balance(logits):
+        shares = [one[len(source) :].softmax(1).mean(0) for one in logits]
+        return 0.01 * sum(-(share + 1e-6).log().mean() for share in shares)
+
+    losses = []
+    steps = [
+        (lambda z: cross(z) + balance(z), (moved_by_generator, moved_by_heads)),
+        (lambda z: cross(z) + balance(z) - distance(z), (moved_by_heads,)),
+        *[(distance, (moved_by_generator,))] * updates,
+    ]
+    for criterion, optimizers in steps:
+        for part in (generator, *heads):
+            part.zero_grad()
+        loss = criterion(outputs())
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_joint_steps_are_those_of_one_batch_of_both_domains_throughout():
+    def optimizers(generator, heads):
+        return (
+            torch.optim.SGD(generator.parameters(), 0.05),
+            torch.optim.SGD([p for head in heads for p in head.parameters()], 0.05, 0.9),
+        )
+
+    theirs, ours = normalized_parts(), normalized_parts()
+    shifted = TARGET + 2
+    torch.manual_seed(7)
+    moved = optimizers(theirs[0], theirs[1:])
+    expected = [
+        joint_step_by_the_formulas(theirs[0], theirs[1:], *moved, SOURCE, LABELS, shifted, updates=3) for _ in range(2)
+    ]
+    mcd = MCD(*ours, updates=3, balance=0.01, joint=True).train()
+    torch.manual_seed(7)
+    step = AdversarialStep(launch(accelerator="cpu"), mcd, *optimizers(mcd.generator, mcd.classifiers))
+    for losses in expected:
+        result = step((SOURCE, LABELS, shifted))
+        got = [result[name].item() for name in ("source", "classifiers", "generator")]
+        assert got == pytest.approx([losses[0], losses[1], losses[-1]], rel=1e-12)
+    for one, other in zip(ours, theirs, strict=True):
+        for name, value in other.state_dict().items():
+            torch.testing.assert_close(one.state_dict()[name], value, rtol=1e-12, atol=1e-14)
+
+
+def test_a_joint_step_without_the_other_domain_says_what_to_pass():
+    mcd = model(joint=True)
+    with pytest.raises(ValueError, match="generator_loss needs the source images where joint is set; pass source"):
+        mcd.generator_loss(TARGET)
 
 
 def test_pixelwise_with_void_pixels():

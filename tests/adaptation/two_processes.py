@@ -51,6 +51,10 @@ def cases():
             MCD(generator(), nn.Linear(5, 3), nn.Linear(5, 3)),
             lambda mcd, source, labels, target: mcd.generator_loss(target),
         ),
+        "MCD, joint generator": Case(
+            MCD(generator(), nn.Linear(5, 3), nn.Linear(5, 3), joint=True),
+            lambda mcd, source, labels, target: mcd.generator_loss(target, source),
+        ),
         "balance, each for itself": Case(MCD(generator(), nn.Linear(5, 3), nn.Linear(5, 3), **mcd), MCD.source_loss),
         "ADR's divergence": Case(
             MCD(generator(), nn.Linear(5, 3), nn.Linear(5, 3)),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tobias_aug.adaptation.mcd import Criterion, discrepancy
-from tobias_aug.adaptation.tensors import full_precision, split
+from tobias_aug.adaptation.tensors import full_precision
 
 Variant = Literal["paper", "official", "l1"]
 
@@ -72,7 +72,7 @@ class ADR(nn.Module):
         classifier: from features to logits, with dropout; a warning says where none is found.
         updates: generator updates in step C.
         joint: in A and B, let source and target pass the generator and the classifier as one batch, so that batch
-            normalisation sees both, as the released code does in A.
+            normalization sees both, as the released code does. Both dropout samples of B are of the joint batch.
         variant: see :func:`dropout_discrepancy`.
         weight: of the discrepancy in B and C; the paper's is 1. The divergence has no upper bound, so a classifier that
             learns to raise it faster than the generator lowers it wants less, for example 1 / classes, which is what
@@ -127,7 +127,7 @@ class ADR(nn.Module):
     ) -> Float[Tensor, ""]:
         """Step A, over generator and classifier: the criterion on the source."""
         images = torch.cat([source, target]) if self.joint else source
-        return self._criterion(self.generator(images), labels)
+        return self._criterion(self.classifier(self.generator(images))[: len(source)], labels)
 
     def classifier_loss(
         self,
@@ -137,21 +137,33 @@ class ADR(nn.Module):
     ) -> Float[Tensor, ""]:
         """Step B, over the classifier: stay right on the source and be sensitive to dropout on the target."""
         with torch.no_grad():
-            if self.joint:
-                features = self.generator(torch.cat([source, target]))
-                _, target_features = split(features, len(source))
-            else:
-                features, target_features = self.generator(source), self.generator(target)
-        return self._criterion(features, labels) - self._sensitivity(target_features)
+            batches = [torch.cat([source, target])] if self.joint else [source, target]
+            features = [self.generator(batch) for batch in batches]
+        if self.joint:
+            joined, again = self._samples(features[0])
+            source_logits, first, second = joined[: len(source)], joined[len(source) :], again[len(source) :]
+        else:
+            source_logits = self.classifier(features[0])
+            first, second = self._samples(features[1])
+        return self._criterion(source_logits, labels) - self._sensitivity(first, second)
 
-    def generator_loss(self, target: Float[Tensor, " target *shape"]) -> Float[Tensor, ""]:
-        """Step C, over the generator: target features whose class no dropout changes."""
-        return self._sensitivity(self.generator(target))
+    def generator_loss(
+        self, target: Float[Tensor, " target *other"], source: Float[Tensor, " source *shape"] | None = None
+    ) -> Float[Tensor, ""]:
+        """Step C, over the generator: target features whose class no dropout changes.
 
-    def _criterion(self, features: Any, labels: Tensor) -> Tensor:
-        # The source comes first; what follows it is the target, there for batch normalisation alone.
-        return self.criterion(full_precision(self.classifier(features)[: len(labels)]), labels)
+        Args:
+            target: images.
+            source: not looked at, here so that MCD and ADR are called alike; the released code too sees the target
+                alone in this step.
+        """
+        return self._sensitivity(*self._samples(self.generator(target)))
 
-    def _sensitivity(self, features: Any) -> Tensor:
-        first, second = self.classifier(features), self.classifier(features)
+    def _samples(self, features: Any) -> tuple[Tensor, Tensor]:
+        return self.classifier(features), self.classifier(features)
+
+    def _criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.criterion(full_precision(logits), labels)
+
+    def _sensitivity(self, first: Tensor, second: Tensor) -> Tensor:
         return self.weight * dropout_discrepancy(first, second, self.variant)

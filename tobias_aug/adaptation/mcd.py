@@ -6,6 +6,7 @@ Saito et al., "Maximum Classifier Discrepancy for Unsupervised Domain Adaptation
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -81,7 +82,9 @@ class MCD(nn.Module):
         second: another classifier, initialised differently.
         updates: generator updates in step C, the paper's n.
         balance: weight of :func:`class_balance` on the target in steps A and B; 0.01 in the released VisDA code.
-        joint: in A and B, let source and target pass the generator as one batch, as in the released VisDA code.
+        joint: let source and target pass generator and classifiers as one batch in A, B and C, so that batch
+            normalization sees both domains at once, as in the released VisDA code. Images of both domains must have
+            one size.
         criterion: loss on the source, from logits and labels; for segmentation with void pixels for example
             ``nn.CrossEntropyLoss(ignore_index=255)``. The discrepancy counts every pixel.
         gather: take the class balance over the batches of all processes.
@@ -140,9 +143,8 @@ class MCD(nn.Module):
             return self._criterion(self.classify(self.generator(source)), labels)
         if target is None:
             raise ValueError("source_loss needs the target images where balance or joint is set; pass target")
-        source_features, target_features = self._features(source, target)
-        loss = self._criterion(self.classify(source_features), labels)
-        return loss + self._balance(self.classify(target_features))
+        source_logits, target_logits = self._logits(source, target)
+        return self._criterion(source_logits, labels) + self._balance(target_logits)
 
     def classifier_loss(
         self,
@@ -151,20 +153,37 @@ class MCD(nn.Module):
         target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
         """Step B, over the classifiers: stay right on the source and disagree on the target."""
-        with torch.no_grad():
-            source_features, target_features = self._features(source, target)
-        loss = self._criterion(self.classify(source_features), labels)
-        logits = self.classify(target_features)
-        return loss + self._balance(logits) - discrepancy(*logits)
+        source_logits, target_logits = self._logits(source, target, freeze_generator=True)
+        return self._criterion(source_logits, labels) + self._balance(target_logits) - discrepancy(*target_logits)
 
-    def generator_loss(self, target: Float[Tensor, " target *other"]) -> Float[Tensor, ""]:
-        """Step C, over the generator: target features on which the classifiers agree."""
-        return discrepancy(*self.classify(self.generator(target)))
+    def generator_loss(
+        self, target: Float[Tensor, " target *other"], source: Float[Tensor, " source *shape"] | None = None
+    ) -> Float[Tensor, ""]:
+        """Step C, over the generator: target features on which the classifiers agree.
 
-    def _features(self, source: Tensor, target: Tensor) -> tuple[Any, Any]:
-        if self.joint:
-            return split(self.generator(torch.cat([source, target])), len(source))
-        return self.generator(source), self.generator(target)
+        Args:
+            target: images.
+            source: images; their labels are not needed, only their share of the joint batch.
+
+        Raises:
+            ValueError: if ``source`` is missing where ``joint`` is set.
+        """
+        if not self.joint:
+            return discrepancy(*self.classify(self.generator(target)))
+        if source is None:
+            raise ValueError("generator_loss needs the source images where joint is set; pass source")
+        _, target_logits = self._logits(source, target)
+        return discrepancy(*target_logits)
+
+    def _logits(
+        self, source: Tensor, target: Tensor, freeze_generator: bool = False
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Both classifiers' logits of the source, and of the target."""
+        batches = [torch.cat([source, target])] if self.joint else [source, target]
+        with torch.no_grad() if freeze_generator else nullcontext():
+            features = [self.generator(batch) for batch in batches]
+        logits = [self.classify(batch) for batch in features]
+        return split(logits[0], len(source)) if self.joint else (logits[0], logits[1])
 
     def _criterion(self, logits: tuple[Tensor, Tensor], labels: Tensor) -> Tensor:
         first, second = (self.criterion(full_precision(one), labels) for one in logits)

@@ -74,7 +74,7 @@ class AdversarialStep:
         _descend(self._fabric, apart, self._classifiers)
         for _ in range(self.method.updates):
             with self._fabric.autocast():
-                agree = self.method.generator_loss(target)
+                agree = self.method.generator_loss(target, source)
             _descend(self._fabric, agree, self._generator)
         for schedule in self._schedules:
             schedule.step()
