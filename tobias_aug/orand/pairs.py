@@ -37,7 +37,8 @@ class MapBatch(NamedTuple):
 class MapPairs(Dataset[MapPair]):
     """Pairs of OR and AND maps from two folders of class maps, fused when read; one sample is one image's classes.
 
-    A sample that cannot be read, or has no class, is replaced by the next one that can, and named in ``failures``.
+    A sample that cannot be read is replaced by the next one that can, and named in ``failures``; one without a class,
+    which is no failure, is replaced too.
 
     Args:
         first: a classifier's class maps; files of the two folders are matched by name, their classes by id.
@@ -52,6 +53,7 @@ class MapPairs(Dataset[MapPair]):
     Attributes:
         names: of the images, in alphabetical order.
         missing: names that only one folder has.
+        sources: "first" and "second", as the settings of a run note folders that may move.
 
     Raises:
         ValueError: if a folder holds no class maps, the folders have no name in common, or an option is out of range.
@@ -75,6 +77,7 @@ class MapPairs(Dataset[MapPair]):
         self.folders = Path(first), Path(second)
         self.fused, self.variant, self.offset, self.size, self.threshold = fused, variant, offset, size, threshold
         matched = MatchedFolders(*self.folders)
+        self.sources = dict(zip(("first", "second"), matched.sources(), strict=True))
         self.names = matched.common
         self._paths = [matched.paths(name) for name in self.names]
         self.missing = []
@@ -108,9 +111,14 @@ class MapPairs(Dataset[MapPair]):
         failures: list[tuple[str, str]] = []
         for place in (*range(index, len(self)), *range(index)):
             try:
-                return MapPair(*self._read(place), failures)
+                either, both = self._read(place)
             except (ValueError, TypeError, OSError) as error:
                 failures.append((self.names[place], f"{type(error).__name__}: {error}"))
+                continue
+            if len(either):
+                return MapPair(either, both, failures)
+        if not failures:
+            raise ValueError(f"none of {len(self)} images has a class, so that there is nothing to learn from")
         name, reason = failures[0]
         raise ValueError(f"none of {len(self)} images could be read; {name}: {reason}")
 
@@ -126,8 +134,6 @@ class MapPairs(Dataset[MapPair]):
                 fuse_class_maps(first, second, operation, variant=self.variant, offset=self.offset).maps
                 for operation in ("or", "and")
             )
-        if not len(either):
-            raise ValueError("no class, so that there is nothing to learn from")
         target = torch.from_numpy(both)
         return torch.from_numpy(either), target if self.threshold is None else (target > self.threshold).float()
 
