@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -101,12 +103,19 @@ def labels(
     if (low is None) == (alpha is None) or (high is not None and low is None):
         raise ValueError("say where background ends: --low (and --high), or --alpha")
     if refinement is not None and images is None:
-        raise ValueError("labels follow the edges of their images: give --images with --refine")
+        raise ValueError(
+            "labels follow their images' edges with both --refine and --images, or with neither; --images alone gives "
+            "them their images' size"
+        )
     lowest: float = low if alpha is None else power_threshold(alpha)  # type: ignore[assignment]  # one of them is there
     if refinement is None:
         from tobias_aug.orand.folders import label_folder
 
-        result = label_folder(cams, out, low=lowest, high=high, images=images)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = label_folder(cams, out, low=lowest, high=high, images=images)
+        for warning in caught:
+            print(f"warning: {warning.message}", file=sys.stderr)
     else:
         assert images is not None
         from tobias_aug.masks.builder import pick_device

@@ -35,7 +35,7 @@ def relevance_maps(
         ValueError: if the network does not take images of this size, does not know a class, or there is not one class
             per owner.
     """
-    check_owners(owners, classes, len(images))
+    check_owners(owners, classes)
     tokens = Tokens.of(network)
     grid = tokens.grid(images.shape[-2], images.shape[-1])
     with torch.enable_grad(), _reading_attention(network) as attention:
@@ -66,7 +66,7 @@ def rollout_maps(
         TypeError: if this is no vision transformer whose attention can be read.
         ValueError: if the network does not take images of this size, or there is not one class per owner.
     """
-    check_owners(owners, classes, len(images))
+    check_owners(owners, classes)
     tokens = Tokens.of(network)
     grid = tokens.grid(images.shape[-2], images.shape[-1])
     with torch.no_grad(), _reading_attention(network) as attention:

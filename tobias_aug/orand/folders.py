@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def label_folder(
         low, high: thresholds.
         images: folder of the images, matched by name at any depth: maps are brought to their size, and an image
             without a class gets a mask of background. Default: masks of the maps' size; an image without a class is
-            skipped where its size is not known, and maps that are known to be smaller than their image are failures.
+            skipped where its size is not known, and maps that are known to be smaller than their image bring a warning.
         quiet: show no progress.
 
     Raises:
@@ -147,7 +148,8 @@ def label_folder(
     files = class_map_files(maps)
     high = low if high is None else high
     require_thresholds(low, high)
-    named = None if images is None else NamedImages(images)
+    named = None if images is None else NamedImages(images, files)
+    smaller: dict[str, int] = {}
 
     def work(name: str, target: Path) -> bool:
         content = read_class_maps(files[name])
@@ -155,10 +157,7 @@ def label_folder(
         if named is not None:
             content = at_size(content, named.size(name))
         elif stride > 1:
-            raise ValueError(
-                f"the maps have 1/{stride} of their image's size, {content.size[0]} x {content.size[1]}; "
-                "give --images (images=) for masks of the image's size"
-            )
+            smaller[name] = stride
         if len(content.keys) or _is_whole(content):
             write_index_mask(target, index_mask(content, low, high))
         return len(content.keys) > 0
@@ -166,7 +165,15 @@ def label_folder(
     settings: dict[str, Any] = {"stage": "labels", "maps": SourceFolder(maps, files.values()), "low": low, "high": high}
     if named is not None:
         settings["images"] = named.source()
-    return each_file(list(files), Path(out), ".png", settings, work, "labels", quiet)
+    result = each_file(list(files), Path(out), ".png", settings, work, "labels", quiet)
+    if smaller:
+        name, stride = next(iter(smaller.items()))
+        warnings.warn(
+            f"{len(smaller)} masks are smaller than their images, such as {name} by {stride}, as their maps are; give "
+            "the images (--images) for masks of the images' size",
+            stacklevel=2,
+        )
+    return result
 
 
 def _is_whole(content: ClassMaps) -> bool:

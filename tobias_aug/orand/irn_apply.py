@@ -104,7 +104,8 @@ def walk_folder(
     require_precision(precision)
     network, crop_size = read_irn(Path(run) / FILE)
     network.to(device)
-    files, named = class_map_files(maps), NamedImages(images)
+    files = class_map_files(maps)
+    named = NamedImages(images, files)
     options: dict[str, Any] = {"beta": beta, "steps": steps, "crop_size": crop_size}
     if precision != "fp32":
         options["precision"] = precision

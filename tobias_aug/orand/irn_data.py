@@ -48,19 +48,20 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         if crop_size < 16 or crop_size % 16:
             raise ValueError(f"the crop's side must be a multiple of 16 pixels, got {crop_size}")
-        self._images, labels = NamedImages(images), Path(labels)
+        labels = Path(labels)
         masks = {file_name(path, labels): path for path in sorted(labels.rglob("*.png"))}
         self._labels = masks or class_map_files(labels)
         self.names = list(self._labels)
+        named = NamedImages(images, self.names)
         self._paths, missing = {}, []
         for name in self.names:
             try:
-                self._paths[name] = self._images.path(name)
+                self._paths[name] = named.path(name)
             except FileNotFoundError:
                 missing.append(name)
         if missing:
-            raise ValueError(f"{len(missing)} labels have no image in {images}: {', '.join(missing[:5])}")
-        self.sources = {"images": self._images.source(), "labels": SourceFolder(labels, self._labels.values())}
+            raise ValueError(f"{len(missing)} labels have no picture in {images}: {', '.join(missing[:5])}")
+        self.sources = {"images": named.source(), "labels": SourceFolder(labels, self._labels.values())}
         self._low, self._high, self.crop_size = low, high, crop_size
 
     def __len__(self) -> int:

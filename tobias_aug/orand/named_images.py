@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,38 +20,36 @@ class NamedImages:
 
     Args:
         folder: searched at any depth.
+        names: of the class maps.
 
     Raises:
-        ImageError: if there are none, or two have one path but for their extension.
+        ImageError: if there are no images, or one of the names means several.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        files = ImageFiles(folder)
+    def __init__(self, folder: str | Path, names: Iterable[str]) -> None:
         self.folder = Path(folder)
-        self._paths: dict[str, Path] = {}
-        self._by_stem: dict[str, list[Path]] = {}
-        for key in files.keys:
-            path = self.folder / key
-            name = file_name(path, self.folder)
-            if name in self._paths:
-                raise _ambiguous(self._paths[name], path)
-            self._paths[name] = path
-            self._by_stem.setdefault(path.stem, []).append(path)
+        self._files = [self.folder / key for key in ImageFiles(folder).keys]
+        self._paths: dict[str, list[Path]] = {}
+        for path in self._files:
+            for name in {file_name(path, self.folder), path.stem}:
+                self._paths.setdefault(name, []).append(path)
+        for name in names:
+            found = self._found(name)
+            if len(found) > 1:
+                raise ImageError(f"{found[0]} and {found[1]} have the same name; masks are matched by name, rename one")
+
+    def _found(self, name: str) -> list[Path]:
+        return self._paths.get(name) or self._paths.get(name.rpartition("/")[2], [])
 
     def path(self, name: str) -> Path:
         """The file of an image.
 
         Raises:
             FileNotFoundError: if there is none.
-            ImageError: if there are several.
         """
-        if name in self._paths:
-            return self._paths[name]
-        found = self._by_stem.get(name.rpartition("/")[2], [])
-        if len(found) > 1:
-            raise _ambiguous(*found[:2])
+        found = self._found(name)
         if not found:
-            raise FileNotFoundError(f"no image of this name in {self.folder}")
+            raise FileNotFoundError(f"no picture of this name in {self.folder}")
         return found[0]
 
     def read(self, name: str) -> UInt8[np.ndarray, "height width 3"]:
@@ -69,7 +68,7 @@ class NamedImages:
 
     def source(self) -> SourceFolder:
         """What the settings of a run note."""
-        return SourceFolder(self.folder, self._paths.values())
+        return SourceFolder(self.folder, self._files)
 
 
 def require_rgb(image: Shaped[np.ndarray, "..."]) -> None:
@@ -83,7 +82,3 @@ def require_rgb(image: Shaped[np.ndarray, "..."]) -> None:
             f"expected an RGB image, uint8 (height, width, 3) from 0 to 255, got {image.dtype} {image.shape}; "
             "repeat a gray image three times along the last dimension, and bring floats to 0 to 255"
         )
-
-
-def _ambiguous(first: Path, second: Path) -> ImageError:
-    return ImageError(f"{first} and {second} have the same name; masks are matched by name, rename one")

@@ -109,18 +109,18 @@ class MapPairs(Dataset[MapPair]):
             ValueError: if none can.
         """
         failures: list[tuple[str, str]] = []
+        first = ""
         for place in (*range(index, len(self)), *range(index)):
+            reason = "ValueError: no class, so that there is nothing to learn from"
             try:
                 either, both = self._read(place)
+                if len(either):
+                    return MapPair(either, both, failures)
             except (ValueError, TypeError, OSError) as error:
-                failures.append((self.names[place], f"{type(error).__name__}: {error}"))
-                continue
-            if len(either):
-                return MapPair(either, both, failures)
-        if not failures:
-            raise ValueError(f"none of {len(self)} images has a class, so that there is nothing to learn from")
-        name, reason = failures[0]
-        raise ValueError(f"none of {len(self)} images could be read; {name}: {reason}")
+                reason = f"{type(error).__name__}: {error}"
+                failures.append((self.names[place], reason))
+            first = first or f"{self.names[place]}: {reason}"
+        raise ValueError(f"none of {len(self)} images could be read; {first}")
 
     def _read(self, place: int) -> tuple[Tensor, Tensor]:
         first, second = (self._resized(read_class_maps(path)) for path in self._paths[place])

@@ -37,7 +37,8 @@ def refine_folder(
         ImportError: if the CRF is not installed.
     """
     _require(method)
-    files, named = class_map_files(maps), NamedImages(images)
+    files = class_map_files(maps)
+    named = NamedImages(images, files)
 
     def work(name: str, target: Path) -> bool:
         image, content = named.read(name), read_class_maps(files[name])
@@ -67,7 +68,8 @@ def refined_label_folder(
     Failures, resuming and errors are those of :func:`refine_folder`.
     """
     _require(method)
-    files, named = class_map_files(maps), NamedImages(images)
+    files = class_map_files(maps)
+    named = NamedImages(images, files)
     require_thresholds(low, high)
 
     def work(name: str, target: Path) -> bool:

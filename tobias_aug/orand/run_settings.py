@@ -92,7 +92,7 @@ def _differing(noted: Any, given: Any, name: str) -> Iterator[str]:
     if isinstance(given, SourceFolder):
         if not given.is_at(noted) and not given.holds(noted):
             known = noted.get("folder") if isinstance(noted, dict) else noted
-            yield f"{name} is {_said(known)} there and {given.path} here, which does not hold the same files"
+            yield f"{name} is {known} there and {given.path} here, which does not hold the same files"
     elif isinstance(given, dict) and isinstance(noted, dict):
         for key in [*given, *(key for key in noted if key not in given)]:
             yield from _differing(noted.get(key, _ABSENT), given.get(key, _ABSENT), f"{name}.{key}" if name else key)

@@ -12,6 +12,8 @@ from tobias_aug.files import atomic_path
 from tobias_aug.images.decode import open_image
 
 UNCERTAIN = 255
+# Modes with one number per pixel: of one bit, which is class 1 or background, of 16 or 32, and opaque gray.
+_ONE_NUMBER = ("P", "L", "1", "I", "I;16", "I;16B", "LA")
 VOC_CLASSES = (
     "background",
     "aeroplane",
@@ -69,7 +71,7 @@ def write_index_mask(path: str | Path, mask: UInt8[np.ndarray, "height width"]) 
 
 
 def read_index_mask(path: str | Path, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "height width"]:
-    """Read class numbers from a PNG: with a palette, gray, of one bit, or in color where all channels are equal.
+    """Read class numbers from a PNG: with a palette, gray of up to 16 bits, or of one bit.
 
     Args:
         path: the file.
@@ -82,33 +84,23 @@ def read_index_mask(path: str | Path, size: tuple[int, int] | None = None) -> UI
     """
     with open_image(path) as image:
         mode = image.mode
-        pixels = np.array(image)
-    mask = _class_numbers(pixels, mode)
+        mask = _class_numbers(np.array(image)) if mode in _ONE_NUMBER else None
     if mask is None:
         raise ValueError(
-            f"{path} is an image of mode {mode} without class numbers as pixels; expected a palette (P), or gray: one "
-            "number from 0 to 255 per pixel"
+            f"{path} is a picture of mode {mode}; an index mask has class numbers as pixels (mode P or L), "
+            "from 0 to 255 in one channel"
         )
     if size is not None and mask.shape != size:
         raise ValueError(f"{path} is {mask.shape[0]} x {mask.shape[1]}, expected {size[0]} x {size[1]}")
     return mask
 
 
-def _class_numbers(pixels: np.ndarray, mode: str) -> np.ndarray | None:
-    """The one number of each pixel; ``None`` where there is none that a mask can hold."""
-    if mode in ("LA", "RGBA"):
-        if (pixels[..., -1] != 255).any():
-            return None
-        pixels = pixels[..., :-1]
-    if pixels.ndim == 3 and mode in ("LA", "RGB", "RGBA"):
-        if (pixels != pixels[..., :1]).any():
+def _class_numbers(pixels: np.ndarray) -> np.ndarray | None:
+    """The number of each pixel as uint8; ``None`` where a mask cannot hold one, or where there is transparency."""
+    if pixels.ndim == 3:
+        if (pixels[..., 1] != 255).any():
             return None
         pixels = pixels[..., 0]
-    # One bit is class 1 or background; 16 and 32 bits hold small numbers where a program wrote them so.
-    if (
-        pixels.ndim != 2
-        or pixels.dtype.kind not in "bui"
-        or (pixels.size and not 0 <= pixels.min() <= pixels.max() <= 255)
-    ):
+    if pixels.size and not 0 <= pixels.min() <= pixels.max() <= 255:
         return None
-    return np.ascontiguousarray(pixels).astype(np.uint8)
+    return pixels.astype(np.uint8)
