@@ -178,11 +178,11 @@ def test_walked_maps_of_two_networks_are_not_mixed(network, scenes):
     (scenes / "out" / "a.npz").unlink()
     assert walk("moved").done == 4
     save_irn(scenes / "moved" / "irn.pt", network, 80)
-    with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+    with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
         walk("moved")
     nn.init.zeros_(network.edge_head.weight)
     save_irn(scenes / "moved" / "irn.pt", network, 64)
-    with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+    with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
         walk("moved")
 
 
@@ -248,10 +248,10 @@ class TestTraining:
         resumed = train_small("cut", epochs=4)
         for name, value in whole.state_dict().items():
             assert torch.equal(value, resumed.state_dict()[name]), name
-        with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+        with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
             train_small("cut", epochs=4, radius=5)
         nn.init.zeros_(backbone.layer1[0].conv1.weight)
-        with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+        with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
             train_small("cut", epochs=4)
 
     def test_the_command_line(self, scenes, backbone, monkeypatch, capsys):

@@ -80,7 +80,7 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_been(tmp_path):
     assert len(set(losses(tmp_path / "cut"))) == 4
     for mine, theirs in zip(rest.parameters(), whole.parameters(), strict=True):
         assert torch.equal(mine, theirs)
-    with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+    with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
         trained(MapPairs(*folders), tmp_path / "cut", steps=5)
 
 

@@ -88,6 +88,7 @@ def train_orandnet(
     with exclusive(folder) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             settings = {"stage": "orandnet", **about, "weights": net.weights, **training}
+            settings["pairs"] = {**pairs.settings(), **pairs.sources}
             refuse_other_settings(folder / SETTINGS, settings)
             remove_leftovers(folder)
         fabric.barrier()
