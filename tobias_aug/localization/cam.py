@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from tobias_aug.checkpoints import common_prefix, read_checkpoint
+from tobias_aug.checkpoints import as_tensors, common_prefix
 from tobias_aug.devices import full_precision
 from tobias_aug.localization.frozen import Frozen
 from tobias_aug.localization.inputs import check_images, whole_number
@@ -52,8 +52,7 @@ class CAM(Frozen):
         precision: str = "fp32",
     ) -> None:
         super().__init__()
-        if isinstance(weights, str | Path):
-            weights = read_checkpoint(weights)
+        weights = None if weights is None else as_tensors(weights)
         self.cnn = RandomCNN(arch, seed, weights=weights, input_size=input_size, precision=precision)
         blank = torch.zeros(1, 3, input_size, input_size, dtype=torch.uint8, device="cpu")
         with torch.inference_mode():
