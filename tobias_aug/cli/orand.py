@@ -105,7 +105,7 @@ def labels(
 
         result = label_folder(cams, out, low=lowest, high=high)
     else:
-        from tobias_aug.masks.builder import pick_device
+        from tobias_aug.devices import pick_device
         from tobias_aug.orand.refine_folder import refined_label_folder
 
         highest = lowest if high is None else high

@@ -29,7 +29,7 @@ def refine(
     device: Device = "auto",
 ) -> None:
     """Make class maps follow the edges of their pictures; run it again to go on after an interruption."""
-    from tobias_aug.masks.builder import pick_device
+    from tobias_aug.devices import pick_device
     from tobias_aug.orand.refine_folder import refine_folder
 
     result = refine_folder(
@@ -103,7 +103,7 @@ def irn_apply(
     device: Device = "auto",
 ) -> None:
     """Spread class maps up to the edges of a trained IRN; run it again to go on after an interruption."""
-    from tobias_aug.masks.builder import pick_device
+    from tobias_aug.devices import pick_device
     from tobias_aug.orand.irn_apply import walk_folder
 
     result = walk_folder(

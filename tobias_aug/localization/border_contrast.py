@@ -6,6 +6,7 @@ the picture: it describes 28 × 28 cells by colour and texture and asks how far 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -187,7 +188,11 @@ def _on_cpu(values: Any) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device="cpu")
 
 
+@lru_cache(maxsize=16)
 def _border(device: torch.device) -> Int[Tensor, "108"]:
-    inside = torch.zeros(_CELLS, _CELLS, dtype=torch.bool, device=device)
-    inside[1:-1, 1:-1] = True
-    return (~inside).flatten().nonzero()[:, 0]
+    """Numbers of the border cells, copied to a device once, since that copy makes the host wait."""
+    last = _CELLS - 1
+    numbers = [row * _CELLS + column for row in range(_CELLS) for column in range(_CELLS) if {row, column} & {0, last}]
+    # A constant made in inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, device=device)
