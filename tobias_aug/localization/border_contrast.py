@@ -6,6 +6,7 @@ the picture: it describes 28 × 28 cells by colour and texture and asks how far 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -54,7 +55,7 @@ class BorderContrast:
     def __init__(self, features: str = "colour-texture", seed: int = 0, *, threshold: float = 1.0) -> None:
         if features not in ("colour-texture", "random-convolution"):
             raise ValueError(f"unknown features {features!r}; choose colour-texture or random-convolution")
-        if not threshold > 0:
+        if not 0 < threshold < math.inf:
             raise ValueError(f"threshold is a positive share of Otsu's threshold, got {threshold}")
         self.features, self.seed, self.threshold = features, whole_number("seed", seed, 0), threshold
 

@@ -127,7 +127,8 @@ class CAM(Frozen):
 
     def _indices(self, classes: Any, images: Tensor) -> Tensor:
         indices = torch.as_tensor(classes, device=images.device)
-        if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+        counted = indices.numel() == 0 or not (indices.is_floating_point() or indices.is_complex())
+        if not counted or indices.dtype == torch.bool:
             raise TypeError(f"classes are whole numbers, one for each image, got {indices.dtype}")
         if indices.shape != (len(images),):
             raise ValueError(f"expected a class for each of {len(images)} images, got shape {tuple(indices.shape)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -194,12 +196,19 @@ def feature_network(network: nn.Module, input_size: int) -> fx.GraphModule:
     """Cut a classification CNN after its last map of features: the last 4-d value of more than one position.
 
     Raises:
-        ValueError: if there is no such value.
+        ValueError: if there is no such value, or the network takes no images of that size.
     """
     graph = fx.symbolic_trace(network)
     first = next(network.parameters())
-    with torch.inference_mode():
-        ShapeProp(graph).propagate(torch.zeros(1, 3, input_size, input_size, dtype=first.dtype, device=first.device))
+    blank = torch.zeros(1, 3, input_size, input_size, dtype=first.dtype, device=first.device)
+    try:
+        # It prints the traceback of what it raises.
+        with torch.inference_mode(), redirect_stderr(StringIO()):
+            ShapeProp(graph).propagate(blank)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{type(network).__name__} does not run at {input_size} x {input_size} pixels; use a larger input_size"
+        ) from error
     last = None
     for node in graph.graph.nodes:
         shape: tuple[int, ...] = tuple(getattr(node.meta.get("tensor_meta"), "shape", ()))

@@ -37,12 +37,14 @@ def scda_box(heatmap: Shaped[Tensor, "rows columns"], size: tuple[int, int]) -> 
 
     Raises:
         TypeError: if the heatmap is no tensor of real numbers.
-        ValueError: if it is not of two dimensions, is empty, or holds NaN or infinite values.
+        ValueError: if it is not of two dimensions, is empty, or holds NaN or infinite values; if a side of the image is
+            no whole number from 1.
 
     Example:
         >>> scda_box(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), (10, 20))
         (10, 5, 20, 10)
     """
+    size = (whole_number("size[0]", size[0], 1), whole_number("size[1]", size[1], 1))
     component = object_component(heatmap)
     return bounding_box(_nearest(component.cpu(), size))
 
