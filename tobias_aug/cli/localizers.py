@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tobias_aug.errors import TableError
-from tobias_aug.masks.localizer import Localizer
+
+if TYPE_CHECKING:
+    from tobias_aug.masks.localizer import Localizer
 
 
 class LocalizerName(str, Enum):

@@ -118,7 +118,7 @@ def labels(
             print(f"warning: {warning.message}", file=sys.stderr)
     else:
         assert images is not None
-        from tobias_aug.masks.builder import pick_device
+        from tobias_aug.devices import pick_device
         from tobias_aug.orand.refine_folder import refined_label_folder
 
         highest = lowest if high is None else high

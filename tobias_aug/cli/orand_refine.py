@@ -29,7 +29,7 @@ def refine(
     device: Device = "auto",
 ) -> None:
     """Make class maps follow the edges of their pictures; run it again to go on after an interruption."""
-    from tobias_aug.masks.builder import pick_device
+    from tobias_aug.devices import pick_device
     from tobias_aug.orand.refine_folder import refine_folder
 
     result = refine_folder(
@@ -104,7 +104,7 @@ def irn_apply(
     precision: Annotated[Precision, typer.Option(help="bf16 runs the network under autocast.")] = Precision.fp32,
 ) -> None:
     """Spread class maps up to the edges of a trained IRN; run it again to go on after an interruption."""
-    from tobias_aug.masks.builder import pick_device
+    from tobias_aug.devices import pick_device
     from tobias_aug.orand.irn_apply import walk_folder
 
     result = walk_folder(

@@ -208,6 +208,7 @@ def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
     # A constant made in inference mode could not be used in training later.
     with torch.inference_mode(False):
         mean, deviation = (
-            torch.tensor(values, device=device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+            torch.tensor(values, dtype=torch.float32, device=device).view(3, 1, 1)
+            for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
         )
     return mean, deviation

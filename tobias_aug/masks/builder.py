@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import torch
 
+from tobias_aug.devices import pick_device
 from tobias_aug.errors import TableError
 from tobias_aug.files import make_folder, write_text
 from tobias_aug.images.keys import printable
 from tobias_aug.images.sources import as_source
-from tobias_aug.masks.compute import Job, cell_scores_of, compute_parts, pick_device
+from tobias_aug.masks.compute import Job, cell_scores_of, compute_parts
 from tobias_aug.masks.localizer import Localizer, identity, input_size
 from tobias_aug.masks.parts import DESCRIPTION, TableDescription, part_path, read_summary
 from tobias_aug.masks.plan import Part, default_part_size, plan_parts
@@ -110,6 +111,8 @@ def build_masks(
     if shard is not None and engine != "local":
         raise ValueError("shard is for the local engine; Ray shares the parts out itself")
     rank, world = shard_of(shard) if engine == "local" else (0, 1)
+    if engine == "local":
+        pick_device(device)
     job = Job(
         source,
         localizer,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from tobias_aug.devices import pick_device
 from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.keys import printable
 from tobias_aug.images.sources import ImageSource
@@ -89,13 +90,6 @@ def cell_scores_of(
         localizer.to(device)
     with torch.inference_mode():
         return localizer.cell_scores(batch.to(device), grid).float().cpu(), reasons
-
-
-def pick_device(device: str | torch.device) -> torch.device:
-    """Resolve "auto" to the GPU where there is one, else to the CPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
 
 
 class _Pictures(Dataset[tuple[Tensor, str]]):

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
+from tobias_aug.devices import pick_device
 from tobias_aug.errors import TableError
 from tobias_aug.images.keys import printable
 from tobias_aug.images.sources import as_source
-from tobias_aug.masks.builder import FAILURES, cell_scores_of, pick_device
+from tobias_aug.masks.builder import FAILURES, cell_scores_of
 from tobias_aug.masks.cells import half_mask
 from tobias_aug.masks.localizer import Localizer, identity
 from tobias_aug.masks.parts import DESCRIPTION

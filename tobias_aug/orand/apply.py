@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tobias_aug.masks.builder import pick_device
+from tobias_aug.devices import pick_device
 from tobias_aug.masks.formats import ClassMaps, read_class_maps, write_class_maps
 from tobias_aug.orand.folder_runs import FolderResult, each_file
 from tobias_aug.orand.folders import fuse_class_maps, require_unit_range, stride_of

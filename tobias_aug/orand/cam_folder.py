@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from tobias_aug.devices import pick_device
 from tobias_aug.errors import WriteError
 from tobias_aug.images.decode import IMAGENET_DEVIATION, IMAGENET_MEAN, squash, to_tensor
 from tobias_aug.images.sources import ImageSource, as_source
-from tobias_aug.masks.builder import pick_device
 from tobias_aug.masks.formats import write_class_maps
 from tobias_aug.orand.attention import Tokens
 from tobias_aug.orand.cams import class_activation_maps, default_method, default_scales
