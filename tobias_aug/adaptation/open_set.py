@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from tobias_aug.adaptation.reversal import GradientReversal
 from tobias_aug.adaptation.tensors import check_classes, full_precision, mean_or_zero, source_criterion, split
+from tobias_aug.errors import needs_extra
 
 
 def unknown_loss(logits: Float[Tensor, "batch outputs *pixels"], threshold: float = 0.5) -> Float[Tensor, ""]:
@@ -171,9 +172,7 @@ def open_set_svm(
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC
     except ImportError as error:
-        raise ImportError(
-            "open_set_svm needs scikit-learn; install it with: pip install 'tobias-aug[adaptation]'"
-        ) from error
+        raise needs_extra("open_set_svm needs scikit-learn", "adaptation") from error
     present = sorted(set(labels.tolist()))
     if present != list(range(known)) or known < 3:
         raise ValueError(f"open_set_svm needs samples of classes 0 .. {known - 1}, three at least, got {present}")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Integer, Shaped
 
+from tobias_aug.errors import needs_extra
 from tobias_aug.orand.named_images import require_rgb
 
 
@@ -141,9 +142,10 @@ def require_crf() -> Any:
     try:
         import pydensecrf.densecrf
     except ImportError as error:
-        raise ImportError(
-            "dense CRF needs pydensecrf: pip install 'tobias-aug[crf]'. It is compiled on installation and needs a C++ "
-            "compiler and Python's headers; PAMR needs neither"
+        raise needs_extra(
+            "dense CRF needs pydensecrf, which is compiled on installation with a C++ compiler and Python's headers "
+            "(PAMR needs neither)",
+            "crf",
         ) from error
     return pydensecrf.densecrf
 
