@@ -11,6 +11,10 @@ class ImageError(TobiasError, ValueError):
     """A picture, or a folder of them, that cannot be used."""
 
 
+class SampleError(TobiasError, TypeError):
+    """A sample of a dataset that is no image at all, such as a float tensor: the dataset is wrong, not one image."""
+
+
 class TableError(TobiasError, ValueError):
     """A mask table that is unfinished, of another format, or made by another localizer."""
 

@@ -17,6 +17,7 @@ from PIL import Image
 from tobias_aug.errors import ImageError
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.keys import KeyList
+from tobias_aug.images.origin import ImageOrigin
 from tobias_aug.images.places import file_system
 
 
@@ -37,6 +38,8 @@ class ParquetImages:
     Raises:
         ImageError: if a file is damaged, lacks a column, or there are no rows.
     """
+
+    origin: ImageOrigin | None = None
 
     def __init__(
         self,

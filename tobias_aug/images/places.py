@@ -13,6 +13,7 @@ from PIL import Image
 from tobias_aug.errors import ImageError
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.keys import KeyList
+from tobias_aug.images.origin import ImageOrigin
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -92,6 +93,8 @@ class ListedImages:
     Raises:
         ImageError: if there are no names.
     """
+
+    origin: ImageOrigin | None = None
 
     def __init__(self, root: str, keys: Iterable[str], max_pixels: int | None = None) -> None:
         self.root, self.keys, self.max_pixels = root.rstrip("/"), KeyList(keys), max_pixels

@@ -13,6 +13,7 @@ from PIL import Image
 from tobias_aug.errors import ImageError
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.keys import KeyList
+from tobias_aug.images.origin import ImageOrigin
 from tobias_aug.images.places import file_system, read_bytes
 from tobias_aug.images.sources import EXTENSIONS
 
@@ -36,6 +37,8 @@ class TarImages:
     Raises:
         ImageError: if a shard is damaged or compressed, or there is no image in any.
     """
+
+    origin: ImageOrigin | None = None
 
     def __init__(self, shards: Sequence[str], keys_by_file: bool = False, max_pixels: int | None = None) -> None:
         self.shards, self.max_pixels = list(shards), max_pixels

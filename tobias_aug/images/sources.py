@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tobias_aug.errors import ImageError
+from tobias_aug.errors import ImageError, SampleError
+from tobias_aug.files import local_path
 from tobias_aug.images.decode import read_rgb, to_rgb, upright
 from tobias_aug.images.keys import KeyList, sample_key
+from tobias_aug.images.origin import ImageOrigin
 
 EXTENSIONS = frozenset(
     f".{name}"
@@ -51,16 +54,20 @@ class ImageFiles(Dataset[tuple[Image.Image, int]]):
         ImageError: if ``root`` is missing, is no folder, or holds no image.
     """
 
+    origin: ImageOrigin | None = None
+
     def __init__(
         self, root: str | os.PathLike[str], keys: Iterable[str] | None = None, max_pixels: int | None = None
     ) -> None:
-        self.root, self.max_pixels = Path(root), max_pixels
+        self.root, self.max_pixels = local_path(root), max_pixels
         if not self.root.is_dir():
             state = "is not a folder" if self.root.exists() else "does not exist"
             raise ImageError(f"{self.root} {state}; give a folder with images in it")
         self.keys = KeyList(sorted(_walk(self.root)) if keys is None else keys)
         if not len(self.keys):
             raise ImageError(f"{self.root} holds no images; looked for {', '.join(sorted(EXTENSIONS))} at any depth")
+        if keys is None:
+            self.origin = ImageOrigin(str(self.root), "folder", max_pixels=max_pixels)
         self.classes = sorted({key.split("/")[0] for key in self.keys if "/" in key})
 
     def __len__(self) -> int:
@@ -98,10 +105,10 @@ class DatasetImages:
         image = sample[0] if isinstance(sample, (tuple, list)) else sample
         if isinstance(image, Image.Image):
             return upright(to_rgb(image))
-        if isinstance(image, Tensor) and not image.is_floating_point() and image.shape[:-2] == (3,):
+        if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.shape[:-2] == (3,):
             return image
         came = f"a tensor of {image.dtype}, {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        raise TypeError(
+        raise SampleError(
             f"expected pictures or uint8 tensors of shape (3, height, width) from the data set, got {came}; "
             "masks are made before any augmentation: give the data set without its transform"
         )
