@@ -167,7 +167,7 @@ def _listing(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
         entries = os.scandir(folder)
     except OSError as error:
         raise ImageError(
-            f"{folder} cannot be listed ({error.strerror}), so its images would be missing without a word; have it made "
+            f"{folder} cannot be listed ({error.strerror}), so its images would be missing without a word; make it "
             "readable, or give a list file of the images to take"
         ) from error
     with entries:
