@@ -33,8 +33,8 @@ class ParquetImages:
         files: paths or fsspec URLs of Parquet files.
         column: of the images.
         key_column: of the keys, strings or whole numbers; without it a key is the struct's ``path``, or where that is
-            null, or there is no struct, the file's name and the number of the row, ``train-000.parquet/17``. Files of equal
-            names are told apart by their folders, ``a/train-000.parquet/17``.
+            null, or there is no struct, the file's name and the number of the row, ``train-000.parquet/17``. Files of
+            equal names are told apart by their folders, ``a/train-000.parquet/17``.
         keys_by_file: put the file's name in front of the other keys too, where they repeat from file to file.
         max_pixels: images of more are rejected; see :func:`~tobias_aug.images.decode.open_image`.
 

@@ -7,7 +7,7 @@ import posixpath
 import tarfile
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import IO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -114,7 +114,7 @@ def _images_in(shard: str) -> list[tuple[str, int, int]]:
     ]
 
 
-def _scan(file: IO[bytes], members: dict[str, tuple[int, int]], links: dict[str, str], images: list[str]) -> int | None:
+def _scan(file: Any, members: dict[str, tuple[int, int]], links: dict[str, str], images: list[str]) -> int | None:
     """Note what the tar file at the file's position holds; return where the next one begins, if there is one."""
     with tarfile.open(fileobj=file, mode="r:") as archive:
         while (member := archive.next()) is not None:
@@ -135,7 +135,7 @@ def _scan(file: IO[bytes], members: dict[str, tuple[int, int]], links: dict[str,
         return _next_start(file, archive.offset + _BLOCK)
 
 
-def _next_start(file: IO[bytes], position: int) -> int | None:
+def _next_start(file: Any, position: int) -> int | None:
     """The block that holds the first byte other than zero from ``position`` on."""
     while chunk := file.read(1 << 20):
         if rest := chunk.lstrip(b"\0"):
