@@ -131,8 +131,8 @@ def _scored(
     scores = scores.float().cpu()
     lost = scores.flatten(1).isnan().any(1).tolist()
     texts = [text or ("the localizer gave NaN scores" if nan else "") for text, nan in zip(texts, lost, strict=True)]
-    scores[[bool(text) for text in texts]] = 0
-    return scores, texts
+    without = torch.tensor([bool(text) for text in texts], dtype=torch.bool)
+    return scores.masked_fill(without[:, None, None], 0), texts
 
 
 def _raise_faults(reasons: Sequence[str | Exception]) -> list[str]:
