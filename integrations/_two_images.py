@@ -37,6 +37,8 @@ class TwoImages(A.DualTransform):
         raise NotImplementedError
 
     def _refuse(self, value: Any, key: str, **params: Any) -> Any:
+        if isinstance(value, (Sequence, np.ndarray)) and not len(value):
+            return value
         raise ValueError(
             f"{type(self).__name__} cannot carry {key!r}: it would lie beside an image that it no longer describes; "
             f"leave it out of the sample. What moves along: {', '.join(self._carried())}"

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from tobias_aug.between_class.functional import mix_pairs
-from tobias_aug.images.decode import squash
+from tobias_aug.images.decode import squash, to_unit
 from tobias_aug.integrations._hosts import require
 from tobias_aug.integrations._two_images import Donor, TwoImages
 from tobias_aug.localization.border_contrast import BorderContrast
@@ -115,6 +115,9 @@ class TobiasPatchMerge(TwoImages):
         """Draw the donor, and which of its cells goes where."""
         if "image" not in data:
             raise ValueError(f"TobiasPatchMerge merges one 'image' at a time, got {', '.join(data)}")
+        if min(data["image"].shape[:2]) < self.grid:
+            # Fewer pixels than cells: nothing can be cut, so the image stays.
+            return {"donor": {}, "cells": np.full((self.grid, self.grid), -1), "ratio": 1.0}
         metadata = data[self.metadata_key]
         donor = self.draw_donor(metadata)
         assert donor is not None
@@ -149,18 +152,30 @@ class TobiasPatchMerge(TwoImages):
         pixels = _planes(np.ascontiguousarray(image))
         if pixels.shape[1] not in (1, 3):
             raise ValueError(f"no localizer looks at images of {pixels.shape[1]} channels; give scores")
-        square = squash(pixels.expand(-1, 3, -1, -1), input_size(localizer))
+        pixels = pixels.expand(-1, 3, -1, -1)
+        # Checked as it came: resizing clamps floats to [0, 1].
+        pixels = pixels if pixels.dtype == torch.uint8 else to_unit(pixels)
+        square = squash(pixels, input_size(localizer))
         return half_mask(localizer.cell_scores(square, self.grid)[0].cpu())
 
     def apply(self, img: np.ndarray, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> np.ndarray:
-        given = self.given(img, donor, key)
-        return _fill(img, resize(given, img.shape[:2], self.interpolation), cells)
+        if (cells < 0).all():
+            return img
+        return _fill(img, _resized(self.given(img, donor, key), img.shape[:2], self.interpolation), cells)
 
     def apply_to_mask(self, mask: np.ndarray, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> np.ndarray:
+        if (cells < 0).all():
+            return mask
         return _fill(mask, _nearest(self.given(mask, donor, key), mask.shape[:2]), cells)
 
     def apply_to_masks(self, masks: Any, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> np.ndarray:
+        if (cells < 0).all():
+            return masks
         given = donor.get(key, [])
+        if len(given):
+            # The sample's masks have been stacked, and so are of one dtype.
+            common = np.result_type(*(np.asarray(mask).dtype for mask in given))
+            given = [np.asarray(mask).astype(common) for mask in given]
         if len(given) != len(masks):
             raise ValueError(
                 f"the sample has {len(masks)} {key!r}, its donor {len(given)}; mask n is filled with the donor's mask n"
@@ -169,13 +184,13 @@ class TobiasPatchMerge(TwoImages):
         return np.stack([self.apply_to_mask(own, key, {key: other}, cells) for own, other in pairs])
 
     def apply_to_bboxes(self, bboxes: np.ndarray, cells: np.ndarray, key: str, **params: Any) -> np.ndarray:
+        if not len(bboxes) or (cells < 0).all():
+            return bboxes
         if self.boxes == "refuse":
             raise ValueError(
                 f"TobiasPatchMerge got {key!r}: objects in replaced cells are gone, and donors' boxes are not known; "
                 'leave boxes out, or let those whose centre stays in with boxes="keep-centre"'
             )
-        if not len(bboxes):
-            return bboxes
         height, width = params["shape"][:2]
         pixels = torch.from_numpy(bboxes[:, :4] * (width, height, width, height))
         stays, cut = keep_boxes(pixels, torch.from_numpy(cells) < 0, height, width)
@@ -300,7 +315,7 @@ class TobiasBetweenClass(TwoImages):
         )
 
     def apply(self, img: np.ndarray, key: str, donor: Donor, ratio: float, **params: Any) -> np.ndarray:
-        given = np.ascontiguousarray(resize(self.given(img, donor, key), img.shape[:2], self.interpolation))
+        given = np.ascontiguousarray(_resized(self.given(img, donor, key), img.shape[:2], self.interpolation))
         first, second = (torch.from_numpy(image)[None] for image in (img, given))
         mixed: np.ndarray = mix_pairs(first, second, torch.tensor([ratio]), self.plus)[0].numpy()
         return mixed
@@ -321,6 +336,21 @@ def _fill(own: np.ndarray, given: np.ndarray, cells: np.ndarray) -> np.ndarray:
     first = torch.zeros(1, dtype=torch.long)
     fill_slots(_planes(merged), _planes(np.ascontiguousarray(given)), first, torch.from_numpy(cells)[None])
     return merged
+
+
+def _resized(image: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
+    """Resize a donor of any dtype; those that OpenCV does not take go through float64 and come back rounded."""
+    if image.shape[:2] == size:
+        return image
+    if image.dtype == bool:
+        return _nearest(image, size)
+    if image.dtype in (np.uint8, np.uint16, np.int16, np.float32, np.float64):
+        return resize(image, size, interpolation)
+    wide = resize(image.astype(np.float64), size, interpolation)
+    if np.issubdtype(image.dtype, np.integer):
+        limits = np.iinfo(image.dtype)
+        wide = np.rint(wide).clip(limits.min, limits.max)
+    return wide.astype(image.dtype)
 
 
 def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tobias_aug.images.decode import squash, to_tensor, upright
+from tobias_aug.images.decode import squash, to_rgb, to_tensor
 from tobias_aug.integrations._hosts import require
 from tobias_aug.masks.cells import cells_to_pixels, half_mask, random_cells
 from tobias_aug.masks.localizer import Localizer, input_size
 from tobias_aug.masks.table import MaskTable
 from tobias_aug.patch_merge.functional import check_probability, draw_merge
-from tobias_aug.patch_merge.pictures import merge_pictures
-from tobias_aug.patch_merge.views import MergedViews, check_missing, make_views
+from tobias_aug.patch_merge.pictures import merge_pictures, mergeable
+from tobias_aug.patch_merge.views import MergedViews, check_missing, check_view, make_views
 
 require("lightly", extra="lightly")
 from lightly.data import MultiViewCollate  # noqa: E402
@@ -41,7 +41,7 @@ class TobiasCollate:
         masks: the data set's masks, looked up by file name; ``None`` keeps random cells (the paper's control).
         transform: any lightly multi-view transform, or a callable that makes two views of a picture by itself.
         p: probability that a picture's view is changed.
-        view: number of the view that is changed.
+        view: number of the view that is changed, from 0.
         resolution: merge at this side and resize back, as the released code does with 224.
         missing: "raise" if the table has no mask for a picture, or "keep" to leave such a picture as it is.
         generator: draws the merge; torch's own where not given, so that loader workers and epochs differ.
@@ -67,6 +67,7 @@ class TobiasCollate:
         check_probability(p)
         check_missing(missing)
         self.masks, self.transform, self.p, self.view = masks, one_per_view(transform), p, view
+        check_view(view, self.transform)
         self.resolution, self.missing, self._generator = resolution, missing, generator
         self._join = MultiViewCollate()
 
@@ -81,15 +82,11 @@ class TobiasCollate:
 
         Raises:
             MissingMaskError: if the table has no mask for a picture.
-            TypeError: if the samples hold no pictures.
+            TypeError: if the samples are no (PIL image, target, file name).
         """
         for sample in batch:
-            if not isinstance(sample[0], Image.Image):
-                raise TypeError(
-                    f"TobiasCollate needs pictures, got {type(sample[0]).__name__}; "
-                    "make the LightlyDataset without a transform and give the transform to TobiasCollate"
-                )
-        pictures = [upright(sample[0]) for sample in batch]
+            _check_sample(sample)
+        pictures = [mergeable(sample[0]) for sample in batch]
         changed = self._merge(pictures, [sample[2] for sample in batch])
         views = [make_views(self.transform, *pair, self.view) for pair in zip(pictures, changed, strict=True)]
         return self._join([(made, sample[1], sample[2]) for made, sample in zip(views, batch, strict=True)])
@@ -100,7 +97,7 @@ class TobiasCollate:
         result = list(pictures)
         for number in drawn["changed"].nonzero()[:, 0].tolist():
             giver = pictures[known[int(drawn["partner"][number])]]
-            own = known[number]
+            own = known[number]  # Left as it is where it has fewer pixels than cells.
             result[own] = merge_pictures(pictures[own], giver, drawn["donors"][number], self.resolution)
         return result
 
@@ -113,12 +110,27 @@ class TobiasCollate:
         return known, self.masks.masks([keys[number] for number in known])
 
 
+def _check_sample(sample: Any) -> None:
+    if not isinstance(sample, (tuple, list)) or len(sample) != 3 or not isinstance(sample[2], (str, PurePath)):
+        length = f" of {len(sample)}" if isinstance(sample, (tuple, list)) else ""
+        raise TypeError(
+            "TobiasCollate needs samples (PIL image, target, file name), since it looks masks up by file name, got a "
+            f"{type(sample).__name__}{length}; give it a LightlyDataset, or wrap torchvision's ImageFolder in "
+            "MergedViews and leave the collate function out"
+        )
+    if not isinstance(sample[0], Image.Image):
+        raise TypeError(
+            f"TobiasCollate needs PIL images, got {type(sample[0]).__name__}; "
+            "make the LightlyDataset without a transform and give the transform to TobiasCollate"
+        )
+
+
 class ForegroundSegments:
-    """Picture in, integer segments out (1 object, 0 background): the ``mask_fn`` of lightly's DetCon transforms.
+    """PIL image in, integer segments out (1 object, 0 background): the ``mask_fn`` of lightly's DetCon transforms.
 
     Args:
         localizer: tells the object's cells; it runs in the loader's workers, so take a fast one.
-        grid: cells a side.
+        grid: cells per side; an image with fewer pixels than cells is all background.
 
     Example:
         >>> DetConSTransform(mask_fn=ForegroundSegments(RandomCNN("resnet18")))  # doctest: +SKIP
@@ -129,7 +141,9 @@ class ForegroundSegments:
 
     @torch.inference_mode()
     def __call__(self, image: Image.Image) -> Tensor:
-        pixels = squash(to_tensor(image.convert("RGB")), input_size(self.localizer))[None]
+        if min(image.size) < self.grid:
+            return torch.zeros(image.height, image.width, dtype=torch.long)
+        pixels = squash(to_tensor(to_rgb(image)), input_size(self.localizer))[None]
         cells = half_mask(self.localizer.cell_scores(pixels, self.grid))[0]
         return cells_to_pixels(cells.cpu(), image.height, image.width).long()
 

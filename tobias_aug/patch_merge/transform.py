@@ -164,13 +164,13 @@ class PatchMerge(BatchMix):
         return self.mix_images(masks, params)
 
     def _checked(self, masks: Any, count: int) -> Bool[Tensor, "batch grid grid"]:
-        masks = boolean_cells(masks)
-        if masks.shape != (count, self.grid, self.grid):
+        cells: Tensor = boolean_cells(masks)
+        if cells.shape != (count, self.grid, self.grid):
             raise ValueError(
                 f"{type(self).__name__}(grid={self.grid}) needs masks of shape {(count, self.grid, self.grid)} for "
-                f"{count} images, got {tuple(masks.shape)}"
+                f"{count} images, got {tuple(cells.shape)}"
             )
-        return masks
+        return cells
 
     def _masks_of(
         self, make: Callable[[Tensor], Any], images: Tensor, changed: Tensor, partner: Tensor
@@ -218,8 +218,8 @@ def _are_masks(batch: Any, second: Any) -> bool:
     return second.ndim + lead == 3
 
 
-def _checked_partner(partner: Any, count: int) -> Tensor:
-    partner = torch.as_tensor(partner)
+def _checked_partner(given: Any, count: int) -> Tensor:
+    partner: Tensor = torch.as_tensor(given)
     whole = not (partner.is_floating_point() or partner.is_complex() or partner.dtype == torch.bool)
     fits = whole and partner.shape == (count,)
     if fits and count and not reading_waits(partner):
