@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from os import PathLike, fspath
 from pathlib import PurePath
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from tobias_aug.images.decode import squash, to_rgb, to_tensor
 from tobias_aug.integrations._hosts import require
@@ -16,17 +18,15 @@ from tobias_aug.masks.cells import cells_to_pixels, half_mask, random_cells
 from tobias_aug.masks.localizer import Localizer, input_size
 from tobias_aug.masks.table import MaskTable
 from tobias_aug.patch_merge.functional import check_probability, draw_merge
-from tobias_aug.patch_merge.pictures import merge_pictures, mergeable
-from tobias_aug.patch_merge.views import MergedViews, check_missing, check_view, make_views
+from tobias_aug.patch_merge.pictures import merge_pictures
+from tobias_aug.patch_merge.views import MergedImages, MergedViews, check_missing, check_view, make_views, split_sample
 
 require("lightly", extra="lightly")
 from lightly.data import MultiViewCollate  # noqa: E402
 from lightly.transforms.multi_view_transform import MultiViewTransform  # noqa: E402
 from lightly.transforms.multi_view_transform_v2 import MultiViewTransformV2  # noqa: E402
 
-__all__ = ["ForegroundSegments", "MergedViews", "TobiasCollate", "one_per_view"]
-
-Sample = tuple[Any, int, str]
+__all__ = ["ForegroundSegments", "MergedImages", "MergedViews", "TobiasCollate", "one_per_view"]
 
 
 class TobiasCollate:
@@ -37,8 +37,12 @@ class TobiasCollate:
     backgrounds from the whole data set, at the cost of decoding them, use
     ``DataLoader(MergedViews(LightlyDataset(...), masks, transform), collate_fn=MultiViewCollate())``.
 
+    Samples are lightly's (PIL image, target, file name). Others, such as torchvision's (image, target), are joined as
+    torch's own collate joins them; masks are looked up by file name, so that there ``masks`` must be ``None``. Images
+    keep their own mode, and one with a side below the grid (4 pixels) stays as it is.
+
     Args:
-        masks: the data set's masks, looked up by file name; ``None`` keeps random cells (the paper's control).
+        masks: the dataset's masks, looked up by file name; ``None`` keeps random cells (the paper's control).
         transform: any lightly multi-view transform, or a callable that makes two views of a picture by itself.
         p: probability that a picture's view is changed.
         view: number of the view that is changed, from 0.
@@ -71,25 +75,34 @@ class TobiasCollate:
         self.resolution, self.missing, self._generator = resolution, missing, generator
         self._join = MultiViewCollate()
 
-    def __call__(self, batch: list[Sample]) -> tuple[list[Tensor], Tensor, list[str]]:
+    def __call__(self, batch: list[Any]) -> tuple[Any, ...]:
         """Make the views of a batch.
 
         Args:
-            batch: samples (picture, target, file name) of a ``LightlyDataset`` without a transform.
+            batch: samples (PIL image, target, file name) of a ``LightlyDataset`` without a transform; or samples that
+                start with a PIL image.
 
         Returns:
-            A batch (batch, channels, height, width) for each view, the targets, and the file names.
+            A batch (batch, channels, height, width) for each view, the targets, and the file names; or the views and
+            what else the samples hold.
 
         Raises:
-            MissingMaskError: if the table has no mask for a picture.
-            TypeError: if the samples are no (PIL image, target, file name).
+            MissingMaskError: if the table has no mask for an image.
+            TypeError: if the samples hold no PIL images.
+            ValueError: if there are masks, but no file names to look them up by, or no view of number ``view``.
         """
-        for sample in batch:
-            _check_sample(sample)
-        pictures = [mergeable(sample[0]) for sample in batch]
-        changed = self._merge(pictures, [sample[2] for sample in batch])
+        samples = [split_sample(sample, "TobiasCollate") for sample in batch]
+        pictures, rests = [image for image, _ in samples], [rest for _, rest in samples]
+        named = all(len(rest) == 2 and isinstance(rest[1], (str, PathLike)) for rest in rests)
+        if self.masks is not None and not named:
+            raise ValueError(
+                "TobiasCollate looks masks up by file name, and the samples are not (image, target, file name); give "
+                "it a LightlyDataset, or wrap the dataset in MergedViews, which knows its keys"
+            )
+        changed = self._merge(pictures, [fspath(rest[1]) for rest in rests] if named else [""] * len(rests))
         views = [make_views(self.transform, *pair, self.view) for pair in zip(pictures, changed, strict=True)]
-        return self._join([(made, sample[1], sample[2]) for made, sample in zip(views, batch, strict=True)])
+        joined = [(made, *rest) for made, rest in zip(views, rests, strict=True)]
+        return self._join(joined) if named else tuple(default_collate(joined))
 
     def _merge(self, pictures: list[Image.Image], filenames: list[str]) -> list[Image.Image]:
         known, masks = self._masks(filenames)
@@ -97,7 +110,7 @@ class TobiasCollate:
         result = list(pictures)
         for number in drawn["changed"].nonzero()[:, 0].tolist():
             giver = pictures[known[int(drawn["partner"][number])]]
-            own = known[number]  # Left as it is where it has fewer pixels than cells.
+            own = known[number]
             result[own] = merge_pictures(pictures[own], giver, drawn["donors"][number], self.resolution)
         return result
 
@@ -110,27 +123,12 @@ class TobiasCollate:
         return known, self.masks.masks([keys[number] for number in known])
 
 
-def _check_sample(sample: Any) -> None:
-    if not isinstance(sample, (tuple, list)) or len(sample) != 3 or not isinstance(sample[2], (str, PurePath)):
-        length = f" of {len(sample)}" if isinstance(sample, (tuple, list)) else ""
-        raise TypeError(
-            "TobiasCollate needs samples (PIL image, target, file name), since it looks masks up by file name, got a "
-            f"{type(sample).__name__}{length}; give it a LightlyDataset, or wrap torchvision's ImageFolder in "
-            "MergedViews and leave the collate function out"
-        )
-    if not isinstance(sample[0], Image.Image):
-        raise TypeError(
-            f"TobiasCollate needs PIL images, got {type(sample[0]).__name__}; "
-            "make the LightlyDataset without a transform and give the transform to TobiasCollate"
-        )
-
-
 class ForegroundSegments:
     """PIL image in, integer segments out (1 object, 0 background): the ``mask_fn`` of lightly's DetCon transforms.
 
     Args:
         localizer: tells the object's cells; it runs in the loader's workers, so take a fast one.
-        grid: cells per side; an image with fewer pixels than cells is all background.
+        grid: cells per side.
 
     Example:
         >>> DetConSTransform(mask_fn=ForegroundSegments(RandomCNN("resnet18")))  # doctest: +SKIP
@@ -141,11 +139,13 @@ class ForegroundSegments:
 
     @torch.inference_mode()
     def __call__(self, image: Image.Image) -> Tensor:
-        if min(image.size) < self.grid:
-            return torch.zeros(image.height, image.width, dtype=torch.long)
         pixels = squash(to_tensor(to_rgb(image)), input_size(self.localizer))[None]
         cells = half_mask(self.localizer.cell_scores(pixels, self.grid))[0]
-        return cells_to_pixels(cells.cpu(), image.height, image.width).long()
+        if min(image.size) >= self.grid:
+            return cells_to_pixels(cells.cpu(), image.height, image.width).long()
+        # Fewer pixels than cells: each takes the cell that its center lies in.
+        rows, columns = (((torch.arange(side) + 0.5) * self.grid / side).long() for side in (image.height, image.width))
+        return cells.cpu()[rows[:, None], columns].long()
 
 
 def one_per_view(transform: Callable[[Any], Any]) -> Callable[[Any], Any] | Sequence[Callable[[Any], Any]]:

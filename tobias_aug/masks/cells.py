@@ -86,7 +86,10 @@ def boolean_cells(masks: Any) -> Bool[Tensor, "*batch grid grid"]:
             raise TypeError(f"masks must be booleans, or integers that are 0 and 1, got an array of {array.dtype}")
         masks = torch.from_numpy(array)
     if not isinstance(masks, Tensor):
-        raise TypeError(f"masks must be a tensor, an array or a list of booleans, got {type(masks).__name__}")
+        raise TypeError(
+            f"masks must be a tensor, an array or a list of booleans, got {type(masks).__name__}; a table gives them "
+            "by table.masks(keys)"
+        )
     if masks.dtype == torch.bool:
         return masks
     if masks.dtype.is_floating_point or masks.dtype.is_complex:

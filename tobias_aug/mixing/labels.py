@@ -76,7 +76,7 @@ def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Non
         raise ValueError("labels are class indices, so num_classes must be given")
     # Looking at values on a GPU would wait for it; there the scatter itself refuses.
     elif len(labels) and labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        least, most = (int(value) for value in labels.aminmax())
+        least, most = (int(value) for value in labels.long().aminmax())
         if not 0 <= least <= most < num_classes:
             raise ValueError(f"class indices must lie in 0 .. {num_classes - 1}, got {least} to {most}")
 

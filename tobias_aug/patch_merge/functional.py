@@ -6,9 +6,11 @@ the others, in reading order, take B's background cells in the order given. Noth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
@@ -18,12 +20,15 @@ from tobias_aug.draws import uniform
 from tobias_aug.masks.cells import boolean_cells, cell_edges
 from tobias_aug.mixing.labels import draw_partners
 
+# What masks of cells come in; see boolean_cells.
+Cells = Shaped[Tensor, "*batch grid grid"] | Shaped[np.ndarray, "*batch grid grid"] | Sequence[Any]
+
 
 def merge_patches(
     foreground: Shaped[Tensor, "..."],
     background: Shaped[Tensor, "..."],
-    foreground_mask: Shaped[Tensor, "*batch grid grid"],
-    background_mask: Shaped[Tensor, "*batch grid grid"],
+    foreground_mask: Cells,
+    background_mask: Cells,
     order: Int[Tensor, "*batch slots"] | None = None,
     generator: torch.Generator | None = None,
 ) -> Shaped[Tensor, "..."]:
@@ -35,7 +40,7 @@ def merge_patches(
         foreground: images A, of shape (*batch, ..., height, width); any dtype and device. What lies between the
             batch and the last two dimensions (channels, frames, nothing) moves as one.
         background: images B, of A's shape, dtype and device.
-        foreground_mask: A's foreground cells; booleans, or integers that are 0 and 1.
+        foreground_mask: A's foreground cells (*batch, grid, grid); booleans, or integers that are 0 and 1.
         background_mask: B's foreground cells; as many in each image as in A's mask.
         order: which background cell of B, counted in reading order, goes into which slot of A; a permutation for
             each image. Drawn where not given.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from operator import index as whole
 from typing import Any
 
 import torch
@@ -14,12 +15,13 @@ from torch.utils.data import Dataset
 
 from tobias_aug.draws import integers, uniform
 from tobias_aug.errors import MissingMaskError
+from tobias_aug.images.decode import upright
 from tobias_aug.images.keys import sample_key
 from tobias_aug.images.sources import ImageFiles
 from tobias_aug.masks.cells import random_cells
 from tobias_aug.masks.table import MaskTable
 from tobias_aug.patch_merge.functional import check_probability, donor_cells, draw_order
-from tobias_aug.patch_merge.pictures import merge_pictures, mergeable
+from tobias_aug.patch_merge.pictures import merge_pictures
 
 Transform = Callable[[Image.Image], Any]
 
@@ -51,13 +53,7 @@ class _Merged(Dataset[tuple[Any, ...]]):
 
     def _sample(self, index: int) -> tuple[Image.Image, Image.Image, list[Any]]:
         """The image, the image changed or the same object, and what else the sample holds."""
-        image, *rest = self.images[index]
-        if not isinstance(image, Image.Image):
-            raise TypeError(
-                f"{type(self).__name__} needs PIL images from the dataset, got {type(image).__name__}; "
-                f"give it the dataset without a transform, and the transform to {type(self).__name__}"
-            )
-        image = mergeable(image)
+        image, rest = split_sample(self.images[index], type(self).__name__)
         if not uniform(1, generator=self._generator).item() < self.p:
             return image, image, rest
         partner = int(integers(len(self), 1, generator=self._generator))
@@ -65,7 +61,8 @@ class _Merged(Dataset[tuple[Any, ...]]):
         if masks is None or min(image.size) < masks.shape[-1]:
             return image, image, rest
         donors = donor_cells(masks[0], masks[1], draw_order(masks[0], self._generator))
-        return image, merge_pictures(image, self.images[partner][0], donors, self.resolution), rest
+        background, _ = split_sample(self.images[partner], type(self).__name__)
+        return image, merge_pictures(image, background, donors, self.resolution), rest
 
     def _masks(self, *indices: int) -> Bool[Tensor, "images grid grid"] | None:
         if self.masks is None:
@@ -100,10 +97,12 @@ class MergedViews(_Merged):
         missing: "raise" if the table has no mask for an image, or "keep" to leave such an image as it is.
         generator: draws. Default: torch's own, so that loader workers and epochs differ.
 
-    Images are given to the transform upright, in mode RGB, L, RGBA or LA, changed or not; other modes become RGB. An
-    image with a side below the grid (4 pixels) stays as it is.
+    Images are given to the transform upright and in their own mode, changed or not. One with a side below the grid (4
+    pixels) stays as it is. lightly's ``MultiViewCollate`` wants file names, which its ``LightlyDataset`` gives; over a
+    folder or torchvision's ``ImageFolder``, leave ``collate_fn`` out.
 
     Raises:
+        TypeError: on reading a sample that does not start with a PIL image.
         MissingMaskError: on reading a sample whose mask, or its partner's, is missing.
         ValueError: if there is no view of this number; where a callable makes all views, on reading the first sample.
 
@@ -136,8 +135,7 @@ class MergedViews(_Merged):
 class MergedImages(_Merged):
     """A dataset for supervised training: each image with probability ``p`` on another's background, labels kept.
 
-    The merge comes before ``transform``, so that it sees whole images, which the masks were made of, and crops come
-    after it.
+    The masks were made of whole images, so the merge comes before ``transform`` and its crops.
 
     Args:
         images: as for :class:`MergedViews`.
@@ -175,6 +173,25 @@ class MergedImages(_Merged):
         return changed if self.transform is None else self.transform(changed), *rest
 
 
+def split_sample(sample: Any, name: str) -> tuple[Image.Image, list[Any]]:
+    """Return the image of a dataset's sample, upright, and what follows it.
+
+    Args:
+        sample: a tuple or list that starts with a PIL image, or the image alone.
+        name: who asks, for the error.
+
+    Raises:
+        TypeError: if there is no PIL image.
+    """
+    image, *rest = sample if isinstance(sample, (tuple, list)) and len(sample) else [sample]
+    if not isinstance(image, Image.Image):
+        raise TypeError(
+            f"{name} needs PIL images from the dataset, alone or first in a tuple, got {type(image).__name__}; give it "
+            f"the dataset without a transform, and the transform to {name}"
+        )
+    return upright(image), rest
+
+
 def check_missing(missing: str) -> None:
     """Reject any other answer to an image without a mask.
 
@@ -190,7 +207,9 @@ def check_view(view: int, transform: Transform | Sequence[Transform]) -> None:
 
     Raises:
         ValueError: if ``view`` is negative, or beyond a sequence of transforms.
+        TypeError: if it is no whole number.
     """
+    view = whole(view)
     count = len(transform) if isinstance(transform, Sequence) else None
     if view < 0 or (count is not None and view >= count):
         there = "0 or more" if count is None else f"0 to {count - 1}"
