@@ -1,4 +1,4 @@
-"""What belongs to images is mixed with them or rejected by name, in whatever container, dtype, size or number it comes."""
+"""What belongs to images is mixed with them or rejected by name, whatever its container, dtype, size or number."""
 
 from dataclasses import dataclass
 

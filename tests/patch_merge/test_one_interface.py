@@ -1,5 +1,6 @@
 """PatchMerge stands where any mix stands, and takes masks in whatever form they come."""
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -124,7 +125,8 @@ def test_it_stands_in_torchvisions_containers_and_in_a_collate_function():
     assert [labels.shape for _, labels in loader] == [(4, 8)] * 2
 
 
-def test_its_repr_names_the_masks_and_wrong_ones_are_rejected():
+def test_its_repr_names_the_masks_and_wrong_ones_are_rejected(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # Its checks would come first.
     merge = PatchMerge(0.5, masks=OnlineMasks(CentrePrior()))
     assert "masks=OnlineMasks(" in repr(merge)
     assert "masks" not in repr(PatchMerge())

@@ -114,7 +114,9 @@ def test_options_and_samples_that_make_no_sense_are_refused(photos, table):
         MergedViews(photos, table, pixels, missing="drop")
     with pytest.raises(ValueError, match="p is a probability"):
         MergedViews(photos, table, pixels, p=-1.0)
-    with pytest.raises(TypeError, match="needs PIL images from the dataset, got ndarray; give it the dataset without"):
+    with pytest.raises(
+        TypeError, match="needs PIL images from the dataset, .*, got ndarray; give it the dataset without"
+    ):
         MergedViews([(np.zeros((4, 4)), 0)], table, pixels)[0]
 
 
@@ -154,25 +156,13 @@ class Images(torch.utils.data.Dataset):
         return self.images[index], index
 
 
-@pytest.mark.parametrize(
-    ("mode", "seen"),
-    [
-        ("L", "L"),
-        ("RGB", "RGB"),
-        ("RGBA", "RGBA"),
-        ("LA", "LA"),
-        ("P", "RGB"),
-        ("CMYK", "RGB"),
-        ("1", "RGB"),
-        ("YCbCr", "RGB"),
-    ],
-)
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "CMYK", "1", "YCbCr"])
 @pytest.mark.parametrize("make", [MergedViews, MergedImages])
-def test_changed_or_not_all_images_are_of_one_mode(mode, seen, make):
+def test_changed_or_not_all_images_are_of_one_mode(mode, make):
     data = make(Images(mode, [(40, 32)] * 6), None, lambda image: image, p=0.5)
     samples = [data[n % 6][0] for n in range(40)]
     images = [image for sample in samples for image in (sample if isinstance(sample, list) else [sample])]
-    assert {image.mode for image in images} == {seen}
+    assert {image.mode for image in images} == {mode}
     assert {image.size for image in images} == {(40, 32)}
 
 

@@ -62,7 +62,7 @@ def random_cells(
     return half_mask(uniform(count, grid, grid, generator=generator))
 
 
-def boolean_cells(masks: Any) -> Bool[Tensor, "*batch grid grid"]:
+def boolean_cells(masks: Any) -> Bool[Tensor, "*batch rows columns"]:
     """Return masks of cells as one tensor of booleans, on their own device.
 
     Args:
