@@ -21,5 +21,10 @@ def require(host: str, extra: str = "", guide: str = "") -> None:
     except ModuleNotFoundError as error:
         if error.name != host:
             raise
-        how = f"by its own guide: {guide}" if guide else f"with: pip install 'tobias-aug[{extra}]'"
+        how = f"by its own guide: {guide}" if guide else f"with: {pip_line(extra)}"
         raise ImportError(f"tobias_aug.integrations.{host} needs {host}; install it {how}") from error
+
+
+def pip_line(extra: str) -> str:
+    """Return what installs an extra, from an index or in a clone of the project."""
+    return f"pip install 'tobias-aug[{extra}]', or in a clone: pip install '.[{extra}]'"

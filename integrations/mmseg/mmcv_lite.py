@@ -10,10 +10,12 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from tobias_aug.integrations._hosts import pip_line
+
 # What the extra brings; ftfy and regex are imported by mmseg 1.2.2, which does not declare them.
 _NEEDED = ("mmengine", "mmcv", "mmseg", "ftfy", "regex")
 _EXTENSION = "mmcv._ext"
-_INSTALL = "pip install 'tobias-aug[mmseg]'"
+_INSTALL = pip_line("mmseg")
 
 
 def enable_mmcv_lite() -> bool:
