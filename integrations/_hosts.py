@@ -24,6 +24,6 @@ def require(host: str, extra: str = "", guide: str = "") -> None:
         if error.name != host:
             raise
         what = f"tobias_aug.integrations.{host} needs {host}"
-        raise (
-            ImportError(f"{what}; install it by its own guide: {guide}") if guide else needs_extra(what, extra)
-        ) from error
+        if guide:
+            raise ImportError(f"{what}; install it by its own guide: {guide}") from error
+        raise needs_extra(what, extra) from error
