@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-
 # What the extra brings; ftfy and regex are imported by mmseg 1.2.2, which does not declare them.
 _NEEDED = ("mmengine", "mmcv", "mmseg", "ftfy", "regex")
 _EXTENSION = "mmcv._ext"

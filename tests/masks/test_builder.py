@@ -174,7 +174,9 @@ def test_verify_names_missing_extra_and_changed(photos, tmp_path, brightness):
     assert result.changed == ["dog/02.jpg"]
     assert [failure.key for failure in result.unreadable_now] == ["dog/04.jpg"]
     assert "cannot identify image file" in result.unreadable_now[0].reason
-    with pytest.raises(TableError, match="cannot verify; give the same localizer"):
+    with pytest.raises(
+        TableError, match="was made by another localizer: localizer.name is .* give the same localizer and options"
+    ):
         verify_masks(table, photos, RandomCNN("resnet18"))
 
 
