@@ -65,7 +65,7 @@ def fuse(
     extension: Format = Extension.npz,
     ground_truth_labels: GroundTruthLabels = None,
 ) -> None:
-    """Fuse the maps of two classifiers, image by image; run it again to go on after an interruption."""
+    """Fuse the maps of two classifiers, image by image; run it again to resume after an interruption."""
     from tobias_aug.orand.folders import fuse_folder
 
     result = fuse_folder(

@@ -48,7 +48,7 @@ def cams(
     extension: Format = Extension.npz,
     max_pixels: MaxPixels = None,
 ) -> None:
-    """Make the class maps of each image with your own classifier; run it again to go on after an interruption."""
+    """Make the class maps of each image with your own classifier; run it again to resume after an interruption."""
     from tobias_aug.orand.cam_folder import class_map_folder
     from tobias_aug.orand.classifiers import load_classifier
     from tobias_aug.orand.image_labels import read_labels

@@ -28,7 +28,7 @@ def refine(
     extension: Format = Extension.npz,
     device: Device = "auto",
 ) -> None:
-    """Make class maps follow the edges of their pictures; run it again to go on after an interruption."""
+    """Make class maps follow the edges of their pictures; run it again to resume after an interruption."""
     from tobias_aug.devices import pick_device
     from tobias_aug.orand.refine_folder import refine_folder
 
@@ -63,7 +63,7 @@ def irn_train(
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option(help="Of the arithmetic.")] = Precision.fp32,
 ) -> None:
-    """Train IRN's edges on pseudo masks; run it again to go on after an interruption. Works under torchrun."""
+    """Train IRN's edges on pseudo masks; run it again to resume after an interruption. Works under torchrun."""
     import torchvision
     from torch import nn
 
@@ -103,7 +103,7 @@ def irn_apply(
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option(help="bf16 runs the network under autocast.")] = Precision.fp32,
 ) -> None:
-    """Spread class maps up to the edges of a trained IRN; run it again to go on after an interruption."""
+    """Spread class maps up to the edges of a trained IRN; run it again to resume after an interruption."""
     from tobias_aug.devices import pick_device
     from tobias_aug.orand.irn_apply import walk_folder
 

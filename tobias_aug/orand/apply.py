@@ -57,7 +57,7 @@ def apply_orandnet(
     precision: str = "fp32",
     quiet: bool = False,
 ) -> FolderResult:
-    """Write what a trained network makes of each image's OR maps; run it again to go on after an interruption.
+    """Write what a trained network makes of each image's OR maps; run it again to resume after an interruption.
 
     Maps are fused and resized as in training, and the network's answer is brought to the maps' own size; see
     :meth:`~tobias_aug.orand.net.ORANDNet.predict`.

@@ -54,7 +54,7 @@ def class_map_folder(
     max_pixels: int | None = None,
     quiet: bool = False,
 ) -> FolderResult:
-    """Write the class maps of each image of a folder or data set; run it again to go on after an interruption.
+    """Write the class maps of each image of a folder or data set; run it again to resume after an interruption.
 
     The maps of the image with key ``cat/01.jpg`` are in ``cat/01.npz``, at the image's own size over ``stride``,
     whatever size the network saw. An image that cannot be read, or has no label, is listed in ``failures.jsonl``. Which
