@@ -178,7 +178,12 @@ def test_a_build_that_is_interrupted_says_that_it_continues(photos, tmp_path):
         "cpu",
     ]
     command += ["--arch", "resnet50"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    # A shell that runs the tests in the background lets them ignore the signal, and their children with them.
+    def listen():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen)
     limit = time.monotonic() + 300
     while not list((tmp_path / "out").glob("part-*.parquet")):
         assert running.poll() is None, running.stderr.read()

@@ -199,7 +199,7 @@ def test_files_that_cannot_be_read_are_listed_once(tmp_path, workers):
 def test_a_checkpoint_brings_its_network_back(tmp_path):
     net, _ = trained(MapPairs(*write_pairs(tmp_path), size=16), tmp_path / "run", made(smoothing=0.2), steps=1)
     loaded, about = load_orandnet(tmp_path / "run")
-    assert loaded.settings() == {"padding": 1, "width": 8, "variant": "competing", "smoothing": 0.2}
+    assert loaded.settings() == {"padding": 1, "width": 8, "variant": "paper", "smoothing": 0.2}
     assert (about["size"], about["step"]) == (16, 1)
     assert not loaded.training
     for mine, theirs in zip(loaded.parameters(), net.parameters(), strict=True):
