@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
@@ -157,4 +158,11 @@ def _targets(dataset: Any) -> Tensor | None:
         inner = _targets(dataset.dataset)
         return None if inner is None else inner[torch.as_tensor(dataset.indices)]
     targets = getattr(dataset, "targets", None)
-    return None if targets is None else torch.as_tensor(targets)
+    if not isinstance(targets, (list, tuple, np.ndarray, Tensor)) or len(targets) != len(dataset):
+        return None
+    try:
+        classes = torch.as_tensor(targets)
+    except (TypeError, ValueError, RuntimeError):  # Names, dicts, boxes: no class indices, whatever the attribute says.
+        return None
+    fits = classes.ndim == 1 and not (classes.is_floating_point() or classes.is_complex())
+    return classes if fits else None
