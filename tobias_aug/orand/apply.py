@@ -89,8 +89,8 @@ def apply_orandnet(
         maps = [read_class_maps(path) for path in matched.paths(name)]
         either = maps[0]
         if len(maps) == 2:
-            either = fuse_class_maps(maps[0], maps[1], "or", variant=net.variant, offset=about["offset"])
-        elif net.variant == "paper":
+            either = fuse_class_maps(maps[0], maps[1], "or", variant=about["variant"], offset=about["offset"])
+        elif about["variant"] == "paper":
             require_unit_range(either, "OR")
         with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
             found = net.predict(torch.from_numpy(either.maps).to(place), about["size"])

@@ -114,6 +114,13 @@ class MapPairs(Dataset[MapPair]):
         name, reason = failures[0]
         raise ValueError(f"none of {len(self)} images could be read; {name}: {reason}")
 
+    def count_classes(self, index: int) -> int:
+        """Return the number of classes of one image, of both files together; 0 where it cannot be read."""
+        try:
+            return len(set().union(*(read_class_maps(path).keys.tolist() for path in self._paths[index])))
+        except (ValueError, TypeError, OSError):
+            return 0
+
     def _read(self, place: int) -> tuple[Tensor, Tensor]:
         first, second = (self._resized(read_class_maps(path)) for path in self._paths[place])
         if self.fused:
