@@ -2,13 +2,13 @@
 
     python -m benchmarks.orand --data ../shared/data --work RUNS --json FILE --figure PNG
 
-A laptop takes ``--classifiers resnet18 cnn --epochs 5 8 --crop 64 --scales 0.5 1 --no-flip --images 700 --steps 120
---map-batch 8 --lr 0.01 --size 48 --padding 1 --width 512 --seeds 3``.
+A laptop takes ``--bed mosaics --classifiers resnet18 cnn --epochs 5 8 --crop 64 --scales 0.5 1 --no-flip --images 700
+--steps 120 --map-batch 8 --lr 0.01 --size 48 --padding 1 --width 512 --seeds 3``.
 
 Two classifiers are trained from scratch on ten classes of ImageNet at 128 × 128, without the images that are scored.
-``--bed mosaics`` scores and trains on two images of different classes side by side, with both classes' maps;
-``--bed single`` on images of one class each, where a blob in the middle scores higher than every map. A seed draws the
-mosaics (or the training images), ORANDNet's first weights and its order; the classifiers are trained once.
+``--bed single`` trains and scores on images of one class each, where a blob in the middle scores higher than every map;
+``--bed mosaics`` on two images of different classes side by side, with both classes' maps. A seed draws the mosaics (or
+the training images), ORANDNet's first weights and its order; the classifiers are trained once.
 
 Scored are images with boxes: pixels of the class's boxes are positive, a pixel is found where the map is above a
 threshold, and precision, recall and IoU are those of all pixels of a class, averaged over the classes. Each method has
@@ -32,7 +32,7 @@ import torch
 from torch import nn
 
 from benchmarks.orand_figures import draw_curves, draw_maps
-from benchmarks.orand_mosaics import PARTS, Bed, mosaics, single_images, without_network
+from benchmarks.orand_mosaics import PARTS, Bed, blobs, competing_ensembles, mosaics, single_images
 from benchmarks.orand_scores import THRESHOLD, Scores, rows_of, scores_of
 from benchmarks.report import Row, markdown, publish_record, record_of
 from benchmarks.small_classifiers import NETWORKS, SIDE, Pictures, accuracy, trained
@@ -54,7 +54,7 @@ ASIDE = {"data", "work", "json", "figure", "sheet", "device", "seeds", "first_se
 def classifiers(args: argparse.Namespace, pictures: Pictures, held_out: Pictures) -> dict[str, tuple[nn.Module, float]]:
     """Train both classifiers; give each with its accuracy on the images held out."""
     found = {}
-    for name, epochs in zip(args.classifiers, args.epochs, strict=True):
+    for name, epochs in zip(args.classifiers, args.epochs, strict=False):
         options = {"batch_size": args.batch_size, "device": args.device, "precision": args.precision, "crop": args.crop}
         network = trained(name, pictures, args.work / name, epochs=epochs, seed=0, **options)
         known = args.work / name / "accuracy.json"
@@ -85,11 +85,15 @@ def make_maps(args: argparse.Namespace, networks: dict[str, nn.Module], bed: Bed
 
 def fuse_and_train(args: argparse.Namespace, bed: Bed, work: Path, seed: int) -> dict[str, Path]:
     """Fuse the scored images' maps, train ORANDNet with each loss and apply it; give every method's folder."""
+    folders = dict(blobs(bed, work))
+    if not args.classifiers:
+        return folders
     first, second = (work / name for name in args.classifiers)
     fused = {operation: work / operation for operation in ("average", "or", "and")}
     for operation, out in fused.items():
         fuse_folder(first / "scored", second / "scored", out, operation)
-    folders = dict(without_network(bed, fused["average"], work))
+    if bed.count > 1:
+        folders |= competing_ensembles(bed, fused["average"], work)
     folders |= {name: work / name / "scored" for name in args.classifiers} | fused
     for loss in args.losses:
         run, name = work / f"run-{loss}", f"orandnet-{loss}"
@@ -118,15 +122,17 @@ def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and maps; a run resumes there")
-    parser.add_argument("--bed", choices=["mosaics", "single"], default="mosaics")
-    parser.add_argument("--part", choices=PARTS, default="report", help="which of the images with boxes are scored")
-    parser.add_argument("--classifiers", nargs=2, choices=list(NETWORKS), default=["resnet18", "vit"])
+    parser.add_argument("--bed", choices=["single", "mosaics"], default="single")
+    parser.add_argument("--part", choices=PARTS, default="all", help="which of the images with boxes are scored")
+    parser.add_argument(
+        "--classifiers", nargs="*", choices=list(NETWORKS), default=["resnet18", "vit"], help="two; none scores blobs"
+    )
     parser.add_argument("--epochs", type=int, nargs=2, default=[10, 14], help="of the classifiers")
     parser.add_argument("--batch-size", type=int, default=64, help="of the classifiers")
     parser.add_argument("--crop", type=int, help="side in pixels of a CNN's training crops. Default: the network's own")
     parser.add_argument("--scales", type=float, nargs="+", help="of a CNN's maps. Default: 1, 0.5, 1.5 and 2")
     parser.add_argument("--no-flip", dest="flip", action="store_false", help="make maps without the mirror image")
-    parser.add_argument("--images", type=int, help="images to train ORANDNet on. Default: all")
+    parser.add_argument("--images", "--pictures", type=int, help="images to train ORANDNet on. Default: all")
     parser.add_argument("--losses", nargs="*", choices=VARIANTS, help="of ORANDNet. Default: those that the bed allows")
     parser.add_argument("--steps", type=int, default=5000, help="of ORANDNet")
     parser.add_argument("--map-batch", type=int, default=1, help="images per batch for ORANDNet")
@@ -170,10 +176,15 @@ def one_seed(
 
 
 def main() -> None:
-    args = options().parse_args()
+    parser = options()
+    args = parser.parse_args()
+    if len(args.classifiers) not in (0, 2):
+        parser.error(f"--classifiers takes two networks or none, got {len(args.classifiers)}")
     if args.losses is None:
         # The official loss of images of one class is zero, and the competing one is the paper's.
         args.losses = list(VARIANTS) if args.bed == "mosaics" else ["paper"]
+    if not args.classifiers:
+        args.losses = []
     left_out = {Path(key).stem for key in ImageFiles(args.data / "ilsvrc_boxes" / "images").keys}
     pictures, held_out = (Pictures(args.data / "imagenette128" / part, without=left_out) for part in ("train", "val"))
     print(f"{len(pictures.images)} images to train on, {len(held_out.images)} to test the classifiers on", flush=True)

@@ -20,6 +20,7 @@ NAMES = {
     "average": "naive ensemble",
     "or": "OR",
     "and": "AND",
+    "orandnet": "ORANDNet",
     "orandnet-competing": 'ORANDNet, "competing" loss',
     "orandnet-paper": 'ORANDNet, "paper" loss',
     "orandnet-official": 'ORANDNet, "official" loss',
@@ -29,6 +30,7 @@ PAPER = {
     "resnet18": (48.3, 66.9, 64.8),
     "vit": (53.4, 67.7, 72.4),
     "average": (49.0, 61.5, 72.2),
+    "orandnet": (54.3, 71.0, 70.9),
     "orandnet-official": (54.3, 71.0, 70.9),
 }
 

@@ -6,7 +6,7 @@ every map. In a mosaic a method has to say which class is where, as on the paper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,8 +131,29 @@ def blob(height: int, width: int, count: int = 1) -> np.ndarray:
     return np.exp(-(rows[:, None] ** 2 + columns**2) / (2 * SPREAD**2)).astype(np.float32)
 
 
-def without_network(bed: Bed, ensemble: Path, work: Path) -> Iterator[tuple[str, Path]]:
-    """Write the maps that need no training: blobs, and the naive ensemble with the classes competing.
+def blobs(bed: Bed, work: Path) -> Iterator[tuple[str, Path]]:
+    """Write maps that look at no image: a blob in the middle of each, and the blob in the class's own half alone.
+
+    Args:
+        bed: the scored images.
+        work: gets one folder per method.
+
+    Yields:
+        Name and folder of each method; the second one for mosaics alone.
+    """
+    for method in ("blob", "blob-told")[: bed.count]:
+        for key, classes in bed.labels["scored"].items():
+            height, width = bed.truth[_name(key)].shape
+            maps = np.broadcast_to(blob(height, width, bed.count), (len(classes), height, width)).copy()
+            if method == "blob-told":
+                half = np.arange(width) * bed.count // width
+                maps *= half == np.arange(len(classes))[:, None, None]
+            _write(work / method / f"{_name(key)}.npz", np.array(classes), maps)
+        yield method, work / method
+
+
+def competing_ensembles(bed: Bed, ensemble: Path, work: Path) -> Iterator[tuple[str, Path]]:
+    """Write the naive ensemble's maps with the classes of an image competing, alone and times the blob.
 
     Args:
         bed: the scored images.
@@ -142,41 +163,20 @@ def without_network(bed: Bed, ensemble: Path, work: Path) -> Iterator[tuple[str,
     Yields:
         Name and folder of each method.
     """
-
-    def told(maps: np.ndarray, classes: list[int], keys: np.ndarray) -> np.ndarray:
-        """The blob in the class's own half alone."""
-        found = np.zeros_like(maps)
-        width = maps.shape[2] // bed.count
-        for place, label in enumerate(classes):
-            row = int(np.flatnonzero(keys == label)[0])
-            found[row, :, place * width : (place + 1) * width] = blob(maps.shape[1], width)
-        return found
-
-    def blobs(maps: np.ndarray, classes: list[int], keys: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(blob(*maps.shape[1:], bed.count), maps.shape).copy()
-
-    def competing(maps: np.ndarray, classes: list[int], keys: np.ndarray) -> np.ndarray:
-        return _over_maximum(compete(torch.from_numpy(maps)).numpy())
-
-    def both(maps: np.ndarray, classes: list[int], keys: np.ndarray) -> np.ndarray:
-        return _over_maximum(competing(maps, classes, keys) * blobs(maps, classes, keys))
-
-    methods: dict[str, Callable[[np.ndarray, list[int], np.ndarray], np.ndarray]] = {"blob": blobs}
-    if bed.count > 1:
-        methods |= {"blob-told": told, "competing": competing, "competing-blob": both}
-    for method, function in methods.items():
-        for key, classes in bed.labels["scored"].items():
+    for method in ("competing", "competing-blob"):
+        for key in bed.labels["scored"]:
             source = read_class_maps(ensemble / f"{_name(key)}.npz")
-            path = work / method / f"{_name(key)}.npz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_class_maps(path, ClassMaps(source.keys, function(source.maps, classes, source.keys), {}))
+            maps = compete(torch.from_numpy(source.maps)).numpy()
+            if method == "competing-blob":
+                maps = maps * blob(*source.size, bed.count)
+            top = maps.max((1, 2), keepdims=True)
+            _write(work / method / f"{_name(key)}.npz", source.keys, maps / np.where(top > 0, top, 1))
         yield method, work / method
 
 
-def _over_maximum(maps: np.ndarray) -> np.ndarray:
-    top = maps.max((1, 2), keepdims=True)
-    divided: np.ndarray = maps / np.where(top > 0, top, 1)
-    return divided
+def _write(path: Path, keys: np.ndarray, maps: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_class_maps(path, ClassMaps(keys.astype(np.int64), maps.astype(np.float32), {}))
 
 
 def _name(key: str) -> str:

@@ -110,10 +110,10 @@ def fused(rows: list[Row]) -> str:
     for name, found in measured.items():
         cells = [ORAND_NAMES[name], ", ".join(map(str, ORAND_PAPER.get(name, ())))]
         lines.append(f"| {' | '.join(cells + [cell(found.get(what)) for what in columns])} |")
-    seeds = max(row.n for row in rows)
-    return "\n".join(
-        [*lines, "", f"Mean and standard deviation over {seeds} seeds; the paper's are IoU, precision, recall."]
-    )
+    # Without a deviation there was one run, and n counts its images.
+    seeds = max((row.n for row in rows if row.deviation is not None), default=1)
+    said = f"Means and standard deviations over {seeds} seeds" if seeds > 1 else "One run"
+    return "\n".join([*lines, "", f"{said}; the paper's three numbers are IoU, precision and recall."])
 
 
 def order(rows: list[Row], on_cub: bool) -> str:

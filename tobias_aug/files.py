@@ -31,6 +31,19 @@ _numbers = itertools.count()
 _locks: set[IO[Any]] = set()
 
 
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """A path that a user gave, made absolute: ``~`` is the home folder, and a later ``chdir`` changes nothing.
+
+    Links and ``..`` stay as they are.
+
+    Example:
+        >>> local_path("~/photos").is_absolute()
+        True
+    """
+    # Path.expanduser raises for a file that merely begins with "~".
+    return Path(os.path.expanduser(os.fsdecode(path))).absolute()  # noqa: PTH111
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn the system's refusal to write ``path`` into one that says what to do; other errors pass as they are.

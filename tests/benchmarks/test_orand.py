@@ -57,7 +57,7 @@ def run(monkeypatch, data, *words):
 
 
 def test_mosaics_have_every_row_for_each_seed_and_are_scored_again_without_training(data, monkeypatch, capsys):
-    found = run(monkeypatch, data, "--seeds", "2", "--part", "all", "--losses", "competing", "official")
+    found = run(monkeypatch, data, "--bed", "mosaics", "--seeds", "2", "--losses", "competing", "official")
     rows = {row["name"]: row for row in found["rows"]}
     methods = ["blob", "blob-told", "competing", "competing-blob", "average", "and", "or", "cnn", "resnet18"]
     methods += [f"orandnet-{loss}" for loss in ("competing", "official")]
@@ -70,7 +70,7 @@ def test_mosaics_have_every_row_for_each_seed_and_are_scored_again_without_train
     assert found["settings"]["part"] == "all"
     assert "work" not in found["settings"]
     capsys.readouterr()
-    again = run(monkeypatch, data, "--part", "all", "--losses", "official")["seeds"]["0"]
+    again = run(monkeypatch, data, "--bed", "mosaics", "--losses", "official")["seeds"]["0"]
     assert again == {method: found["seeds"]["0"][method] for method in again}
     assert "s a step" not in capsys.readouterr().out
 
@@ -81,3 +81,16 @@ def test_single_images_have_the_blob_and_the_common_threshold(data, monkeypatch)
     names = {row["name"] for row in found["rows"]}
     assert {"blob: IoU at 0.25", "orandnet-competing: IoU inside", "blob: precision at its own threshold"} <= names
     assert not any(name.startswith(("blob-told", "competing")) for name in names)
+
+
+@pytest.mark.parametrize(("bed", "methods"), [("single", {"blob"}), ("mosaics", {"blob", "blob-told"})])
+def test_blobs_need_no_classifier(data, monkeypatch, bed, methods):
+    found = run(monkeypatch, data, "--bed", bed, "--classifiers", "--part", "all")
+    assert set(found["seeds"]["0"]) == methods
+    assert not (data / "work" / "cnn").exists()
+
+
+def test_one_classifier_is_too_few(data, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, data, "--classifiers", "cnn")
+    assert "--classifiers takes two networks or none, got 1" in capsys.readouterr().err

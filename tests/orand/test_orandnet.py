@@ -244,3 +244,32 @@ def test_a_gpu_agrees(small):
         torch.testing.assert_close(small.cuda().predict(maps.cuda()).cpu(), expected, rtol=1e-3, atol=1e-3)
     finally:
         small.cpu()
+
+
+@pytest.mark.parametrize("mode", ["training", "mixed", "evaluation"])
+def test_predict_draws_no_dropout_and_leaves_the_mode(mode):
+    torch.manual_seed(0)
+    net = ORANDNet(padding=1, width=16).train(mode != "evaluation")
+    if mode == "mixed":
+        net.groups[0].eval()
+    before = [module.training for module in net.modules()]
+    maps = torch.rand(3, 32, 32)
+    one, other = net.predict(maps), net.predict(maps)
+    assert torch.equal(one, other)
+    assert [module.training for module in net.modules()] == before
+    assert torch.equal(net.eval().predict(maps), one)
+
+
+@pytest.mark.parametrize("size", [None, 24])
+def test_predict_of_a_network_in_half_precision_differs_little(size):
+    torch.manual_seed(0)
+    net, maps = ORANDNet(padding=1, width=16), torch.rand(2, 32, 40)
+    expected = net.predict(maps, size)
+    found = net.to(torch.bfloat16).predict(maps, size)
+    assert found.dtype == torch.float32
+    assert (found - expected).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 9), (0, 0, 0)])
+def test_predict_without_a_class_is_empty(shape):
+    assert ORANDNet(padding=1, width=4).predict(torch.zeros(shape)).shape == shape

@@ -38,7 +38,7 @@ def train(
         typer.Option(
             help="Loss: over an image's classes and background, each class by itself, or as the paper's code does."
         ),
-    ] = Loss.competing,
+    ] = Loss.paper,
     offset: Annotated[float, typer.Option(help="Of the official variant; added to CAMS_B.")] = 0.15,
     smoothing: Annotated[float, typer.Option(help="Of the labels; the official variant has none.")] = 0.1,
     threshold: Annotated[float | None, typer.Option(help="Make the AND map a mask: 1 above this.")] = None,
@@ -49,7 +49,7 @@ def train(
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option(help="Of the arithmetic.")] = Precision.fp32,
 ) -> None:
-    """Train ORANDNet to give AND maps for OR maps; run it again to go on after an interruption.
+    """Train ORANDNet to give AND maps for OR maps; run it again to resume after an interruption.
 
     Under torchrun, several processes train one network.
     """
@@ -93,7 +93,7 @@ def apply(
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option(help="bf16 is faster.")] = Precision.fp32,
 ) -> None:
-    """Write what a trained ORANDNet makes of each image; run it again to go on after an interruption."""
+    """Write what a trained ORANDNet makes of each image; run it again to resume after an interruption."""
     from tobias_aug.orand.apply import apply_orandnet
 
     result = apply_orandnet(

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 VARIANTS = ("competing", "paper", "official")
-# The network's default, chosen by measurement: docs/orand.md, "What it does on real images".
-VARIANT = "competing"
+# Of the network, where none is given.
+VARIANT = "paper"
 SMOOTHING = 0.1
 
 
@@ -124,5 +124,6 @@ def _competing(logits: Tensor, target: Tensor, smoothing: float | int) -> Float[
 
 
 def _mean(values: Tensor, weights: Tensor) -> Float[Tensor, " maps"]:
-    total = weights.sum((-2, -1))
-    return (values * weights).sum((-2, -1)) / torch.where(total > 0, total, 1)
+    total = weights.sum((-2, -1), keepdim=True)
+    # Divided first: by a total near 0 the gradient of the sum's division would overflow.
+    return (values * (weights / torch.where(total > 0, total, 1))).sum((-2, -1))

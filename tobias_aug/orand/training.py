@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tobias_aug.errors import needs_extra
+
 try:
     from lightning.fabric import Fabric
 except ImportError as error:
-    raise ImportError("training ORANDNet needs lightning; install it with: pip install 'tobias-aug[train]'") from error
+    raise needs_extra("training ORANDNet needs lightning", "train") from error
 
 from tobias_aug.files import exclusive, remove_leftovers, write_text, writing
 from tobias_aug.masks.parts import Failure
@@ -104,6 +106,7 @@ def train_orandnet(
     with exclusive(folder) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             settings = {"stage": "orandnet", **about, "weights": net.weights, **training}
+            settings["pairs"] = {**pairs.settings(), **pairs.sources}
             refuse_other_settings(folder / SETTINGS, settings)
             remove_leftovers(folder)
         fabric.barrier()
