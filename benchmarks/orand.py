@@ -2,223 +2,201 @@
 
     python -m benchmarks.orand --data ../shared/data --work RUNS --json FILE --figure PNG
 
-A laptop takes ``--precision bf16 --pictures 4000 --steps 500 --map-batch 16 --size 96 --padding 1 --width 512``.
+A laptop takes ``--bed mosaics --classifiers resnet18 cnn --epochs 5 8 --crop 64 --scales 0.5 1 --no-flip --images 700
+--steps 120 --map-batch 8 --lr 0.01 --size 48 --padding 1 --width 512 --seeds 3``.
 
-A ResNet-18 and a small ViT are trained from scratch on ten classes of ImageNet at 128 × 128, without the pictures that
-are scored. Their maps of each picture's true class are made: CAM over four scales and the mirror image, and relevance
-over the mirror image. ORANDNet is trained on those of the training pictures. Scored are the maps of pictures with
-boxes: pixels of the class's boxes are positive, a pixel is found where the map is above a threshold, and precision,
-recall and IoU are those of all pixels of a class, averaged over the classes.
+Two classifiers are trained from scratch on ten classes of ImageNet at 128 × 128, without the images that are scored.
+``--bed single`` trains and scores on images of one class each, where a blob in the middle scores higher than every map;
+``--bed mosaics`` on two images of different classes side by side, with both classes' maps. A seed draws the mosaics (or
+the training images), ORANDNet's first weights and its order; the classifiers are trained once.
 
-The threshold is 0.25 for all, which was fixed before any of these numbers was seen; beside it stands each method's own,
-the one of highest IoU, found on one half of the pictures and used on the other; the scores at 0.25 of the pictures'
-inside, without an eighth on each side; and the precision at equal recall. Every stage goes on where it was stopped.
+Scored are images with boxes: pixels of the class's boxes are positive, a pixel is found where the map is above a
+threshold, and precision, recall and IoU are those of all pixels of a class, averaged over the classes. Each method has
+its own threshold, the one of highest IoU, found on one half of the images and used on the other; beside it stands the
+precision at equal recall. Single images are also scored at 0.25, and there without an eighth on each side.
+
+Rows without a network: a blob in the middle of each image; the same blob in the class's own half, which it is told;
+the naive ensemble; the ensemble with its classes competing, ``q ** 2 / sum(q)``, alone and times the blob. ``--part
+choice`` scores every third image, to choose between methods; ``--part report`` the others. Every stage resumes where it
+was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import nn
 
 from benchmarks.orand_figures import draw_curves, draw_maps
-from benchmarks.pictures import SIDE, load
+from benchmarks.orand_mosaics import PARTS, Bed, blobs, competing_ensembles, mosaics, single_images
+from benchmarks.orand_scores import THRESHOLD, Scores, rows_of, scores_of
 from benchmarks.report import Row, markdown, publish_record, record_of
-from benchmarks.small_classifiers import NETWORKS, Pictures, accuracy, trained
-from benchmarks.small_classifiers import SIDE as INPUT
+from benchmarks.small_classifiers import NETWORKS, SIDE, Pictures, accuracy, trained
+from tobias_aug.files import write_text
 from tobias_aug.images.sources import ImageFiles
-from tobias_aug.masks.formats import class_map_files, read_class_maps
-from tobias_aug.metrics.segmentation import IGNORED, SegmentationScores, ThresholdSweep
 from tobias_aug.orand.apply import apply_orandnet
 from tobias_aug.orand.cam_folder import class_map_folder
 from tobias_aug.orand.folders import fuse_folder
-from tobias_aug.orand.image_labels import folder_labels
+from tobias_aug.orand.loss import VARIANTS, fusion_variant
 from tobias_aug.orand.net import ORANDNet
 from tobias_aug.orand.pairs import MapPairs
-from tobias_aug.orand.pseudo_labels import strongest_class
 from tobias_aug.orand.training import train_orandnet
 from tobias_aug.training.launch import launch
 
-THRESHOLD = 0.25
-# Pixels on each side that the scores "inside" leave out, an eighth of the picture.
-BORDER = 28
-RECALLS = (80, 60, 40)
-SCORES = ("IoU", "precision", "recall")
-# mIoU, precision and recall of Table 1, on PASCAL VOC with ResNet-50 and ViT-B/16.
-PAPER = {
-    "resnet18": (48.3, 66.9, 64.8),
-    "vit": (53.4, 67.7, 72.4),
-    "average": (49.0, 61.5, 72.2),
-    "orandnet": (54.3, 71.0, 70.9),
-}
+# Options that say where, how often or on what to run, and are no part of a seed's numbers.
+ASIDE = {"data", "work", "json", "figure", "sheet", "device", "seeds", "first_seed"}
 
 
-def sweep(folder: Path, truth: dict[str, np.ndarray], classes: int, chosen: list[str]) -> ThresholdSweep:
-    """Count the pixels of the chosen pictures at every threshold."""
-    counted, files = ThresholdSweep(classes + 1), class_map_files(folder)
-    for name in chosen:
-        counted.update(*strongest_class(read_class_maps(files[name])), truth[name])
-    return counted
+def classifiers(args: argparse.Namespace, pictures: Pictures, held_out: Pictures) -> dict[str, tuple[nn.Module, float]]:
+    """Train both classifiers; give each with its accuracy on the images held out."""
+    found = {}
+    for name, epochs in zip(args.classifiers, args.epochs, strict=False):
+        options = {"batch_size": args.batch_size, "device": args.device, "precision": args.precision, "crop": args.crop}
+        network = trained(name, pictures, args.work / name, epochs=epochs, seed=0, **options)
+        known = args.work / name / "accuracy.json"
+        if not known.is_file():
+            write_text(known, json.dumps(accuracy(network, held_out, args.device)))
+        found[name] = network, json.loads(known.read_text(encoding="utf-8"))
+        print(f"{name}: accuracy {found[name][1]:.1f} %", flush=True)
+    return found
 
 
-def means(scores: SegmentationScores) -> tuple[float, float, float]:
-    """IoU, precision and recall, averaged over the classes; background does not count."""
-    return tuple(float(np.nanmean(values[1:])) for values in (scores.iou, scores.precision, scores.recall))  # type: ignore[return-value]
-
-
-def crosswise(halves: list[ThresholdSweep]) -> tuple[tuple[float, float, float], list[float]]:
-    """Scores at the threshold of highest IoU, each half's found on the other; and the two thresholds."""
-    confusion, thresholds = 0, []
-    for here, other in (halves, halves[::-1]):
-        best = int(np.argmax([means(scores)[0] for scores in other.scores()]))
-        confusion = confusion + here.confusions()[best]
-        thresholds.append(float(here.thresholds[best]))
-    return means(SegmentationScores.of(confusion)), thresholds  # type: ignore[arg-type]
-
-
-def without_border(mask: np.ndarray) -> np.ndarray:
-    """The mask with its border marked as not to be scored."""
-    inside = np.full_like(mask, IGNORED)
-    inside[BORDER:-BORDER, BORDER:-BORDER] = mask[BORDER:-BORDER, BORDER:-BORDER]
-    return inside
-
-
-def boxes_as_masks(folder: Path, classes: list[str]) -> dict[str, np.ndarray]:
-    """Index masks of the pictures' boxes, 224 × 224, by the picture's path without extension; 0 is background."""
-    pictures = load(folder)
-    masks = {}
-    for path, kind, boxes in zip(pictures.paths, pictures.classes, pictures.boxes, strict=True):
-        mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
-        for xmin, ymin, xmax, ymax in boxes.round().long().clamp(0, SIDE).tolist():
-            mask[ymin:ymax, xmin:xmax] = classes.index(kind) + 1
-        masks[path.relative_to(folder / "images").with_suffix("").as_posix()] = mask
-    return masks
-
-
-def make_maps(args: argparse.Namespace, scored: Path) -> tuple[dict[str, float], list[str]]:
-    """Train the classifiers, write the maps of the training and the scored pictures; give accuracies and classes."""
-    left_out = {Path(key).stem for key in ImageFiles(scored).keys}
-    pictures = Pictures(args.data / "imagenette128" / "train", without=left_out)
-    held_out = Pictures(args.data / "imagenette128" / "val", without=left_out)
-    print(f"{len(pictures.images)} pictures to train on, {len(held_out.images)} to test the classifiers on", flush=True)
-    drawn = np.random.default_rng(args.seed).permutation(len(pictures.keys))[: args.pictures]
-    mapped = [pictures.keys[index] for index in sorted(drawn)]
-    accuracies = {}
-    for name, epochs in zip(NETWORKS, args.epochs, strict=True):
-        if args.only not in (None, name):
-            continue
-        options = {"batch_size": args.batch_size, "seed": args.seed, "device": args.device, "precision": args.precision}
-        network = trained(name, pictures, args.work / name, epochs=epochs, **options)
-        accuracies[name] = accuracy(network, held_out, args.device)
-        print(f"{name}: accuracy {accuracies[name]:.1f} %", flush=True)
-        for part, files in (
-            ("scored", ImageFiles(scored)),
-            ("train", ImageFiles(args.data / "imagenette128" / "train", mapped)),
-        ):
+def make_maps(args: argparse.Namespace, networks: dict[str, nn.Module], bed: Bed, work: Path) -> None:
+    """Write both classifiers' maps of the training and the scored images."""
+    for name, network in networks.items():
+        for part, files in bed.images.items():
             class_map_folder(
                 files,
                 network,
-                args.work / "maps" / name / part,
-                labels=folder_labels(files)[0],
-                input_size=INPUT,
+                work / name / part,
+                labels=bed.labels[part],
+                input_size=None if bed.count > 1 and name != "vit" else SIDE,
+                scales=args.scales if name != "vit" else None,
+                flip=args.flip,
                 precision=args.precision,
                 batch_size=args.batch_size,
                 device=args.device,
             )
-    return accuracies, pictures.classes
 
 
-def fuse_and_train(args: argparse.Namespace) -> dict[str, Path]:
-    """Fuse the scored pictures' maps, train ORANDNet on the training pictures' and apply it; give every folder."""
-    first, second = (args.work / "maps" / name for name in NETWORKS)
-    folders = {name: args.work / "maps" / name / "scored" for name in NETWORKS}
-    for operation in ("average", "or", "and"):
-        folders[operation] = args.work / "maps" / operation
-        fuse_folder(first / "scored", second / "scored", folders[operation], operation)
-    accelerator = "cuda" if args.device.startswith("cuda") else "cpu"
-    torch.manual_seed(args.seed)
-    train_orandnet(
-        ORANDNet(padding=args.padding, width=args.width),
-        MapPairs(first / "train", second / "train", size=args.size),
-        args.work / "orandnet",
-        steps=args.steps,
-        batch_size=args.map_batch,
-        lr=args.lr,
-        seed=args.seed,
-        checkpoint_every=100,
-        fabric=launch(accelerator=accelerator, precision={"fp32": "32-true", "bf16": "bf16-mixed"}[args.precision]),
-    )
-    folders["orandnet"] = args.work / "maps" / "orandnet"
-    apply_orandnet(
-        first / "scored",
-        second / "scored",
-        args.work / "orandnet",
-        folders["orandnet"],
-        device=args.device,
-        precision=args.precision,
-    )
+def fuse_and_train(args: argparse.Namespace, bed: Bed, work: Path, seed: int) -> dict[str, Path]:
+    """Fuse the scored images' maps, train ORANDNet with each loss and apply it; give every method's folder."""
+    folders = dict(blobs(bed, work))
+    if not args.classifiers:
+        return folders
+    first, second = (work / name for name in args.classifiers)
+    fused = {operation: work / operation for operation in ("average", "or", "and")}
+    for operation, out in fused.items():
+        fuse_folder(first / "scored", second / "scored", out, operation)
+    if bed.count > 1:
+        folders |= competing_ensembles(bed, fused["average"], work)
+    folders |= {name: work / name / "scored" for name in args.classifiers} | fused
+    for loss in args.losses:
+        run, name = work / f"run-{loss}", f"orandnet-{loss}"
+        torch.manual_seed(seed)
+        train_orandnet(
+            ORANDNet(padding=args.padding, width=args.width, variant=loss),
+            MapPairs(first / "train", second / "train", size=args.size, variant=fusion_variant(loss)),
+            run,
+            steps=args.steps,
+            batch_size=args.map_batch,
+            lr=args.lr,
+            seed=seed,
+            checkpoint_every=100,
+            fabric=launch(
+                accelerator="cuda" if args.device.startswith("cuda") else "cpu",
+                precision={"fp32": "32-true", "bf16": "bf16-mixed"}[args.precision],
+            ),
+        )
+        folders[name] = work / name
+        scored = first / "scored", second / "scored"
+        apply_orandnet(*scored, run, folders[name], device=args.device, precision=args.precision)
     return folders
 
 
-def main() -> None:
+def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and maps; a run goes on there")
-    parser.add_argument("--epochs", type=int, nargs=2, default=[10, 14], help="of the ResNet and of the ViT")
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and maps; a run resumes there")
+    parser.add_argument("--bed", choices=["single", "mosaics"], default="single")
+    parser.add_argument("--part", choices=PARTS, default="all", help="which of the images with boxes are scored")
+    parser.add_argument(
+        "--classifiers", nargs="*", choices=list(NETWORKS), default=["resnet18", "vit"], help="two; none scores blobs"
+    )
+    parser.add_argument("--epochs", type=int, nargs=2, default=[10, 14], help="of the classifiers")
     parser.add_argument("--batch-size", type=int, default=64, help="of the classifiers")
-    parser.add_argument("--only", choices=list(NETWORKS), help="train this classifier, make its maps, and stop")
-    parser.add_argument("--pictures", type=int, help="so many training pictures for ORANDNet; all where not given")
+    parser.add_argument("--crop", type=int, help="side in pixels of a CNN's training crops. Default: the network's own")
+    parser.add_argument("--scales", type=float, nargs="+", help="of a CNN's maps. Default: 1, 0.5, 1.5 and 2")
+    parser.add_argument("--no-flip", dest="flip", action="store_false", help="make maps without the mirror image")
+    parser.add_argument("--images", "--pictures", type=int, help="images to train ORANDNet on. Default: all")
+    parser.add_argument("--losses", nargs="*", choices=VARIANTS, help="of ORANDNet. Default: those that the bed allows")
     parser.add_argument("--steps", type=int, default=5000, help="of ORANDNet")
-    parser.add_argument("--map-batch", type=int, default=1, help="images of a batch for ORANDNet")
+    parser.add_argument("--map-batch", type=int, default=1, help="images per batch for ORANDNet")
     parser.add_argument("--lr", type=float, default=1e-3, help="of ORANDNet")
-    parser.add_argument("--size", type=int, default=INPUT, help="side in pixels of the maps that ORANDNet sees")
+    parser.add_argument("--size", type=int, default=SIDE, help="side in pixels of the maps that ORANDNet sees")
     parser.add_argument("--padding", type=int, default=100, help="of ORANDNet's first convolution")
     parser.add_argument("--width", type=int, default=4096, help="channels of ORANDNet's fc6 and fc7")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--figure", type=Path, help="draw precision over recall into this PNG; needs matplotlib")
-    parser.add_argument("--sheet", type=Path, help="draw maps of some pictures into this PNG; it shows the data set")
-    args = parser.parse_args()
-    folder = args.data / "ilsvrc_boxes"
-    accuracies, classes = make_maps(args, folder / "images")
-    if args.only:
-        return
-    folders = fuse_and_train(args)
-    truth = boxes_as_masks(folder, classes)
-    names = sorted(truth)
-    inside = {name: without_border(mask) for name, mask in truth.items()}
-    rows, curves = [], {}
+    parser.add_argument("--figure", type=Path, help="draw precision over recall, of the first seed, into this PNG")
+    parser.add_argument("--sheet", type=Path, help="draw maps of some images into this PNG; it shows the dataset")
+    return parser
+
+
+def one_seed(
+    args: argparse.Namespace, seed: int, pictures: Pictures, networks: dict[str, nn.Module]
+) -> dict[str, dict[str, float]]:
+    """All numbers of one seed, by method; the first seed draws the figures."""
+    work = args.work / f"{args.bed}-{args.part}-{seed}"
+    if args.bed == "mosaics":
+        bed = mosaics(args.data, pictures, args.images, args.part, seed, work / "images")
+    else:
+        bed = single_images(args.data, pictures, args.images, args.part, seed)
+    make_maps(args, networks, bed, work)
+    folders = fuse_and_train(args, bed, work, seed)
+    numbers: dict[str, dict[str, float]] = {}
+    curves: dict[str, list[Scores]] = {}
     for method, maps in folders.items():
-        halves = [sweep(maps, truth, len(classes), names[start::2]) for start in (0, 1)]
-        both = [means(SegmentationScores.of(each)) for each in sum(half.confusions() for half in halves)]
-        middle = sweep(maps, inside, len(classes), names).scores()[int(100 * THRESHOLD)]
-        own, thresholds = crosswise(halves)
-        curves[method] = both
-        for number, score in enumerate(SCORES):
-            paper = PAPER[method][number] if method in PAPER else None
-            found = both[int(100 * THRESHOLD)][number]
-            rows.append(Row(f"{method}: {score} at {THRESHOLD}", found, "%", paper, n=len(names)))
-            rows.append(Row(f"{method}: {score} at its own threshold", own[number], "%", n=len(names)))
-            rows.append(Row(f"{method}: {score} inside", means(middle)[number], "%", n=len(names)))
-        for number, threshold in enumerate(thresholds):
-            rows.append(Row(f"{method}: own threshold of half {number + 1}", threshold, "", n=len(names) // 2))
-        for recall in RECALLS:
-            nearest = min(both, key=lambda scores: abs(scores[2] - recall))
-            rows.append(Row(f"{method}: precision at {recall} % recall", nearest[1], "%", n=len(names)))
-    rows += [Row(f"{name}: accuracy of the classifier", value, "%") for name, value in accuracies.items()]
+        numbers[method], curves[method] = scores_of(
+            maps, bed.truth, len(pictures.classes), bed.halves, inside=bed.count == 1
+        )
+    if args.figure and seed == args.first_seed:
+        draw_curves(args.figure, curves)
+    if args.sheet and seed == args.first_seed:
+        names = bed.halves[0]
+        draw_maps(args.sheet, bed.images["scored"].root, folders, names[:: max(1, len(names) // 8)][:8], THRESHOLD)
+    return numbers
+
+
+def main() -> None:
+    parser = options()
+    args = parser.parse_args()
+    if len(args.classifiers) not in (0, 2):
+        parser.error(f"--classifiers takes two networks or none, got {len(args.classifiers)}")
+    if args.losses is None:
+        # The official loss of images of one class is zero, and the competing one is the paper's.
+        args.losses = list(VARIANTS) if args.bed == "mosaics" else ["paper"]
+    if not args.classifiers:
+        args.losses = []
+    left_out = {Path(key).stem for key in ImageFiles(args.data / "ilsvrc_boxes" / "images").keys}
+    pictures, held_out = (Pictures(args.data / "imagenette128" / part, without=left_out) for part in ("train", "val"))
+    print(f"{len(pictures.images)} images to train on, {len(held_out.images)} to test the classifiers on", flush=True)
+    found = classifiers(args, pictures, held_out)
+    networks = {name: network for name, (network, _) in found.items()}
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
+    runs = {seed: one_seed(args, seed, pictures, networks) for seed in seeds}
+    rows = rows_of(list(runs.values()))
+    rows += [Row(f"{name}: accuracy of the classifier", value, "%") for name, (_, value) in found.items()]
     print(markdown(rows))
-    keys = "epochs batch_size pictures steps map_batch lr size padding width seed precision".split()  # noqa: SIM905
-    record = record_of(None, **{key: getattr(args, key) for key in keys})
-    publish_record({**record, "rows": [asdict(row) for row in rows]}, args.json)
-    if args.figure:
-        draw_curves(args.figure, curves, int(100 * THRESHOLD))
-    if args.sheet:
-        draw_maps(args.sheet, folder / "images", folders, names[:: len(names) // 8][:8], THRESHOLD)
+    record = record_of(None, **{key: value for key, value in vars(args).items() if key not in ASIDE})
+    publish_record({**record, "rows": [asdict(row) for row in rows], "seeds": runs}, args.json)
 
 
 if __name__ == "__main__":

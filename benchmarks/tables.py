@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.localization_rows import EVERY, ordered_pairs
 from benchmarks.orand_figures import NAMES as ORAND_NAMES
+from benchmarks.orand_figures import PAPER as ORAND_PAPER
 from benchmarks.report import Row, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,26 +91,29 @@ def localizers(rows: list[Row], only: list[str] | None = None) -> str:
 
 
 def fused(rows: list[Row]) -> str:
-    """One line a method of ORANDNet's Table 1: the paper's numbers and ours; per cent."""
+    """One line per method of ORANDNet's Table 1: the paper's numbers and ours; per cent, means over the seeds."""
     measured: dict[str, dict[str, Row]] = {}
     for row in rows:
         name, what = row.name.split(": ")
         measured.setdefault(name, {})[what] = row
-
-    def cell(found: dict[str, Row], *names: str) -> str:
-        return ", ".join(f"{found[name].value:.1f}" for name in names if name in found)
-
     scores = ("IoU", "precision", "recall")
-    places = ("at 0.25", "at its own threshold", "inside")
-    titles = ["method", "paper", *places, "precision at 80, 60, 40 % recall", "accuracy of the classifier"]
-    lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
+    columns = {f"{score} at its own threshold": f"{score}, own threshold" for score in scores}
+    columns |= {f"{score} {place}": f"{score} {place}" for place in ("at 0.25", "inside") for score in scores}
+    columns |= {f"precision at {recall} % recall": f"precision at {recall} % recall" for recall in (80, 60, 40)}
+    columns |= {"accuracy of the classifier": "accuracy of the classifier"}
+    columns = {what: title for what, title in columns.items() if any(what in found for found in measured.values())}
+
+    def cell(row: Row | None) -> str:
+        return "" if row is None else f"{row.value:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation else "")
+
+    lines = [f"| method | paper, on VOC | {' | '.join(columns.values())} |", "| --- " * (2 + len(columns)) + "|"]
     for name, found in measured.items():
-        references = [found[f"{score} at 0.25"].reference for score in scores]
-        cells = [ORAND_NAMES[name], ", ".join(map(str, references)) if None not in references else ""]
-        cells += [cell(found, *(f"{score} {place}" for score in scores)) for place in places]
-        cells += [cell(found, *(f"precision at {recall} % recall" for recall in (80, 60, 40))), cell(found, titles[-1])]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "Three numbers are IoU, precision and recall."])
+        cells = [ORAND_NAMES[name], ", ".join(map(str, ORAND_PAPER.get(name, ())))]
+        lines.append(f"| {' | '.join(cells + [cell(found.get(what)) for what in columns])} |")
+    # Without a deviation there was one run, and n counts its images.
+    seeds = max((row.n for row in rows if row.deviation is not None), default=1)
+    said = f"Means and standard deviations over {seeds} seeds" if seeds > 1 else "One run"
+    return "\n".join([*lines, "", f"{said}; the paper's three numbers are IoU, precision and recall."])
 
 
 def order(rows: list[Row], on_cub: bool) -> str:

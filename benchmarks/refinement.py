@@ -1,0 +1,132 @@
+"""What refinement gains and costs, on images of PASCAL VOC whose true masks were made coarse and moved.
+
+    python -m benchmarks.refinement --data ../shared/data --json FILE
+
+Every third of the images: the masks of its classes are reduced to cells of 16 pixels and moved by 8, then refined. Rows
+without refinement are of the best of four thresholds; maps refined by PAMR are cut at 0.3, those of the dense CRF at
+0.5, and labels are made at 0.3 before they are refined. Seconds are CPU time of one thread per image, means over the
+images; for IRN those of a network with random weights, whose edges cost the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+from time import process_time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+
+from benchmarks.report import Row, publish
+from tobias_aug.images.decode import read_rgb
+from tobias_aug.masks.formats import ClassMaps, read_index_mask
+from tobias_aug.metrics.segmentation import SegmentationConfusion
+from tobias_aug.orand.irn import IRNet
+from tobias_aug.orand.irn_walk import random_walk
+from tobias_aug.orand.pseudo_labels import index_mask
+from tobias_aug.orand.refine import refine_class_maps, refine_labels, resize_maps
+
+Sample = tuple[np.ndarray, np.ndarray, ClassMaps]
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
+
+
+def coarse_maps(truth: np.ndarray, cell: int = 16, shift: int = 8) -> ClassMaps:
+    """Maps of the classes of an index mask: of its cells, each class over its maximum, moved down and to the right."""
+    classes = np.setdiff1d(truth, [0, 255])
+    masks = torch.from_numpy((truth == classes[:, None, None]).astype(np.float32))
+    cells = F.adaptive_avg_pool2d(masks, [-(-side // cell) for side in truth.shape])
+    cells /= cells.amax((1, 2), keepdim=True)
+    maps = np.roll(resize_maps(cells.numpy(), truth.shape), (shift, shift), (1, 2))
+    return ClassMaps(classes.astype(np.int64) - 1, maps)
+
+
+def read_samples(voc: Path, every: int) -> list[Sample]:
+    """Image, true mask and coarse maps of every so many images of a VOC tree."""
+    samples = []
+    for path in sorted((voc / "SegmentationClassAug").glob("*.png"))[::every]:
+        truth = read_index_mask(path)
+        samples.append((np.asarray(read_rgb(voc / "JPEGImages" / f"{path.stem}.jpg")), truth, coarse_maps(truth)))
+    return samples
+
+
+def refined_labels(image: np.ndarray, maps: ClassMaps, method: str) -> np.ndarray:
+    """The index mask at 0.3, refined as labels."""
+    pixels = np.concatenate([[0], maps.keys + 1]).astype(np.uint8)
+    places = np.searchsorted(pixels, index_mask(maps, 0.3))
+    found: np.ndarray = pixels[refine_labels(places, image, len(pixels), method)]
+    return found
+
+
+def scored(samples: list[Sample], predict: Callable[[np.ndarray, ClassMaps], np.ndarray]) -> tuple[float, float]:
+    """Mean IoU of what is predicted, and the CPU seconds of an image."""
+    confusion, seconds = SegmentationConfusion(21), []
+    for image, truth, maps in samples:
+        begun = process_time()
+        found = predict(image, maps)
+        seconds.append(process_time() - begun)
+        confusion.update(found, truth)
+    return confusion.scores().mean_iou, mean(seconds)
+
+
+def irn_seconds(samples: list[Sample]) -> tuple[float, float]:
+    """CPU seconds of an image's edges by a ResNet-50, and of the walk between them."""
+    torch.manual_seed(0)
+    network, edge_seconds, walk_seconds = IRNet(torchvision.models.resnet50()).eval(), [], []
+    for image, _, maps in samples:
+        begun = process_time()
+        edges = network.edges(torch.from_numpy(image.copy()).permute(2, 0, 1))
+        middle = process_time()
+        small = F.interpolate(torch.from_numpy(maps.maps)[None], edges.shape[-2:], mode="bilinear")[0]
+        random_walk(small, edges)
+        edge_seconds.append(middle - begun)
+        walk_seconds.append(process_time() - middle)
+    return mean(edge_seconds), mean(walk_seconds)
+
+
+def rows_of(samples: list[Sample]) -> list[Row]:
+    """Mean IoU without and with each refinement, and what each costs."""
+    count = len(samples)
+    plain = max(scored(samples, lambda _, maps, at=at: index_mask(maps, at))[0] for at in THRESHOLDS)  # type: ignore[misc]
+    methods: dict[str, Callable[[np.ndarray, ClassMaps], np.ndarray]] = {
+        "PAMR on maps": lambda image, maps: index_mask(refine_class_maps(maps, image), 0.3),
+        "PAMR on labels": lambda image, maps: refined_labels(image, maps, "pamr"),
+    }
+    try:
+        import pydensecrf.densecrf  # noqa: F401
+    except ImportError:
+        print("no rows of the dense CRF: pip install 'tobias-aug[crf]'", flush=True)
+    else:
+        methods |= {
+            "dense CRF on maps": lambda image, maps: index_mask(refine_class_maps(maps, image, "crf"), 0.5),
+            "dense CRF on labels": lambda image, maps: refined_labels(image, maps, "crf"),
+        }
+    rows = [Row("no refinement: mean IoU", plain, "%", n=count)]
+    for name, predict in methods.items():
+        iou, seconds = scored(samples, predict)
+        rows += [Row(f"{name}: mean IoU", iou, "%", plain, iou / plain, count)]
+        rows += [Row(f"{name}: CPU time", seconds, "s", n=count)]
+    edges, walk = irn_seconds(samples)
+    return [
+        *rows,
+        Row("IRN, edges of a ResNet-50: CPU time", edges, "s", n=count),
+        Row("IRN, random walk: CPU time", walk, "s", n=count),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--every", type=int, default=3, help="take every so many of the images")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    # CPU time of several threads would count each of them.
+    torch.set_num_threads(1)
+    publish(rows_of(read_samples(args.data / "voc60", args.every)), args.json, every=args.every)
+
+
+if __name__ == "__main__":
+    main()

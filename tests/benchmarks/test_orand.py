@@ -1,0 +1,96 @@
+"""The whole benchmark on made-up images of three classes, with classifiers that learned for one epoch."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("lightning", reason="needs the extra train")
+
+from benchmarks import orand
+from benchmarks.small_classifiers import SIDE
+
+CLASSES = ("bird", "cat", "dog")
+WORDS = (
+    "--classifiers cnn resnet18 --epochs 1 1 --batch-size 4 --crop 32 --scales 1 --no-flip --images 4 --steps 2 "
+    "--map-batch 2 --size 32 --padding 1 --width 8 --device cpu"
+)
+
+
+@pytest.fixture
+def data(tmp_path):
+    random = np.random.default_rng(0)
+    lines = ["image,class,xmin,ymin,xmax,ymax"]
+    for number, name in enumerate(CLASSES):
+        for part, count in (("train", 4), ("val", 1), ("boxes", 4)):
+            for index in range(count):
+                pixels = random.integers(0, 60, (SIDE, SIDE, 3), dtype=np.uint8)
+                pixels[40:90, 30:80, number] += 190
+                if part == "boxes":
+                    folder = tmp_path / "ilsvrc_boxes" / "images" / name
+                    lines.append(f"{name}/box{number}{index}.png,{name},52,70,140,158")
+                else:
+                    folder = tmp_path / "imagenette128" / part / name
+                folder.mkdir(parents=True, exist_ok=True)
+                side = 224 if part == "boxes" else SIDE
+                Image.fromarray(pixels).resize((side, side)).save(folder / f"{part[:3]}{number}{index}.png")
+    (tmp_path / "ilsvrc_boxes" / "boxes.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def run(monkeypatch, data, *words):
+    arguments = [
+        "--data",
+        str(data),
+        "--work",
+        str(data / "work"),
+        "--json",
+        str(data / "found.json"),
+        *WORDS.split(),
+        *words,
+    ]
+    monkeypatch.setattr(sys, "argv", ["orand", *arguments])
+    orand.main()
+    return json.loads((data / "found.json").read_text())
+
+
+def test_mosaics_have_every_row_for_each_seed_and_are_scored_again_without_training(data, monkeypatch, capsys):
+    found = run(monkeypatch, data, "--bed", "mosaics", "--seeds", "2", "--losses", "competing", "official")
+    rows = {row["name"]: row for row in found["rows"]}
+    methods = ["blob", "blob-told", "competing", "competing-blob", "average", "and", "or", "cnn", "resnet18"]
+    methods += [f"orandnet-{loss}" for loss in ("competing", "official")]
+    for method in methods:
+        assert rows[f"{method}: IoU at its own threshold"]["n"] == 2
+    assert list(found["seeds"]) == ["0", "1"]
+    assert set(found["seeds"]["0"]) == set(methods)
+    # The blob that is told the half is the only one here that can know the classes apart by construction.
+    assert rows["blob-told: IoU at its own threshold"]["value"] > rows["blob: IoU at its own threshold"]["value"]
+    assert found["settings"]["part"] == "all"
+    assert "work" not in found["settings"]
+    capsys.readouterr()
+    again = run(monkeypatch, data, "--bed", "mosaics", "--losses", "official")["seeds"]["0"]
+    assert again == {method: found["seeds"]["0"][method] for method in again}
+    assert "s a step" not in capsys.readouterr().out
+
+
+def test_single_images_have_the_blob_and_the_common_threshold(data, monkeypatch):
+    with pytest.warns(UserWarning, match="4 of 4 images .* have one class"):
+        found = run(monkeypatch, data, "--bed", "single", "--losses", "competing", "--part", "report")
+    names = {row["name"] for row in found["rows"]}
+    assert {"blob: IoU at 0.25", "orandnet-competing: IoU inside", "blob: precision at its own threshold"} <= names
+    assert not any(name.startswith(("blob-told", "competing")) for name in names)
+
+
+@pytest.mark.parametrize(("bed", "methods"), [("single", {"blob"}), ("mosaics", {"blob", "blob-told"})])
+def test_blobs_need_no_classifier(data, monkeypatch, bed, methods):
+    found = run(monkeypatch, data, "--bed", bed, "--classifiers", "--part", "all")
+    assert set(found["seeds"]["0"]) == methods
+    assert not (data / "work" / "cnn").exists()
+
+
+def test_one_classifier_is_too_few(data, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, data, "--classifiers", "cnn")
+    assert "--classifiers takes two networks or none, got 1" in capsys.readouterr().err
