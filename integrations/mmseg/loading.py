@@ -14,6 +14,7 @@ from tobias_aug.masks.formats import UNCERTAIN, read_class_maps, read_index_mask
 from tobias_aug.orand.folders import OPERATIONS, fuse_class_maps
 from tobias_aug.orand.fusion import OFFICIAL_OFFSET, VARIANTS
 from tobias_aug.orand.pseudo_labels import index_mask
+from tobias_aug.orand.refine import at_size
 
 
 @TRANSFORMS.register_module()
@@ -68,7 +69,8 @@ class LoadPseudoLabel(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read or make the mask, check it, and add it to the sample."""
         if "cam_paths" in results:
-            mask, origin = self._fuse(results["cam_paths"]), " and ".join(results["cam_paths"])
+            mask = self._fuse(results["cam_paths"], results.get("ori_shape"))
+            origin = " and ".join(results["cam_paths"])
         elif "seg_map_path" in results:
             mask, origin = read_index_mask(Path(results["seg_map_path"])), results["seg_map_path"]
         else:
@@ -86,11 +88,14 @@ class LoadPseudoLabel(BaseTransform):
         results["seg_fields"].append("gt_seg_map")
         return results
 
-    def _fuse(self, paths: Sequence[str]) -> np.ndarray:
+    def _fuse(self, paths: Sequence[str], size: Sequence[int] | None) -> np.ndarray:
         maps = [read_class_maps(Path(path), self.field) for path in paths]
         fused = maps[0]
         if len(maps) == 2:
             fused = fuse_class_maps(*maps, self.operation, variant=self.variant, offset=self.offset)
+        if not len(fused.keys) and size is not None:
+            # Without a class there is no map that could say the image's size.
+            fused = at_size(fused, (size[0], size[1]))
         return index_mask(fused, self.low, self.high)
 
     def _relabel(self, mask: np.ndarray, results: dict[str, Any], origin: str) -> np.ndarray:

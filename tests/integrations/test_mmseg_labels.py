@@ -225,3 +225,12 @@ def test_the_true_masks_of_voc_come_back_identical(real_data):
     for number in range(20):
         path = dataset.get_data_info(number)["seg_map_path"]
         assert np.array_equal(label(dataset[number])[0].numpy(), np.array(Image.open(path)))
+
+
+@pytest.mark.parametrize("stored", [{"keys": torch.zeros(0, dtype=torch.long)}, {}], ids=["irn", "mctformer"])
+def test_an_image_without_a_class_is_background(scenes, stored):
+    (scenes / "none").mkdir()
+    for path in (scenes / "images").iterdir():
+        np.save(scenes / "none" / f"{path.stem}.npy", stored, allow_pickle=True)
+    dataset = data(scenes, dict(img_path="images", cam_path="none"), pipeline=pipeline())
+    assert torch.equal(label(dataset[0]), torch.zeros(1, 48, 64, dtype=torch.int64))
