@@ -51,7 +51,8 @@ class TobiasCollate:
     keep their own mode, and one with a side below the grid (4 pixels) stays as it is.
 
     Args:
-        masks: the dataset's masks, or their path, looked up by file name; ``None`` keeps random cells (the paper's control).
+        masks: the dataset's masks, or their path, looked up by file name; ``None`` keeps random cells (the paper's
+            control).
         transform: any lightly multi-view transform, or a callable that makes two views of a picture by itself.
         p: probability that a picture's view is changed.
         view: number of the view that is changed, from 0.
