@@ -25,10 +25,8 @@ from tobias_aug.images.decode import squash, to_unit
 from tobias_aug.integrations._arrays import filled, nearest, planes, resized
 from tobias_aug.integrations._hosts import require
 from tobias_aug.integrations._two_images import Donor, TwoImages
-from tobias_aug.localization.border_contrast import BorderContrast
-from tobias_aug.localization.priors import CentrePrior
 from tobias_aug.masks.cells import cells_to_pixels, half_mask
-from tobias_aug.masks.localizer import Localizer, input_size
+from tobias_aug.masks.localizer import NAMED, Localizer, as_localizer, input_size
 from tobias_aug.mixing.labels import check_same_class, soft_labels
 from tobias_aug.patch_merge.boxes import keep_boxes
 from tobias_aug.patch_merge.functional import donor_cells
@@ -39,8 +37,6 @@ from albumentations.core.transforms_interface import BaseTransformInitSchema  # 
 from albumentations.core.type_definitions import Targets  # noqa: E402
 
 __all__ = ["TobiasBetweenClass", "TobiasPatchMerge"]
-
-_LOCALIZERS: dict[str, Callable[[], Localizer]] = {"border-contrast": BorderContrast, "centre-prior": CentrePrior}
 
 
 class TobiasPatchMerge(TwoImages):
@@ -54,8 +50,8 @@ class TobiasPatchMerge(TwoImages):
 
     Args:
         grid: cells a side.
-        localizer: scores the cells of images that come without scores: "border-contrast", "centre-prior", or any
-            localizer, which cannot be written by ``A.save`` then. It looks at uint8 images, or floats in [0, 1].
+        localizer: scores the cells of images that come without scores: "border-contrast", "centre-prior", "random-cnn",
+            or any localizer, which cannot be written by ``A.save`` then. It looks at uint8 images, or floats in [0, 1].
             ``None`` keeps random cells, the control of the paper's Table 5.
         boxes: "refuse", or "keep-centre": boxes whose centre lies in a kept cell stay, cut to the kept cells that they
             touch, and the others go.
@@ -98,11 +94,9 @@ class TobiasPatchMerge(TwoImages):
         super().__init__(p=p)
         if grid < 1:
             raise ValueError(f"grid must be at least 1, got {grid}")
-        if isinstance(localizer, str) and localizer not in _LOCALIZERS:
-            raise ValueError(f"unknown localizer {localizer!r}; known by name are {', '.join(_LOCALIZERS)}")
         self.grid, self.localizer, self.boxes = grid, localizer, boxes
         self.interpolation, self.metadata_key = interpolation, metadata_key
-        self._localizer = _LOCALIZERS[localizer]() if isinstance(localizer, str) else localizer
+        self._localizer = None if localizer is None else as_localizer(localizer)
 
     def _carried(self) -> dict[str, Callable[..., Any]]:
         return {
@@ -199,7 +193,7 @@ class TobiasPatchMerge(TwoImages):
         if not (self.localizer is None or isinstance(self.localizer, str)):
             raise NotImplementedError(
                 f"TobiasPatchMerge with a {type(self.localizer).__name__} cannot be written to a file; name one of "
-                f"{', '.join(_LOCALIZERS)}, or give scores with the samples"
+                f"{', '.join(NAMED)}, or give scores with the samples"
             )
         written: dict[str, Any] = super().to_dict_private()
         return written

@@ -15,11 +15,20 @@ from torch.utils.data import default_collate
 from tobias_aug.images.decode import squash, to_rgb, to_tensor
 from tobias_aug.integrations._hosts import require
 from tobias_aug.masks.cells import cells_to_pixels, half_mask, random_cells
-from tobias_aug.masks.localizer import Localizer, input_size
+from tobias_aug.masks.localizer import Localizer, as_localizer, input_size
 from tobias_aug.masks.table import MaskTable
 from tobias_aug.patch_merge.functional import check_probability, draw_merge
 from tobias_aug.patch_merge.pictures import merge_pictures
-from tobias_aug.patch_merge.views import MergedImages, MergedViews, check_missing, check_view, make_views, split_sample
+from tobias_aug.patch_merge.views import (
+    MergedImages,
+    MergedViews,
+    as_table,
+    check_missing,
+    check_resolution,
+    check_view,
+    make_views,
+    split_sample,
+)
 
 require("lightly", extra="lightly")
 from lightly.data import MultiViewCollate  # noqa: E402
@@ -42,7 +51,8 @@ class TobiasCollate:
     keep their own mode, and one with a side below the grid (4 pixels) stays as it is.
 
     Args:
-        masks: the dataset's masks, looked up by file name; ``None`` keeps random cells (the paper's control).
+        masks: the dataset's masks, or their path, looked up by file name; ``None`` keeps random cells (the paper's
+            control).
         transform: any lightly multi-view transform, or a callable that makes two views of a picture by itself.
         p: probability that a picture's view is changed.
         view: number of the view that is changed, from 0.
@@ -59,7 +69,7 @@ class TobiasCollate:
 
     def __init__(
         self,
-        masks: MaskTable | None,
+        masks: MaskTable | str | PathLike[str] | None,
         transform: Callable[[Any], Any],
         p: float = 0.3,
         *,
@@ -70,7 +80,8 @@ class TobiasCollate:
     ) -> None:
         check_probability(p)
         check_missing(missing)
-        self.masks, self.transform, self.p, self.view = masks, one_per_view(transform), p, view
+        self.masks, self.transform, self.p, self.view = as_table(masks), one_per_view(transform), p, view
+        check_resolution(resolution, self.masks)
         check_view(view, self.transform)
         self.resolution, self.missing, self._generator = resolution, missing, generator
         self._join = MultiViewCollate()
@@ -127,15 +138,15 @@ class ForegroundSegments:
     """PIL image in, integer segments out (1 object, 0 background): the ``mask_fn`` of lightly's DetCon transforms.
 
     Args:
-        localizer: tells the object's cells; it runs in the loader's workers, so take a fast one.
+        localizer: tells the object's cells, or its name; it runs in the loader's workers, so take a fast one.
         grid: cells per side.
 
     Example:
         >>> DetConSTransform(mask_fn=ForegroundSegments(RandomCNN("resnet18")))  # doctest: +SKIP
     """
 
-    def __init__(self, localizer: Localizer, grid: int = 4) -> None:
-        self.localizer, self.grid = localizer, grid
+    def __init__(self, localizer: Localizer | str, grid: int = 4) -> None:
+        self.localizer, self.grid = as_localizer(localizer), grid
 
     @torch.inference_mode()
     def __call__(self, image: Image.Image) -> Tensor:

@@ -97,3 +97,61 @@ def test_cifars_own_statistics_are_the_published_ones(real_data, plus):
 def test_what_does_not_fit_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (6, 3, 9, 8), dtype=np.uint8)
+PIXELS[0, :, 0, 0], PIXELS[0, :, 1, 1] = 0, 255
+FORMS = {
+    "uint8": lambda pixels: pixels,
+    "int32": lambda pixels: pixels.int(),
+    "uint16": lambda pixels: pixels.to(torch.uint16),
+    "float32": lambda pixels: pixels / 255,
+    "float64": lambda pixels: pixels.double() / 255,
+    "PIL images": lambda pixels: v2.functional.to_pil_image(pixels),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("plus", [False, True])
+def test_values_decide_and_not_their_dtype(form, plus):
+    pixels = [torch.from_numpy(image) for image in PIXELS]
+    expected = BetweenClassNormalize.from_dataset(pixels, plus)
+    given = [FORMS[form](image) for image in pixels]
+    found = BetweenClassNormalize.from_dataset(given, plus)
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found.std, expected.std, rtol=1e-5)
+    if form != "PIL images":
+        torch.testing.assert_close(found(given[0]).float(), expected(pixels[0]), rtol=1e-4, atol=1e-4)
+
+
+def test_booleans_are_black_and_white():
+    mask = torch.from_numpy(PIXELS[0] > 128)
+    normalize = BetweenClassNormalize((0.0,) * 3, (1.0,) * 3)
+    assert normalize(mask).unique().tolist() == [0, 255]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (
+            torch.from_numpy(PIXELS[0]).float(),
+            r"taken to lie in \[0, 1\], got \[.*\]; divide them by 255, or give uint8",
+        ),
+        (torch.from_numpy(PIXELS[0]).double(), r"divide them by 255"),
+        ((torch.from_numpy(PIXELS[0]) / 255 - 0.45) / 0.22, r"normalize but once"),
+        (torch.full((3, 4, 4), torch.nan), r"got \[nan, nan\]"),
+        (torch.from_numpy(PIXELS[0]).int() * 257, r"must lie in 0 .. 255, got \d+ to 65535; bring 16 bits to 8, or to"),
+        (torch.from_numpy(PIXELS[0]).int() - 128, r"must lie in 0 .. 255, got -128 to"),
+    ],
+)
+def test_values_of_another_range_are_rejected(image, message):
+    with pytest.raises(ValueError, match=message):
+        BetweenClassNormalize((1.0,) * 3, (1.0,) * 3)(image)
+    with pytest.raises(ValueError, match=message):
+        BetweenClassNormalize.from_dataset([image])
+
+
+def test_what_a_resize_overshoots_is_no_other_range():
+    smooth = v2.functional.resize(torch.from_numpy(PIXELS) / 255, [40, 40], v2.InterpolationMode.BICUBIC)
+    assert smooth.min() < 0
+    assert BetweenClassNormalize((0.0,) * 3, (1.0,) * 3)(smooth).max() > 255

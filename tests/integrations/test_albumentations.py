@@ -307,8 +307,12 @@ def test_what_is_wrong_is_said():
         merge(images=own[None], tobias_metadata=[{"image": given}])
     with pytest.raises(ValueError, match="no localizer looks at images of 5 channels; give scores"):
         merge(image=picture((40, 60, 5)), tobias_metadata=[{"image": picture((40, 60, 5))}])
-    with pytest.raises(ValueError, match="unknown localizer 'cam'; known by name are border-contrast, centre-prior"):
+    with pytest.raises(ValueError, match="unknown localizer 'cam'; choose random-cnn, border-contrast, centre-prior"):
         TobiasPatchMerge(localizer="cam")
+    with pytest.raises(
+        TypeError, match=r"expected a localizer, which has cell_scores\(images, grid\), .* got type|the class"
+    ):
+        TobiasPatchMerge(localizer=BorderContrast)
     with pytest.raises(ValueError, match="needs the image's label under 'label', got image, tobias_metadata"):
         TobiasBetweenClass(3)(image=own, tobias_metadata=[{"image": given, "label": 1}])
     for label in (3, -1, 0.5, [0.5, 0.5]):

@@ -134,3 +134,98 @@ def test_segments_for_detcon_follow_the_cells():
     assert 0.4 < mask.float().mean() < 0.6
     views = DetConSTransform(mask_fn=segments)(image)
     assert len(views) == 2
+
+
+MODES = ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I", "F", "I;16"]
+
+
+def of_mode(mode, size=(40, 32), seed=0):
+    random = np.random.default_rng(seed)
+    if mode in ("I", "F", "I;16"):
+        made = Image.fromarray(random.integers(0, 60_000, size[::-1]).astype(np.float32 if mode == "F" else np.int32))
+        return made if made.mode == mode else made.convert(mode)
+    return Image.fromarray(random.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).convert(mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_views_are_of_the_images_own_mode_changed_or_not(mode):
+    seen = []
+    view = lambda image: seen.append(image) or torch.zeros(1)  # noqa: E731
+    collate = TobiasCollate(None, MultiViewTransform([view, view]), p=0.5)
+    for seed in range(6):
+        collate([(of_mode(mode, seed=seed), 0, f"{n}.png") for n in range(6)])
+    assert {image.mode for image in seen} == {mode}
+    assert {image.size for image in seen} == {(40, 32)}
+
+
+@pytest.mark.parametrize("size", [(2, 2), (1, 1), (300, 1), (3, 40)])
+def test_an_image_with_fewer_pixels_than_cells_stays_as_it_is(tmp_path, brightness, size):
+    (tmp_path / "in").mkdir()
+    for n, shape in enumerate([size, (40, 32)]):
+        of_mode("RGB", shape, n).save(tmp_path / "in" / f"{n}.png")
+    table = build_masks(tmp_path / "in", brightness, tmp_path / "out", workers=0, quiet=True)
+    assert len(table) == 2
+    seen = []
+    collate = TobiasCollate(table, lambda image: seen.append(np.asarray(image)) or [torch.zeros(1)] * 2, p=1.0)
+    for _ in range(5):
+        collate([LightlyDataset(str(tmp_path / "in"))[n] for n in range(2)])
+    tiny = [image for image in seen if image.shape[:2] == size[::-1]]
+    assert len(tiny) >= 5
+    assert all(np.array_equal(image, np.asarray(of_mode("RGB", size, 0))) for image in tiny)
+    segments = ForegroundSegments(RandomCNN("resnet18"))(of_mode("RGB", size))
+    assert segments.shape == size[::-1]
+    assert segments.dtype == torch.int64
+    assert set(segments.unique().tolist()) <= {0, 1}
+
+
+def test_samples_of_torchvisions_datasets_are_joined_as_torch_joins_them(squares):
+    from torch.utils.data import default_collate
+    from torchvision.datasets import ImageFolder
+
+    views = MultiViewTransform([pil_to_tensor, pil_to_tensor])
+    data = ImageFolder(squares)
+    loader = DataLoader(data, batch_size=4, collate_fn=TobiasCollate(None, views, p=0.0))
+    for number, (made, targets) in enumerate(loader):
+        plain = [data[number * 4 + n] for n in range(4)]
+        expected = default_collate([(views(image), target) for image, target in plain])
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(made, expected[0], strict=True))
+        assert torch.equal(targets, expected[1])
+    changed, _ = TobiasCollate(None, views, p=1.0)([data[n] for n in range(8)])
+    assert not torch.equal(*changed)
+    made, targets, row = TobiasCollate(None, views)([(*data[n], n) for n in range(4)])
+    assert row.tolist() == [0, 1, 2, 3]
+    (made,) = TobiasCollate(None, views)([data[n][0] for n in range(4)])
+    assert made[0].shape == (4, 3, 32, 40)
+
+
+def test_masks_want_file_names(squares, table):
+    from torchvision.datasets import ImageFolder
+
+    views = MultiViewTransform([pil_to_tensor, pil_to_tensor])
+    for samples in ([ImageFolder(squares)[0]], [(*ImageFolder(squares)[0], 3)]):
+        with pytest.raises(ValueError, match=r"looks masks up by file name, .* give it a LightlyDataset, or wrap the"):
+            TobiasCollate(table, views)(samples)
+    made, targets = next(iter(DataLoader(MergedViews(ImageFolder(squares), table, views, p=1.0), batch_size=8)))
+    assert [view.shape for view in made] == [(8, 3, 32, 40)] * 2
+    assert targets.tolist() == [0] * 4 + [1] * 4
+
+
+@pytest.mark.parametrize("view", [-1, 2, 7])
+def test_a_view_that_the_transform_does_not_make_is_rejected(squares, view):
+    views = MultiViewTransform([pil_to_tensor, pil_to_tensor])
+    with pytest.raises(ValueError, match=f"view is the number of the view that is changed, 0 to 1, got {view}"):
+        TobiasCollate(None, views, view=view)
+    if view > 0:
+        collate = TobiasCollate(None, lambda image: [pil_to_tensor(image)] * 2, p=0.0, view=view)
+        with pytest.raises(ValueError, match=f"makes 2 views of an image, numbered from 0, and view {view} is"):
+            collate([LightlyDataset(str(squares))[0]])
+    with pytest.raises(TypeError):
+        TobiasCollate(None, views, view=0.5)
+
+
+def test_segments_look_at_16_bits_as_at_8():
+    eight = of_mode("L", (64, 48))
+    sixteen = Image.fromarray(np.asarray(eight).astype(np.uint16) * 257)
+    segments = ForegroundSegments(RandomCNN("resnet18"))
+    assert sixteen.mode == "I;16"
+    assert torch.equal(segments(sixteen), segments(eight))

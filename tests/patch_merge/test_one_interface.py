@@ -91,6 +91,7 @@ def test_labels_stand_second_as_in_every_mix():
 
 
 MAKERS = {
+    "a name": lambda: "border-contrast",
     "a localizer": lambda: BorderContrast(),
     "masks made online": lambda: OnlineMasks(BorderContrast()),
     "a function": lambda: lambda images: half_mask(BorderContrast().cell_scores(images)).tolist(),
@@ -103,7 +104,8 @@ def test_masks_are_made_by_what_the_constructor_is_given(maker):
     expected = PatchMerge(0.7, generator=seeded())(IMAGES, cells)
     given = PatchMerge(0.7, masks=MAKERS[maker](), generator=seeded())
     assert torch.equal(given(IMAGES, LABELS)[0], expected)
-    assert torch.equal(PatchMerge(0.7, generator=seeded())(IMAGES, MAKERS[maker]()), expected)
+    if maker != "a name":
+        assert torch.equal(PatchMerge(0.7, generator=seeded())(IMAGES, MAKERS[maker]()), expected)
     # What comes with the batch goes before.
     given.generator = seeded()
     assert torch.equal(given(IMAGES, CELLS), PatchMerge(0.7, generator=seeded())(IMAGES, CELLS))
@@ -130,9 +132,14 @@ def test_its_repr_names_the_masks_and_wrong_ones_are_rejected(monkeypatch):
     merge = PatchMerge(0.5, masks=OnlineMasks(CentrePrior()))
     assert "masks=OnlineMasks(" in repr(merge)
     assert "masks" not in repr(PatchMerge())
-    for wrong in (CELLS, "border-contrast", [CELLS]):
+    assert "masks='border-contrast'" in repr(PatchMerge(masks="border-contrast"))
+    for wrong in (CELLS, 5, [CELLS]):
         with pytest.raises(TypeError, match="must be a localizer or a callable .*give the masks of one batch with the"):
             PatchMerge(masks=wrong)
+    with pytest.raises(TypeError, match="got the class BorderContrast itself"):
+        PatchMerge(masks=BorderContrast)
+    with pytest.raises(ValueError, match="unknown localizer 'cam'; choose"):
+        PatchMerge(masks="cam")
     with pytest.raises(ValueError, match="grid must be at least 1, got 0"):
         PatchMerge(grid=0)
     with pytest.raises(TypeError, match="works on a batch of images .* got nothing"):

@@ -7,7 +7,7 @@ from torchvision.datasets import ImageFolder
 from tobias_aug import MergedImages, MergedViews, MissingMaskError, build_masks
 from tobias_aug.patch_merge.functional import donor_cells
 from tobias_aug.patch_merge.pictures import merge_pictures
-from tobias_aug.patch_merge.views import make_views
+from tobias_aug.patch_merge.views import as_table, make_views
 
 
 def pixels(image):
@@ -217,3 +217,30 @@ def test_merged_images_are_the_merged_views_with_their_labels(photos, table):
         image, label = images[n]
         assert np.array_equal(image, changed)
         assert label == target
+
+
+@pytest.mark.parametrize("make", [MergedViews, MergedImages])
+def test_masks_may_be_the_path_of_a_table(photos, table, make):
+    for masks in (table.path, str(table.path)):
+        first, second = (
+            make(photos, each, pixels, p=1.0, generator=torch.Generator().manual_seed(0)) for each in (masks, table)
+        )
+        assert np.array_equal(first[3][0][0], second[3][0][0])
+
+
+@pytest.mark.parametrize("make", [MergedViews, MergedImages])
+def test_arguments_are_looked_at_before_the_first_sample(photos, table, make):
+    with pytest.raises(ValueError, match="resolution must be at least 4 pixels, one per cell of a side, got 2"):
+        make(photos, table, pixels, resolution=2)
+    with pytest.raises(TypeError, match="masks must be a MaskTable, the path of one, or None for random .*, got dict"):
+        as_table({"a.png": None})
+    with pytest.raises(TypeError):
+        MergedViews(photos, table, pixels, view=0.5)
+
+
+def test_images_that_come_alone_give_views_alone():
+    images = [Image.new("RGB", (8, 8), (n, 0, 0)) for n in range(3)]
+    (views,) = MergedViews(images, None, pixels, p=0.0)[1]
+    assert [view[0, 0, 0] for view in views] == [1, 1]
+    with pytest.raises(TypeError, match="needs PIL images from the dataset, alone or first in a tuple, got dict"):
+        MergedViews([{"image": images[0]}], None, pixels)[0]

@@ -116,15 +116,22 @@ def _in_255(image: Tensor) -> Tensor:
     """Pixels in 0 .. 255 as floating point; floating-point images are taken to lie in [0, 1].
 
     Raises:
-        ValueError: on the CPU, if floating-point images reach so far beyond [0, 1] that no resize explains it.
+        ValueError: on the CPU, if floating-point images reach so far beyond [0, 1] that no resize explains it, or
+            integers beyond 0 .. 255.
     """
-    if not image.is_floating_point():
-        return image.float()
+    if image.dtype == torch.bool:
+        return image.float() * 255
     if image.numel() and image.device.type == "cpu" and not torch.compiler.is_compiling():
-        least, most = (float(value) for value in image.aminmax())
-        if least < -1 or most > 2:
+        floating = image.is_floating_point()
+        least, most = (float(value) for value in (image if floating else image.long()).aminmax())
+        if not floating and not 0 <= least <= most <= 255:
+            raise ValueError(
+                f"images of integers must lie in 0 .. 255, got {least:.0f} to {most:.0f}; bring 16 bits to 8, or to "
+                "floats in [0, 1] by v2.ToDtype(torch.float32, scale=True)"
+            )
+        if floating and not -1 <= least <= most <= 2:
             raise ValueError(
                 f"floating-point images are taken to lie in [0, 1], got [{least:.3g}, {most:.3g}]; divide them by 255, "
                 "or give uint8, and normalize but once"
             )
-    return image * 255
+    return image * 255 if image.is_floating_point() else image.float()

@@ -199,7 +199,7 @@ def to_unit(images: Tensor, size: int | None = None) -> Float[Tensor, "batch 3 r
     if images.numel() and (images.min() < 0 or images.max() > 1):
         raise ValueError(
             f"float images must lie in [0, 1], got [{images.min():.3g}, {images.max():.3g}]; "
-            "give them before normalisation, or as uint8"
+            "give them before normalisation, or as uint8; where a bicubic resize overshot, images.clamp(0, 1) mends it"
         )
     return images if size is None else squash(images, size)
 

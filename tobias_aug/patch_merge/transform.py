@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 
 from tobias_aug.devices import reading_waits, to_device
 from tobias_aug.masks.cells import boolean_cells, cell_edges, random_cells
-from tobias_aug.masks.localizer import Localizer
+from tobias_aug.masks.localizer import Localizer, as_localizer
 from tobias_aug.masks.online import OnlineMasks
 from tobias_aug.mixing.base import BatchMix
 from tobias_aug.mixing.labels import LabelsGetter
@@ -33,7 +33,7 @@ class PatchMerge(BatchMix):
 
     Args:
         p: probability that an image is changed.
-        masks: what makes the masks of a batch that comes without: a localizer, or a callable such as
+        masks: what makes the masks of a batch that comes without: a localizer, the name of one, or a callable such as
             :class:`~tobias_aug.OnlineMasks`. So the merge stands where any mix stands: in ``v2.RandomChoice``,
             ``v2.Compose`` or a collate function. ``None`` keeps random cells, the control of the paper's Table 5.
         grid: cells a side; decides the random control and is checked against masks.
@@ -60,7 +60,7 @@ class PatchMerge(BatchMix):
         self,
         p: float = 0.3,
         *,
-        masks: Localizer | Callable[[Tensor], Any] | None = None,
+        masks: Localizer | Callable[[Tensor], Any] | str | None = None,
         grid: int = 4,
         num_classes: int | None = None,
         boxes: str = "refuse",
@@ -72,7 +72,10 @@ class PatchMerge(BatchMix):
         check_probability(p)
         if grid < 1:
             raise ValueError(f"grid must be at least 1, got {grid}")
-        if not (masks is None or callable(masks) or isinstance(masks, Localizer)):
+        make: Any = masks
+        if isinstance(masks, (str, type)) or _is_localizer(masks):
+            make = OnlineMasks(as_localizer(masks), grid)
+        if not (make is None or callable(make)):
             raise TypeError(
                 f"masks must be a localizer or a callable that makes masks of images, got {type(masks).__name__}; give "
                 "the masks of one batch with the batch, as merge(images, masks=...)"
@@ -80,6 +83,7 @@ class PatchMerge(BatchMix):
         if boxes not in ("refuse", "keep-centre"):
             raise ValueError(f'boxes must be "refuse" or "keep-centre", got {boxes!r}')
         self.p, self.masks, self.grid, self.boxes, self.inplace = p, masks, grid, boxes, inplace
+        self._make = make
 
     def forward(self, *inputs: Any, masks: Any = None, partner: Any = None) -> Any:
         """Merge a batch: ``merge(images, labels)``, as all mixes, ``merge(images, masks)``, or a nest of either.
@@ -121,9 +125,9 @@ class PatchMerge(BatchMix):
         self._refuse_uncarried(flat_inputs)
         images = self._images(flat_inputs, self._find_labels(flat_inputs, required=False))
         count, random = len(images), self.generator
-        masks = self.masks if masks is None else masks
+        masks = self._make if masks is None else masks
         masks = random_cells(count, self.grid, random) if masks is None else masks
-        make = OnlineMasks(masks, self.grid) if isinstance(masks, Localizer) else masks
+        make = OnlineMasks(masks, self.grid) if _is_localizer(masks) else masks
         if not callable(make):
             masks = self._checked(masks, count)
         partner = None if partner is None else _checked_partner(partner, count)
@@ -199,9 +203,13 @@ class PatchMerge(BatchMix):
         return self.num_classes is not None and super()._softens_labels()
 
 
+def _is_localizer(given: Any) -> bool:
+    return callable(getattr(given, "cell_scores", None))
+
+
 def _are_masks(batch: Any, second: Any) -> bool:
     """Whether what stands behind the batch are its cells, or what makes them, and not its labels."""
-    if second is None or callable(second) or isinstance(second, Localizer):
+    if second is None or callable(second) or _is_localizer(second):
         return True
     if isinstance(second, (list, tuple)) and len(second):
         second = second[0]

@@ -32,7 +32,7 @@ class _Merged(Dataset[tuple[Any, ...]]):
     def __init__(
         self,
         images: Any,
-        masks: MaskTable | None,
+        masks: MaskTable | str | os.PathLike[str] | None,
         p: float,
         resolution: int | None,
         missing: str,
@@ -41,7 +41,8 @@ class _Merged(Dataset[tuple[Any, ...]]):
         check_probability(p)
         check_missing(missing)
         self.images = ImageFiles(images) if isinstance(images, (str, os.PathLike)) else images
-        self.masks, self.p = masks, p
+        self.masks, self.p = as_table(masks), p
+        check_resolution(resolution, self.masks)
         self.resolution, self.missing, self._generator = resolution, missing, generator
 
     def __len__(self) -> int:
@@ -86,7 +87,7 @@ class MergedViews(_Merged):
     Args:
         images: a folder; or a dataset whose samples start with a PIL image, such as torchvision's ``ImageFolder`` or
             lightly's ``LightlyDataset`` without a transform. What follows the image (target, file name) is kept.
-        masks: the dataset's masks; ``None`` keeps random cells, the control of the paper's Table 5.
+        masks: the dataset's masks, or their path; ``None`` keeps random cells, the control of the paper's Table 5.
         transform: makes a view of an image. Either one callable for both views, or a sequence of one per view. A
             callable that returns a list by itself (lightly's multi-view transforms) is asked for each image, and
             each view is taken from the list's entry for it.
@@ -114,7 +115,7 @@ class MergedViews(_Merged):
     def __init__(
         self,
         images: Any,
-        masks: MaskTable | None,
+        masks: MaskTable | str | os.PathLike[str] | None,
         transform: Transform | Sequence[Transform],
         p: float = 0.3,
         *,
@@ -157,7 +158,7 @@ class MergedImages(_Merged):
     def __init__(
         self,
         images: Any,
-        masks: MaskTable | None,
+        masks: MaskTable | str | os.PathLike[str] | None,
         transform: Transform | None = None,
         p: float = 0.3,
         *,
@@ -190,6 +191,34 @@ def split_sample(sample: Any, name: str) -> tuple[Image.Image, list[Any]]:
             f"the dataset without a transform, and the transform to {name}"
         )
     return upright(image), rest
+
+
+def as_table(masks: Any) -> MaskTable | None:
+    """Return a table as it is, or open the one at a path.
+
+    Raises:
+        TypeError: if it is neither, nor ``None``.
+        TableError: if there is no table at the path.
+    """
+    if isinstance(masks, (str, os.PathLike)):
+        return MaskTable.open(masks)
+    if masks is None or isinstance(masks, MaskTable):
+        return masks
+    raise TypeError(
+        f"masks must be a MaskTable, the path of one, or None for random cells, got {type(masks).__name__}; a table is "
+        "made by build_masks(images, localizer, path)"
+    )
+
+
+def check_resolution(resolution: int | None, masks: MaskTable | None) -> None:
+    """Reject a side that cannot be cut into the grid's cells.
+
+    Raises:
+        ValueError: if it has fewer pixels than a side has cells.
+    """
+    grid = 4 if masks is None else masks.grid
+    if resolution is not None and resolution < grid:
+        raise ValueError(f"resolution must be at least {grid} pixels, one per cell of a side, got {resolution}")
 
 
 def check_missing(missing: str) -> None:
