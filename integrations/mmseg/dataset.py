@@ -13,6 +13,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from tobias_aug.errors import TobiasError
+from tobias_aug.integrations.mmseg.loading import pixel_values
 from tobias_aug.masks.formats import UNCERTAIN, VOC_CLASSES, class_map_files, read_index_mask, voc_palette
 
 _LABELS = ("seg_map_path", "cam_path", "other_cam_path")
@@ -33,7 +34,7 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
 
     Args:
         data_prefix: folders, relative to ``data_root`` where that is given. Local files.
-        ann_file: text file with one name a line, without extension; all images of the folder where not given.
+        ann_file: text file with one name per line, without extension. Default: all images of the folder.
         metainfo: ``dict(classes=..., palette=...)``, in the order of the masks' pixel values. Default: the ``METAINFO``
             of a subclass, else VOC's 21. As everywhere in mmseg, a subclass's ``METAINFO`` says what the pixel values
             are, and ``classes`` choose and reorder among them: other classes become 255. Default palette: VOC's colors.
@@ -44,7 +45,8 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
         options: of ``BaseSegDataset``: ``pipeline``, ``data_root``, ``indices``, ``test_mode`` and so on.
 
     Raises:
-        ValueError: if the folders name no masks, or two kinds of them, or ``classes`` are no list of names.
+        ValueError: if the folders name no masks, or two kinds of them, ``classes`` are no list of names, or ``ignored``
+            no values of 8 bits.
         FileNotFoundError: if a listed image is not there.
         TobiasError: if masks are missing, or none is left.
 
@@ -75,7 +77,7 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
         if options.get("backend_args"):
             raise ValueError(f"pseudo masks are read from local files, got backend_args {options['backend_args']}")
         _check_prefix(data_prefix)
-        self.missing, self.ignored = missing, tuple(ignored)
+        self.missing, self.ignored = missing, pixel_values(ignored)
         super().__init__(
             data_prefix=dict(data_prefix),
             ann_file=ann_file,
@@ -92,7 +94,10 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
         images = {name: folder / f"{name}{self.img_suffix}" for name in names}
         absent = [name for name, path in images.items() if not path.is_file()] if self.ann_file else []
         if absent:
-            raise FileNotFoundError(f"{len(absent)} of {len(images)} images are not in {folder}: {_listed(absent)}")
+            raise FileNotFoundError(
+                f"{len(absent)} of {len(images)} images are not in {folder}: {_listed(absent)}; {self.ann_file} has "
+                f"one name per line, relative to that folder and without {self.img_suffix}"
+            )
         labels = self._labels(names)
         self._report([name for name in names if name not in labels], len(names))
         self._look_at_masks([entry["seg_map_path"] for entry in labels.values() if "seg_map_path" in entry])
@@ -125,7 +130,7 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
 
     def _names(self, folder: Path) -> list[str]:
         if self.ann_file:
-            lines = Path(self.ann_file).read_text(encoding="utf-8").splitlines()
+            lines = Path(self.ann_file).read_text(encoding="utf-8-sig").splitlines()
             names = [line.strip().removesuffix(self.img_suffix) for line in lines if line.strip()]
         else:
             found = sorted(folder.rglob(f"*{self.img_suffix}"))

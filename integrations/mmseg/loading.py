@@ -63,7 +63,7 @@ class LoadPseudoLabel(BaseTransform):
             raise ValueError(f"thresholds must be 0 <= low <= high <= 1, got low {low} and high {high}")
         self.operation, self.low, self.high = operation, low, high
         self.variant, self.offset, self.field = variant, offset, field
-        self.ignored = tuple(ignored)
+        self.ignored = pixel_values(ignored)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Read or make the mask, check it, and add it to the sample."""
@@ -122,3 +122,15 @@ class LoadPseudoLabel(BaseTransform):
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({options})"
+
+
+def pixel_values(ignored: Sequence[int]) -> tuple[int, ...]:
+    """Return the values that a mask of 8 bits can hold.
+
+    Raises:
+        ValueError: naming those that it cannot.
+    """
+    wrong = [value for value in ignored if not 0 <= value <= UNCERTAIN]
+    if wrong:
+        raise ValueError(f"ignored names pixel values from 0 to {UNCERTAIN}, got {wrong}")
+    return tuple(ignored)

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("mmseg", reason="needs the extra mmseg")
 
 # First, so that mmseg's own modules import on mmcv-lite.
-from tobias_aug.integrations.mmseg import TobiasPseudoLabelDataset
+from tobias_aug.integrations.mmseg import LoadPseudoLabel, TobiasPseudoLabelDataset
 
 # isort: split
 
@@ -168,3 +168,23 @@ def test_one_mask_with_a_class_is_enough(scenes, monkeypatch):
     _, found = labels(TobiasPseudoLabelDataset, scenes, "LoadPseudoLabel", NAMES, number=3)
     assert torch.from_numpy(found).unique().tolist() == [0, 255]
     assert lines == []
+
+
+def test_ignored_values_that_no_mask_holds_are_rejected(scenes):
+    message = r"ignored names pixel values from 0 to 255, got \[-1, 256\]"
+    with pytest.raises(ValueError, match=message):
+        LoadPseudoLabel(ignored=[-1, 3, 256])
+    with pytest.raises(ValueError, match=message):
+        TobiasPseudoLabelDataset(data_root=str(scenes), data_prefix=PREFIX, ignored=[-1, 3, 256])
+
+
+def test_a_list_of_names_may_begin_with_a_byte_order_mark_and_says_its_layout(scenes):
+    def listed(text):
+        (scenes / "list.txt").write_text(text, encoding="utf-8")
+        return TobiasPseudoLabelDataset(data_root=str(scenes), data_prefix=PREFIX, ann_file="list.txt")
+
+    assert len(listed("\ufeffscene_1\nscene_2\n")) == 2
+    with pytest.raises(
+        FileNotFoundError, match=r"/images/scene_1.jpg /masks/.*; .*list.txt has one name per line, rel"
+    ):
+        listed("/images/scene_1.jpg /masks/scene_1.png\n")

@@ -1,7 +1,8 @@
 """What mmseg's own tools and its inferencer read of a configuration beside model, data and schedule."""
 
 vis_backends = [dict(type="LocalVisBackend")]
-visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends, name="visualizer")
+# Without a name it takes the run's, and runs that follow each other in one process do not share one.
+visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends)
 default_hooks = dict(visualization=dict(type="SegVisualizationHook"))
 tta_model = dict(type="SegTTAModel")
 tta_pipeline = [
