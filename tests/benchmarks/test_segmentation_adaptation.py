@@ -30,6 +30,7 @@ def data(tmp_path):
 
 
 def test_methods_are_trained_scored_and_not_made_again(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOBIAS_AUG_DATA", str(tmp_path))  # The program sets it for its process; undone afterwards.
     small = ["--iterations", "2", "--batch-size", "2", "--width", "32", "--workers", "0", "--n", "1", "--images", "2"]
     command = ["segmentation_adaptation", "--data", str(data), "--device", "cpu", "--json", str(tmp_path / "out.json")]
     monkeypatch.setattr(sys, "argv", [*command, *small, "--method", "source,mcd"])
