@@ -36,7 +36,7 @@ def test_sixteen_bits_are_scaled_not_clipped(format):
 
 
 def test_pixels_of_unknown_range_are_refused():
-    with pytest.raises(ImageError, match="floating-point picture of unknown range"):
+    with pytest.raises(ImageError, match="floating-point image of unknown range"):
         to_rgb(Image.fromarray(RAMP.astype(np.float32)))
     with pytest.raises(ImageError, match="beyond the 16-bit range"):
         to_rgb(Image.fromarray(RAMP.astype(np.int32) * 1000))

@@ -57,7 +57,7 @@ def test_bad_files_are_listed_and_stop_nothing(photos, tmp_path, brightness):
     assert "truncated" in reasons["cut.jpg"]
     assert "cannot identify" in reasons["empty.jpg"]
     assert "No such file" in reasons["gone.jpg"]
-    assert "floating-point picture" in reasons["float.tiff"]
+    assert "floating-point image" in reasons["float.tiff"]
     assert "not valid UTF-8" in reasons["caf\\xe9.jpg"]
 
 

@@ -1,4 +1,4 @@
-"""Decode pictures of any mode to upright RGB, and bring them to a network's input size."""
+"""Decode images of any mode to upright RGB, and bring them to a network's input size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache, lru_cache
 from io import IOBase
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,23 +43,23 @@ def open_image(file: str | os.PathLike[str] | IOBase, max_pixels: int | None = N
 
     Args:
         file: path or open file of one of ``FORMATS``, whatever the name's extension.
-        max_pixels: more are refused before any is decoded, so that a small file cannot ask for all of the memory;
-            Pillow's own ``Image.MAX_IMAGE_PIXELS`` (89,478,485, unless the program has set another) where not given.
+        max_pixels: more are rejected before any is decoded, so that a small file cannot ask for all of the memory.
+            Default: Pillow's own ``Image.MAX_IMAGE_PIXELS``, 89,478,485 unless the program has set another. The limit
+            holds for this call alone; Pillow's is left as it is.
 
     Raises:
         ImageError: if there are too many pixels, the file is no regular one, or the decoder fails.
         OSError: if the file is missing, truncated or no image.
     """
     limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
-    if limit is not None and Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
-        # Pillow looks at its own limit alone, whoever asks.
-        Image.MAX_IMAGE_PIXELS = limit
-    name = getattr(file, "name", "an open file") if isinstance(file, IOBase) else os.fspath(file)
+    if not isinstance(file, IOBase):
+        file = os.path.expanduser(os.fspath(file))  # noqa: PTH111  # Path.expanduser raises for a file called "~x".
+    name = getattr(file, "name", "an open file") if isinstance(file, IOBase) else file
     # An open file, because Pillow maps some formats into memory where it knows a path, and a file that is cut meanwhile
     # would then end the process.
     with nullcontext(file) if isinstance(file, IOBase) else open(file, "rb", opener=_open_regular) as opened:
         try:
-            with Image.open(opened, formats=_formats()) as image:  # type: ignore[arg-type]  # IOBase is IO[bytes]
+            with _pillow_open(opened, limit) as image:
                 if limit is not None and image.width * image.height > limit:
                     raise _too_large(name, f"{image.width} x {image.height} pixels", limit)
                 yield image
@@ -71,6 +73,27 @@ def open_image(file: str | os.PathLike[str] | IOBase, max_pixels: int | None = N
             raise _too_large(name, str(error), limit) from error
         except Exception as error:  # Decoders raise anything on damaged files: SyntaxError, struct.error, KeyError, ...
             raise ImageError(f"{name} cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+# Held around every fork, so that no child starts with it taken or with a raised limit.
+_limit_lock = Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_limit_lock.acquire, after_in_parent=_limit_lock.release, after_in_child=_limit_lock.release
+    )
+
+
+def _pillow_open(file: Any, limit: int | None) -> Image.Image:
+    """Read an image's header, with Pillow's own limit raised to ``limit`` for no longer than that."""
+    with _limit_lock:
+        before = Image.MAX_IMAGE_PIXELS
+        if limit is not None and before is not None and limit > before:
+            # Pillow looks at its own limit alone, whoever asks.
+            Image.MAX_IMAGE_PIXELS = limit
+        try:
+            return Image.open(file, formats=_formats())
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def _open_regular(path: str, flags: int) -> int:
@@ -142,16 +165,23 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any Pillow mode to RGB; alpha is dropped as torchvision's loader drops it, 16 bits are scaled to 8."""
+    """Convert any Pillow mode to RGB; alpha is dropped as torchvision's loader drops it, 16 bits are scaled to 8.
+
+    32 bits are no range of their own: values up to 255 are taken for 8 bits, values up to 65,535 for 16.
+
+    Raises:
+        ImageError: if the values are beyond 16 bits or in floating point, so that their range is unknown.
+    """
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 65535):
-            raise ImageError("32-bit picture beyond the 16-bit range; convert it to 8 or 16 bits")
-        grey = Image.fromarray((values >> 8).astype(np.uint8))
+            raise ImageError("32-bit image beyond the 16-bit range; convert it to 8 or 16 bits")
+        is_byte = image.mode == "I" and values.size and values.max() <= 255
+        grey = Image.fromarray((values if is_byte else values >> 8).astype(np.uint8))
         grey.info = image.info
         return grey.convert("RGB")
     if image.mode == "F":
-        raise ImageError("floating-point picture of unknown range; convert it to 8 or 16 bits")
+        raise ImageError("floating-point image of unknown range; convert it to 8 or 16 bits")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
@@ -166,7 +196,16 @@ def squash(
     images: UInt8[Tensor, "*batch channels height width"] | Float[Tensor, "*batch channels height width"],
     size: int,
 ) -> Tensor:
-    """Resize to ``size`` × ``size``, whatever the aspect: bicubic with antialiasing, nothing when already there."""
+    """Resize to ``size`` × ``size`` without keeping the aspect ratio, bicubic with antialiasing, where it has another.
+
+    Raises:
+        ValueError: if float images hold NaN or values outside [0, 1], which resizing would hide.
+    """
+    _check_range(images)
+    return _resize(images, size)
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
     if images.shape[-2:] == (size, size):
         return images
     resized: Tensor = F.resize(images, [size, size], interpolation=InterpolationMode.BICUBIC, antialias=True)
@@ -182,18 +221,24 @@ def to_unit(images: Tensor, size: int | None = None) -> Float[Tensor, "batch 3 r
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"expected images of shape (batch, 3, height, width), got {tuple(images.shape)}")
     if images.dtype == torch.uint8:
-        return (images if size is None else squash(images, size)).to(torch.float32).div_(255)
+        return (images if size is None else _resize(images, size)).to(torch.float32).div_(255)
     if not images.is_floating_point():
         raise ValueError(f"expected uint8 or float images, got {images.dtype}")
     images = images.float()
+    _check_range(images)
+    return images if size is None else _resize(images, size)
+
+
+def _check_range(images: Tensor) -> None:
+    if not images.is_floating_point() or not images.numel():
+        return
     if images.isnan().any():
         raise ValueError("the images hold NaN; look at what made them")
-    if images.numel() and (images.min() < 0 or images.max() > 1):
+    if images.min() < 0 or images.max() > 1:
         raise ValueError(
             f"float images must lie in [0, 1], got [{images.min():.3g}, {images.max():.3g}]; "
-            "give them before normalisation, or as uint8"
+            "give them before normalization or as uint8, or clamp them after a bicubic resize"
         )
-    return images if size is None else squash(images, size)
 
 
 def normalize(images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
