@@ -178,6 +178,42 @@ def test_the_data_set_works_without_targets_and_in_workers():
         mixed[8]
 
 
+OTHER_TARGETS = {
+    "names": ["cat", "dog"] * 4,
+    "dicts": [{"boxes": []}] * 8,
+    "rows": [[0, 1]] * 8,
+    "a matrix": torch.zeros(8, 3),
+    "floats": [0.5] * 8,
+    "too many": [0, 1] * 8,
+    "too few": [0],
+    "a method": lambda: [0] * 8,
+    "nothing": None,
+    "ragged": [[0], [0, 1]] * 4,
+    "numbers of something else": list(range(8)),
+}
+
+
+@pytest.mark.parametrize("targets", OTHER_TARGETS.values(), ids=OTHER_TARGETS.keys())
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_targets_of_another_meaning_are_passed_over(targets, wrapped):
+    data = numbered(8, 2)
+    data.targets = targets
+    mixed = BetweenClassDataset(Subset(data, range(8)) if wrapped else data, num_classes=2)
+    for _ in range(20):
+        image, label = mixed[0]
+        first, second = image.flatten().topk(2).indices.tolist()
+        assert first % 2 != second % 2
+        assert label[first % 2] == image.flatten()[first]
+
+
+@pytest.mark.parametrize("label", ["cat", torch.zeros(2), None, {"label": 1}])
+def test_a_label_that_is_no_number_is_named(label):
+    with pytest.raises(
+        TypeError, match=r"needs samples \(image, label\) with the class as a number, got .*; give the data"
+    ):
+        BetweenClassDataset([(torch.zeros(1, 2, 2), label)] * 5, num_classes=2)[0]
+
+
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [

@@ -91,7 +91,14 @@ def _pillow_open(file: Any, limit: int | None) -> Image.Image:
             # Pillow looks at its own limit alone, whoever asks.
             Image.MAX_IMAGE_PIXELS = limit
         try:
-            return Image.open(file, formats=_formats())
+            image = Image.open(file, formats=_formats())
+            if (
+                image.format == "TIFF"
+                and before != Image.MAX_IMAGE_PIXELS
+                and image.width * image.height <= (limit or 0)
+            ):
+                image.load()  # Of this format alone Pillow looks at its limit again when it decodes.
+            return image
         finally:
             Image.MAX_IMAGE_PIXELS = before
 
