@@ -161,6 +161,9 @@ def _parts(entry: Any, root: str | PurePath) -> tuple[str, ...] | None:
     if not isinstance(entry, (list, tuple)) or not entry or not isinstance(entry[0], (str, PurePath)):
         return None
     # By their letters alone: what the working directory is, must not change a key.
+    rest = str(entry[0]).removeprefix(f"{root}/")
+    if len(rest) < len(str(entry[0])) and os.path.normpath(rest) == rest and rest[0] not in "./":
+        return tuple(rest.split("/"))  # As ImageFolder writes them; a million times, so without making paths.
     path, folder = PurePath(os.path.normpath(entry[0])), PurePath(os.path.normpath(root))
     if path.is_relative_to(folder):
         return path.relative_to(folder).parts
@@ -176,13 +179,15 @@ def _class_level(dataset: Any, entry: Any) -> int:
     if torchvision is None or not isinstance(dataset, torchvision.DatasetFolder):
         return 0
     names = getattr(dataset, "wnids", dataset.classes)
-    levels: set[int] | None = None
-    # Of several classes, since a folder above may be called as a class is.
-    for sample in (entry, dataset.samples[0], dataset.samples[-1]):
+
+    def levels(sample: Any) -> set[int]:
         folders, target = (_parts(sample, dataset.root) or ())[:-1], sample[1]
-        found = {level for level, name in enumerate(folders) if target < len(names) and name == names[target]}
-        levels = found if levels is None else levels & found
-    return min(levels or {0})
+        return {level for level, name in enumerate(folders) if target < len(names) and name == names[target]}
+
+    found = levels(entry)
+    if len(found) > 1:  # A folder above or below may be called as the class is; those of other classes tell.
+        found &= levels(dataset.samples[0]) & levels(dataset.samples[-1])
+    return min(found or {0})
 
 
 def _as_text(key: Any) -> str | None:
