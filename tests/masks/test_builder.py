@@ -133,7 +133,7 @@ def test_a_data_set_in_memory_is_keyed_by_index(tmp_path, brightness):
     pictures = [(Image.new("RGB", (20, 30), (10 * n, 0, 0)), 0) for n in range(5)]
     table = build_masks(pictures, brightness, tmp_path, workers=0, quiet=True)
     assert list(table.keys()) == ["0", "1", "2", "3", "4"]
-    with pytest.raises(TypeError, match="expected a folder or a data set with a length, got int"):
+    with pytest.raises(TypeError, match="expected a folder or a dataset with a length, got int"):
         build_masks(3, brightness, tmp_path / "other")
 
 
