@@ -61,9 +61,9 @@ def test_failures_are_listed_with_status_one(photos, tmp_path):
     [
         (
             ("masks", "build", "nowhere", "-o", "out"),
-            "tobias-aug: nowhere does not exist; give a folder with images in it",
+            "nowhere does not exist; give a folder with images in it",
         ),
-        (("masks", "build", "empty", "-o", "out"), "tobias-aug: empty holds no images; looked for"),
+        (("masks", "build", "empty", "-o", "out"), "empty holds no images; looked for"),
         (("masks", "build", "photos", "-o", "out", "--arch", "resnet7"), "tobias-aug: unknown arch 'resnet7'"),
         (("masks", "show", "empty", "--images", "photos", "-o", "x.png"), "tobias-aug: empty is not a mask table"),
         (("masks", "verify", "old", "--images", "photos"), "has format version 99, this release reads 1"),
