@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tobias_aug import ImageError
-from tobias_aug.images.decode import read_rgb, squash, to_rgb, to_tensor, to_unit, upright
+from tobias_aug.images.decode import open_image, read_rgb, squash, to_rgb, to_tensor, to_unit, upright
 
 
 def stored(image, **options):
@@ -159,23 +159,64 @@ def test_a_raised_limit_holds_for_one_file_alone(format, monkeypatch):
         assert Image.MAX_IMAGE_PIXELS == 40
 
 
-def test_the_limit_is_back_after_damage_in_threads_and_in_forks(monkeypatch):
+def test_the_limit_is_back_after_damage_in_threads(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
     data = stored(Image.fromarray(RAMP), format="png").getvalue()
 
     def read(number):
         cut = number % 3 == 0
         try:
-            return (
-                read_rgb(io.BytesIO(data[:20] if cut else data), max_pixels=700 + number).size == (30, 20) and not cut
-            )
+            image = read_rgb(io.BytesIO(data[:20] if cut else data), max_pixels=700 + number)
         except OSError:
             return cut
+        return image.size == (30, 20) and not cut
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(read, range(300)))
-        child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(not read(1)))
+    assert Image.MAX_IMAGE_PIXELS == 40
+
+
+def test_a_fork_while_the_limit_is_raised_has_the_programs_own(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    file = stored(Image.fromarray(RAMP), format="png")
+    with open_image(file, max_pixels=700):
+        child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(Image.MAX_IMAGE_PIXELS != 40))
         child.start()
         child.join(60)
     assert child.exitcode == 0
     assert Image.MAX_IMAGE_PIXELS == 40
+
+
+@pytest.mark.parametrize(("highest", "expected"), [(1, 1), (200, 200), (255, 255), (256, 1), (65535, 255)])
+def test_the_values_of_a_32_bit_image_decide_its_range(tmp_path, highest, expected):
+    values = np.zeros((4, 4), np.int32)
+    values[0, 0] = highest
+    Image.fromarray(values).save(tmp_path / "g.tif")
+    assert np.asarray(read_rgb(tmp_path / "g.tif")).max() == expected
+
+
+def test_16_bits_stay_16_bits_however_dark_they_are(tmp_path):
+    Image.fromarray(np.full((4, 4), 4095, np.uint16)).save(tmp_path / "g.png")
+    assert np.asarray(read_rgb(tmp_path / "g.png")).max() == 4095 >> 8
+
+
+def test_pillows_limit_is_the_programs_own_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.new("RGB", (30, 30)).save(tmp_path / "large.png")
+    for _ in range(2):
+        assert read_rgb(tmp_path / "large.png", max_pixels=10_000).size == (30, 30)
+        assert Image.MAX_IMAGE_PIXELS == 100
+        with pytest.raises(ImageError, match="too large"):
+            read_rgb(tmp_path / "large.png")
+        with pytest.raises(ImageError, match="the limit is 800"):
+            read_rgb(tmp_path / "large.png", max_pixels=800)
+        assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_threads_that_read_large_images_do_not_take_the_limit_from_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.new("RGB", (30, 30)).save(tmp_path / "large.png")
+    with ThreadPoolExecutor(4) as pool:
+        sizes = list(pool.map(lambda _: read_rgb(tmp_path / "large.png", max_pixels=900).size, range(40)))
+    assert set(sizes) == {(30, 30)}
+    assert Image.MAX_IMAGE_PIXELS == 100

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache, lru_cache
 from io import IOBase
-from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from tobias_aug.errors import ImageError
+from tobias_aug.images.limits import pixel_limit
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -44,22 +43,23 @@ def open_image(file: str | os.PathLike[str] | IOBase, max_pixels: int | None = N
     Args:
         file: path or open file of one of ``FORMATS``, whatever the name's extension.
         max_pixels: more are rejected before any is decoded, so that a small file cannot ask for all of the memory.
-            Default: Pillow's own ``Image.MAX_IMAGE_PIXELS``, 89,478,485 unless the program has set another. The limit
-            holds for this call alone; Pillow's is left as it is.
+            Default: the program's ``Image.MAX_IMAGE_PIXELS``, 89,478,485 in Pillow. It is raised for the block alone.
 
     Raises:
         ImageError: if there are too many pixels, the file is no regular one, or the decoder fails.
         OSError: if the file is missing, truncated or no image.
     """
-    limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
     if not isinstance(file, IOBase):
         file = os.path.expanduser(os.fspath(file))  # noqa: PTH111  # Path.expanduser raises for a file called "~x".
     name = getattr(file, "name", "an open file") if isinstance(file, IOBase) else file
     # An open file, because Pillow maps some formats into memory where it knows a path, and a file that is cut meanwhile
     # would then end the process.
-    with nullcontext(file) if isinstance(file, IOBase) else open(file, "rb", opener=_open_regular) as opened:
+    with (
+        nullcontext(file) if isinstance(file, IOBase) else open(file, "rb", opener=_open_regular) as opened,
+        pixel_limit(max_pixels) as limit,
+    ):
         try:
-            with _pillow_open(opened, limit) as image:
+            with Image.open(opened, formats=_formats()) as image:  # type: ignore[arg-type]  # IOBase is IO[bytes]
                 if limit is not None and image.width * image.height > limit:
                     raise _too_large(name, f"{image.width} x {image.height} pixels", limit)
                 yield image
@@ -73,34 +73,6 @@ def open_image(file: str | os.PathLike[str] | IOBase, max_pixels: int | None = N
             raise _too_large(name, str(error), limit) from error
         except Exception as error:  # Decoders raise anything on damaged files: SyntaxError, struct.error, KeyError, ...
             raise ImageError(f"{name} cannot be decoded ({type(error).__name__}: {error})") from error
-
-
-# Held around every fork, so that no child starts with it taken or with a raised limit.
-_limit_lock = Lock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_limit_lock.acquire, after_in_parent=_limit_lock.release, after_in_child=_limit_lock.release
-    )
-
-
-def _pillow_open(file: Any, limit: int | None) -> Image.Image:
-    """Read an image's header, with Pillow's own limit raised to ``limit`` for no longer than that."""
-    with _limit_lock:
-        before = Image.MAX_IMAGE_PIXELS
-        if limit is not None and before is not None and limit > before:
-            # Pillow looks at its own limit alone, whoever asks.
-            Image.MAX_IMAGE_PIXELS = limit
-        try:
-            image = Image.open(file, formats=_formats())
-            if (
-                image.format == "TIFF"
-                and before != Image.MAX_IMAGE_PIXELS
-                and image.width * image.height <= (limit or 0)
-            ):
-                image.load()  # Of this format alone Pillow looks at its limit again when it decodes.
-            return image
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
 
 
 def _open_regular(path: str, flags: int) -> int:
@@ -174,17 +146,18 @@ def upright(image: Image.Image) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any Pillow mode to RGB; alpha is dropped as torchvision's loader drops it, 16 bits are scaled to 8.
 
-    32 bits are no range of their own: values up to 255 are taken for 8 bits, values up to 65,535 for 16.
+    A 32-bit image says nothing of its range, so its values decide: up to 255 they are taken as they are, up to 65535
+    scaled as 16 bits are, and beyond, or below 0, the image is rejected.
 
     Raises:
-        ImageError: if the values are beyond 16 bits or in floating point, so that their range is unknown.
+        ImageError: if the range is unknown: integers beyond 16 bits, or floating point.
     """
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 65535):
             raise ImageError("32-bit image beyond the 16-bit range; convert it to 8 or 16 bits")
-        is_byte = image.mode == "I" and values.size and values.max() <= 255
-        grey = Image.fromarray((values if is_byte else values >> 8).astype(np.uint8))
+        eight_bits = image.mode == "I" and (not values.size or values.max() <= 255)
+        grey = Image.fromarray((values if eight_bits else values >> 8).astype(np.uint8))
         grey.info = image.info
         return grey.convert("RGB")
     if image.mode == "F":
@@ -260,6 +233,7 @@ def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
     # A constant made in inference mode could not be used in training later.
     with torch.inference_mode(False):
         mean, deviation = (
-            torch.tensor(values, device=device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+            torch.tensor(values, dtype=torch.float32, device=device).view(3, 1, 1)
+            for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
         )
     return mean, deviation

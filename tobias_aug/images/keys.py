@@ -193,4 +193,4 @@ def _class_level(dataset: Any, entry: Any) -> int:
 def _as_text(key: Any) -> str | None:
     if isinstance(key, (str, os.PathLike)):
         return as_key(key)
-    return str(key) if isinstance(key, Integral) else None
+    return str(key) if type(key) is not bool and isinstance(key, Integral) else None
