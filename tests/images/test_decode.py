@@ -1,4 +1,6 @@
 import io
+import multiprocessing
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -7,7 +9,7 @@ import torch
 from PIL import Image
 
 from tobias_aug import ImageError
-from tobias_aug.images.decode import read_rgb, squash, to_rgb, to_tensor, upright
+from tobias_aug.images.decode import open_image, read_rgb, squash, to_rgb, to_tensor, to_unit, upright
 
 
 def stored(image, **options):
@@ -34,6 +36,22 @@ def test_sixteen_bits_are_scaled_not_clipped(format):
     assert deep.mode.startswith("I;16")
     grey = np.asarray(read_rgb(stored(deep, format=format)))
     assert np.array_equal(grey, np.repeat(RAMP[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("format", ["tiff", "memory"])
+@pytest.mark.parametrize(("factor", "shift"), [(1, 0), (257, 8)])
+def test_thirty_two_bits_hold_eight_or_sixteen(format, factor, shift):
+    deep = Image.fromarray(RAMP.astype(np.int32) * factor)
+    assert deep.mode == "I"
+    rgb = to_rgb(deep) if format == "memory" else read_rgb(stored(deep, format=format))
+    assert np.array_equal(np.asarray(rgb), np.repeat((RAMP.astype(int) * factor >> shift)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16"])
+def test_dark_sixteen_bits_stay_dark_and_no_mode_wraps_around(mode):
+    assert np.asarray(to_rgb(Image.new("I;16", (3, 2), 255))).max() == 0
+    for value in (256, 65535):
+        assert np.asarray(to_rgb(Image.new(mode, (3, 2), value))).max() == value >> 8
 
 
 def test_pixels_of_unknown_range_are_refused():
@@ -104,6 +122,69 @@ def test_squash_is_pillows_bicubic_to_a_grey_level():
 def test_to_tensor_keeps_every_pixel():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     assert torch.equal(to_tensor(Image.fromarray(pixels)), torch.from_numpy(pixels).permute(2, 0, 1))
+
+
+BAD = {
+    "after Normalize": (torch.tensor([-2.1, 2.6]), r"must lie in \[0, 1\], got \[-2.1, 2.6\]"),
+    "0 to 255": (torch.tensor([0.0, 255.0]), r"got \[0, 255\]"),
+    "after a bicubic resize": (torch.tensor([-0.14, 1.15]), "or clamp them after a bicubic resize"),
+    "NaN": (torch.tensor([0.5, torch.nan]), "the images hold NaN"),
+    "infinity": (torch.tensor([0.5, torch.inf]), r"got \[0.5, inf\]"),
+}
+
+
+@pytest.mark.parametrize(("values", "message"), BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("size", [None, 4, 6, 9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+def test_floats_out_of_range_are_rejected_before_a_resize_hides_them(values, message, size, dtype):
+    images = values.to(dtype).repeat(3 * 18).view(1, 3, 6, 6)
+    with pytest.raises(ValueError, match=message):
+        to_unit(images, size)
+    if size is not None:
+        with pytest.raises(ValueError, match=message):
+            squash(images, size)
+
+
+@pytest.mark.parametrize("format", ["png", "tiff", "bmp", "gif", "webp", "jpeg", "ppm"])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_raised_limit_holds_for_one_file_alone(format, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # As a program sets it; 20 x 30 is beyond twice of it.
+    file = stored(Image.fromarray(RAMP).convert("RGB"), format=format)
+    assert read_rgb(file, max_pixels=600).size == (30, 20)
+    assert Image.MAX_IMAGE_PIXELS == 40
+    for limit in (None, 599):
+        file.seek(0)
+        with pytest.raises(ImageError, match="too large"):
+            read_rgb(file, max_pixels=limit)
+        assert Image.MAX_IMAGE_PIXELS == 40
+
+
+def test_the_limit_is_back_after_damage_in_threads(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    data = stored(Image.fromarray(RAMP), format="png").getvalue()
+
+    def read(number):
+        cut = number % 3 == 0
+        try:
+            image = read_rgb(io.BytesIO(data[:20] if cut else data), max_pixels=700 + number)
+        except OSError:
+            return cut
+        return image.size == (30, 20) and not cut
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(300)))
+    assert Image.MAX_IMAGE_PIXELS == 40
+
+
+def test_a_fork_while_the_limit_is_raised_has_the_programs_own(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    file = stored(Image.fromarray(RAMP), format="png")
+    with open_image(file, max_pixels=700):
+        child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(Image.MAX_IMAGE_PIXELS != 40))
+        child.start()
+        child.join(60)
+    assert child.exitcode == 0
+    assert Image.MAX_IMAGE_PIXELS == 40
 
 
 @pytest.mark.parametrize(("highest", "expected"), [(1, 1), (200, 200), (255, 255), (256, 1), (65535, 255)])

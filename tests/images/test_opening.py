@@ -98,9 +98,43 @@ def test_parquet_rows_without_names_are_called_by_file_and_number(files, tmp_pat
     assert open_images(tmp_path / "a.parquet").key(11) == "a.parquet/11"
     source = open_images(tmp_path / "b.parquet")
     assert [source.key(0), source.key(1)] == ["b.parquet/0", "x"]
-    with pytest.raises(ImageError, match="row 1 of row group 0 of .*b.parquet holds no bytes"):
+    with pytest.raises(ImageError, match="row 1 of row group 0 of .*b.parquet holds no bytes; images must be embedded"):
         source.load(1)
     assert open_images(tmp_path / "c.parquet", key_column="id").key(3) == "103"
+
+
+STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        lambda a, b: pa.array([{"bytes": a, "path": "a"}, None, {"bytes": b, "path": "b"}], STRUCT),
+        lambda a, b: pa.array([{"bytes": a, "path": "a"}, {"bytes": None, "path": None}, {"bytes": b}], STRUCT),
+        lambda a, b: pa.array([a, None, b]),
+        lambda a, b: pa.array([a, None, b], pa.large_binary()),
+        lambda a, b: pa.array([a, None, b], pa.binary_view()),
+        lambda a, b: pa.array([a, None, a], pa.binary(len(a))),
+    ],
+)
+def test_a_missing_image_is_one_failure(column, files, tmp_path, brightness):
+    data = list(files.values())
+    pq.write_table(pa.table({"image": column(*data[:2])}), tmp_path / "a.parquet")
+    table = build_masks(tmp_path / "a.parquet", brightness, tmp_path / "out", workers=0, quiet=True)
+    assert (len(table), table.description.failures) == (2, 1)
+    line = (tmp_path / "out" / "failures.jsonl").read_text()
+    assert '"key": "a.parquet/1"' in line
+    assert "row 1 of row group 0 of " in line
+
+
+def test_damage_inside_a_row_group_is_told_by_the_files_name(files, tmp_path):
+    write_parquet(tmp_path / "a.parquet", {"image": list(files.values())})
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    source = open_images(tmp_path / "a.parquet")
+    data[4:60] = b"\xff" * 56
+    (tmp_path / "a.parquet").write_bytes(data)
+    with pytest.raises(ImageError, match=r"a.parquet is no Parquet file or is damaged .*; fetch it again"):
+        source.load(0)
 
 
 @pytest.mark.parametrize("where", ["path", "url", "root"])

@@ -39,6 +39,17 @@ def test_a_data_set_and_its_folder_agree_on_keys_and_targets(photos):
     assert sample_key(TensorDataset(torch.zeros(9)), 4) == "4"
 
 
+def test_targets_are_torchvisions_where_a_class_is_empty(photos):
+    (photos / "aardvark").mkdir()
+    (photos / "top.jpg").write_bytes((photos / "cat" / "01.jpg").read_bytes())
+    files, folder = ImageFiles(photos), ImageFolder(photos, allow_empty=True)
+    assert files.classes == folder.classes == ["aardvark", "cat", "dog"]
+    assert [files.target(index) for index in range(12)] == folder.targets
+    assert files.target(12) == 0
+    few = ImageFiles(photos, ["dog/00.jpg"])
+    assert (few.classes, few.target(0)) == (folder.classes, 2)
+
+
 def test_a_data_set_gives_pictures_or_says_what_it_gave():
     picture = Image.new("L", (4, 5))
     tensor = torch.zeros(3, 4, 5, dtype=torch.uint8)

@@ -96,7 +96,7 @@ def test_bf16_is_close_and_has_another_identity(resnet):
     ("images", "message"),
     [
         (torch.full((1, 3, 8, 8), torch.nan), "the images hold NaN"),
-        (torch.full((1, 3, 8, 8), 2.0), r"must lie in \[0, 1\], got \[2, 2\]; give them before normalisation"),
+        (torch.full((1, 3, 8, 8), 2.0), r"must lie in \[0, 1\], got \[2, 2\]; give them before normalization"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.int64), "expected uint8 or float images, got torch.int64"),
         (torch.zeros(1, 1, 8, 8), r"expected images of shape \(batch, 3, height, width\), got \(1, 1, 8, 8\)"),
     ],

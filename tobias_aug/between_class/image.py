@@ -139,7 +139,9 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
             if self._targets is not None and self._targets[places[0]] == self._targets[places[1]]:
                 continue
             samples = [self.dataset[int(place)] for place in places]
-            labels = torch.tensor([int(sample[1]) for sample in samples])
+            labels = torch.tensor([_label(sample[1]) for sample in samples])
+            if self._targets is not None and not torch.equal(self._targets[places].long(), labels):
+                self._targets = None  # They are no classes, or not those of the samples.
             if labels[0] != labels[1]:
                 images = [sample[0] for sample in samples]
                 for image in images:
@@ -153,7 +155,7 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 def _targets(dataset: Any) -> Tensor | None:
-    """The class of every sample, where the data set knows it without reading."""
+    """The class of every sample, where the dataset knows it without reading; ``targets`` may be anything else."""
     if isinstance(dataset, Subset):
         inner = _targets(dataset.dataset)
         return None if inner is None else inner[torch.as_tensor(dataset.indices)]
@@ -166,3 +168,14 @@ def _targets(dataset: Any) -> Tensor | None:
         return None
     fits = classes.ndim == 1 and not (classes.is_floating_point() or classes.is_complex())
     return classes if fits else None
+
+
+def _label(label: Any) -> int:
+    try:
+        return int(label)
+    except (TypeError, ValueError, RuntimeError) as error:
+        came = f"a tensor of {tuple(label.shape)}" if isinstance(label, Tensor) else repr(label)[:80]
+        raise TypeError(
+            f"BetweenClassDataset needs samples (image, label) with the class as a number, got {came}; "
+            "give the dataset a target_transform that makes it one"
+        ) from error

@@ -37,10 +37,11 @@ def without_braces(pattern: str) -> Iterator[str]:
 
 
 def _count(first: str, last: str, step: str | None) -> list[str]:
-    zeros = max(len(first), len(last)) if first.startswith("0") or last.startswith("0") else 0
+    padded = any(end.startswith("0") and len(end) > 1 for end in (first, last))
+    width = max(len(first), len(last)) if padded else 0
     low, high, by = int(first), int(last), max(1, int(step or 1))
     numbers = range(low, high + 1, by) if low <= high else range(low, high - 1, -by)
-    return [str(number).zfill(zeros) for number in numbers]
+    return [str(number).zfill(width) for number in numbers]
 
 
 def _closing(pattern: str, start: int) -> int:

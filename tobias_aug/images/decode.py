@@ -1,4 +1,4 @@
-"""Decode pictures of any mode to upright RGB, and bring them to a network's input size."""
+"""Decode images of any mode to upright RGB, and bring them to a network's input size."""
 
 from __future__ import annotations
 
@@ -42,14 +42,16 @@ def open_image(file: str | os.PathLike[str] | IOBase, max_pixels: int | None = N
 
     Args:
         file: path or open file of one of ``FORMATS``, whatever the name's extension.
-        max_pixels: more are refused before any is decoded, so that a small file cannot ask for all of the memory;
+        max_pixels: more are rejected before any is decoded, so that a small file cannot ask for all of the memory.
             Default: the program's ``Image.MAX_IMAGE_PIXELS``, 89,478,485 in Pillow. It is raised for the block alone.
 
     Raises:
         ImageError: if there are too many pixels, the file is no regular one, or the decoder fails.
         OSError: if the file is missing, truncated or no image.
     """
-    name = getattr(file, "name", "an open file") if isinstance(file, IOBase) else os.fspath(file)
+    if not isinstance(file, IOBase):
+        file = os.path.expanduser(os.fspath(file))  # noqa: PTH111  # Path.expanduser raises for a file called "~x".
+    name = getattr(file, "name", "an open file") if isinstance(file, IOBase) else file
     # An open file, because Pillow maps some formats into memory where it knows a path, and a file that is cut meanwhile
     # would then end the process.
     with (
@@ -174,7 +176,16 @@ def squash(
     images: UInt8[Tensor, "*batch channels height width"] | Float[Tensor, "*batch channels height width"],
     size: int,
 ) -> Tensor:
-    """Resize to ``size`` × ``size``, whatever the aspect: bicubic with antialiasing, nothing when already there."""
+    """Resize to ``size`` × ``size`` without keeping the aspect ratio, bicubic with antialiasing, where it has another.
+
+    Raises:
+        ValueError: if float images hold NaN or values outside [0, 1], which resizing would hide.
+    """
+    _check_range(images)
+    return _resize(images, size)
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
     if images.shape[-2:] == (size, size):
         return images
     resized: Tensor = F.resize(images, [size, size], interpolation=InterpolationMode.BICUBIC, antialias=True)
@@ -190,18 +201,24 @@ def to_unit(images: Tensor, size: int | None = None) -> Float[Tensor, "batch 3 r
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"expected images of shape (batch, 3, height, width), got {tuple(images.shape)}")
     if images.dtype == torch.uint8:
-        return (images if size is None else squash(images, size)).to(torch.float32).div_(255)
+        return (images if size is None else _resize(images, size)).to(torch.float32).div_(255)
     if not images.is_floating_point():
         raise ValueError(f"expected uint8 or float images, got {images.dtype}")
     images = images.float()
+    _check_range(images)
+    return images if size is None else _resize(images, size)
+
+
+def _check_range(images: Tensor) -> None:
+    if not images.is_floating_point() or not images.numel():
+        return
     if images.isnan().any():
         raise ValueError("the images hold NaN; look at what made them")
-    if images.numel() and (images.min() < 0 or images.max() > 1):
+    if images.min() < 0 or images.max() > 1:
         raise ValueError(
             f"float images must lie in [0, 1], got [{images.min():.3g}, {images.max():.3g}]; "
-            "give them before normalisation, or as uint8; where a bicubic resize overshot, images.clamp(0, 1) mends it"
+            "give them before normalization or as uint8, or clamp them after a bicubic resize"
         )
-    return images if size is None else squash(images, size)
 
 
 def normalize(images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:

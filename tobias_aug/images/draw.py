@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from tobias_aug.images.decode import to_rgb
 
 # From cold to hot, the order the field's heat maps use.
 _HEAT = np.array(
@@ -27,7 +29,7 @@ def heat_overlay(image: Image.Image, heatmap: Float[Tensor, "rows columns"], str
     place = smooth * (len(_HEAT) - 1)
     below = np.minimum(place.astype(int), len(_HEAT) - 2)
     colours = _HEAT[below] + (place - below)[..., None] * (_HEAT[below + 1] - _HEAT[below])
-    mixed = (1 - strength) * np.asarray(image.convert("RGB"), dtype=np.float32) + strength * colours
+    mixed = (1 - strength) * np.asarray(to_rgb(image), dtype=np.float32) + strength * colours
     return Image.fromarray(mixed.astype(np.uint8))
 
 
@@ -35,8 +37,9 @@ def cells_overlay(image: Image.Image, cells: Bool[Tensor, "rows columns"]) -> Im
     """Show the kept cells as they are and the others pale; ``cells`` may be a mask of cells or of pixels."""
     mask = Image.fromarray(cells.cpu().numpy().astype(np.uint8) * 255)
     mask = mask.resize(image.size, Image.Resampling.NEAREST)
+    image = to_rgb(image)
     pale = Image.blend(image.convert("L").convert("RGB"), Image.new("RGB", image.size, (255, 255, 255)), 0.75)
-    return Image.composite(image.convert("RGB"), pale, mask)
+    return Image.composite(image, pale, mask)
 
 
 def contact_sheet(
@@ -52,7 +55,7 @@ def contact_sheet(
     """
     gap, head, foot = 12, 34, 30
     width = gap + len(titles) * (tile + gap)
-    fitted = [[ImageOps.contain(picture, (tile, tile), Image.Resampling.LANCZOS) for picture in row] for row in rows]
+    fitted = [[_fitted(to_rgb(image), tile) for image in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in fitted]
     sheet = Image.new("RGB", (width, head + sum(heights) + foot * len(rows)), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -70,6 +73,13 @@ def contact_sheet(
         draw.text((gap, top + height + 4), label, _FAINT, small)
         top += height + foot
     return sheet
+
+
+def _fitted(image: Image.Image, side: int) -> Image.Image:
+    """The image as large as it fits into a square; at least a pixel wide and high, so that a line can be seen."""
+    scale = side / max(image.size)
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def spread(count: int, total: int) -> list[int]:

@@ -11,7 +11,7 @@ from inspect import signature
 from mmap import mmap
 from numbers import Integral
 from pathlib import PurePath
-from typing import Any, overload
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from torch.utils.data import ConcatDataset, Subset
@@ -28,8 +28,8 @@ class KeyList(Sequence[str]):
         ('b/2.jpg', 2)
     """
 
-    def __init__(self, keys: Iterable[str] = ()) -> None:
-        encoded = [os.fsencode(key) for key in keys]
+    def __init__(self, keys: Iterable[str | os.PathLike[str]] = ()) -> None:
+        encoded = [os.fsencode(as_key(key)) for key in keys]
         self._set(b"".join(encoded), np.cumsum([0, *map(len, encoded)], dtype=np.int64))
 
     @classmethod
@@ -85,12 +85,12 @@ def printable(key: str) -> str:
     return os.fsencode(key).decode("utf-8", "backslashreplace")
 
 
-def as_key(key: str | os.PathLike[str]) -> str:
+def as_key(key: str | bytes | os.PathLike[str]) -> str:
     """A key as a string; a path is written with "/" between."""
     return key.as_posix() if isinstance(key, PurePath) else os.fsdecode(key)
 
 
-def sample_key(dataset: Any, index: int) -> str:
+def sample_key(dataset: Any, index: SupportsIndex) -> str:
     """The key of a dataset's sample: its path below the folder of the dataset with "/" between, else its index.
 
     Understands this library's own datasets and every dataset with a method ``key(index)``; torchvision's
@@ -152,20 +152,26 @@ def _samples_key(dataset: Any, index: int) -> str | None:
     root, samples = getattr(dataset, "root", None), getattr(dataset, "samples", None)
     if not isinstance(root, (str, PurePath)) or not isinstance(samples, (list, tuple)):
         return None
-    entry = samples[index]
+    parts = _parts(samples[index], root)
+    return None if parts is None else "/".join(parts[_class_level(dataset, samples[index]) :])
+
+
+def _parts(entry: Any, root: str | PurePath) -> tuple[str, ...] | None:
+    """The parts below ``root`` of the path that an entry begins with; ``None`` where there is none, or elsewhere."""
     if not isinstance(entry, (list, tuple)) or not entry or not isinstance(entry[0], (str, PurePath)):
         return None
     # By their letters alone: what the working directory is, must not change a key.
+    rest = str(entry[0]).removeprefix(f"{root}/")
+    if len(rest) < len(str(entry[0])) and os.path.normpath(rest) == rest and rest[0] not in "./":
+        return tuple(rest.split("/"))  # As ImageFolder writes them; a million times, so without making paths.
     path, folder = PurePath(os.path.normpath(entry[0])), PurePath(os.path.normpath(root))
     if path.is_relative_to(folder):
-        path = path.relative_to(folder)
-    elif path.is_absolute() or ".." in path.parts:
-        return None
-    return "/".join(path.parts[_class_level(dataset, entry, path.parts[:-1]) :])
+        return path.relative_to(folder).parts
+    return None if path.is_absolute() or ".." in path.parts else path.parts
 
 
-def _class_level(dataset: Any, entry: Sequence[Any], folders: tuple[str, ...]) -> int:
-    """How many folders lie above the folder of the sample's class.
+def _class_level(dataset: Any, entry: Any) -> int:
+    """How many folders lie between ``root`` and the folders of the classes.
 
     torchvision's ImageNet and Country211 name a ``root`` that is above the folder they read.
     """
@@ -173,10 +179,15 @@ def _class_level(dataset: Any, entry: Sequence[Any], folders: tuple[str, ...]) -
     if torchvision is None or not isinstance(dataset, torchvision.DatasetFolder):
         return 0
     names = getattr(dataset, "wnids", dataset.classes)
-    target = entry[1] if len(entry) > 1 else None
-    if not isinstance(names, (list, tuple)) or not isinstance(target, int) or not 0 <= target < len(names):
-        return 0
-    return folders.index(names[target]) if names[target] in folders else 0
+
+    def levels(sample: Any) -> set[int]:
+        folders, target = (_parts(sample, dataset.root) or ())[:-1], sample[1]
+        return {level for level, name in enumerate(folders) if target < len(names) and name == names[target]}
+
+    found = levels(entry)
+    if len(found) > 1:  # A folder above or below may be called as the class is; those of other classes tell.
+        found &= levels(dataset.samples[0]) & levels(dataset.samples[-1])
+    return min(found or {0})
 
 
 def _as_text(key: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -37,5 +38,18 @@ def pixel_limit(max_pixels: int | None = None) -> Iterator[int | None]:
     finally:
         if raised:
             with _lock:
-                _wanted.remove(max_pixels)  # type: ignore[arg-type]
-                Image.MAX_IMAGE_PIXELS = max(_wanted) if _wanted else _own
+                if max_pixels in _wanted:  # A process forked inside the block has none.
+                    _wanted.remove(max_pixels)
+                    Image.MAX_IMAGE_PIXELS = max(_wanted) if _wanted else _own
+
+
+def _restored() -> None:
+    """Give a forked process the program's own limit; the blocks of the parent's threads never end in it."""
+    if _wanted:
+        _wanted.clear()
+        Image.MAX_IMAGE_PIXELS = _own
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_restored)

@@ -59,11 +59,11 @@ def open_images(
         >>> len(open_images("shards/train-{000..146}.tar"))  # doctest: +SKIP
         1281167
     """
+    if not isinstance(path, (str, os.PathLike)) and not len(path):
+        raise ImageError("no images: the list of paths is empty")
     if not isinstance(path, (str, os.PathLike)) and kind in ("auto", "list") and all(map(_is_image, path)):
         return _open_names(dict.fromkeys(map(as_key, path)), root, max_pixels)
     paths = [text for one in ([path] if isinstance(path, (str, os.PathLike)) else path) for text in absolute(one)]
-    if not paths:
-        raise ImageError("no images: the list of paths is empty")
     if kind == "auto":
         kind = _kind(paths[0])
     base = None if root is None else absolute(root)[0]
@@ -98,6 +98,8 @@ def _open(
     if kind == "list":
         return _open_list(path, root, max_pixels)
     if path_of(path).lower().endswith(".zip") and not Path(path).is_dir():
+        if "::" in path and not is_url(path):
+            raise ImageError(f"{path} cannot be read, since fsspec takes :: for the end of a path; unpack or move it")
         path = f"zip://::{path}"
     if not is_url(path):
         return ImageFiles(path, None, max_pixels)
@@ -128,7 +130,13 @@ def _open_list(path: str, root: str | None, max_pixels: int | None) -> ImageFile
     """The images that a file lists; see :func:`~tobias_aug.images.lists.listed_paths`."""
     if root is None:
         root = path.rpartition("/")[0] if is_url(path) else str(Path(path).parent)
-    keys = listed_paths(read_bytes(path), None if is_url(root) else Path(root))
+    try:
+        data = read_bytes(path)
+    except OSError as error:
+        raise ImageError(
+            f"the list {path} cannot be read ({error}); give a text file with one path per line"
+        ) from error
+    keys = listed_paths(data, None if is_url(root) else Path(root))
     if not keys:
         raise ImageError(f"{path} lists no images; give one path per line")
     return _open_names(keys, root, max_pixels)

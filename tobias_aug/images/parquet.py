@@ -18,7 +18,7 @@ from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.keys import KeyList
 from tobias_aug.images.named_bytes import NamedBytes
 from tobias_aug.images.origin import ImageOrigin
-from tobias_aug.images.places import absolute, file_names, file_system
+from tobias_aug.images.places import absolute, file_names, file_system, ranges_needed
 
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
 
@@ -100,13 +100,14 @@ class ParquetImages:
 def _opened(file: str) -> Iterator[pq.ParquetFile]:
     """A Parquet file by its place; damage is told by its name."""
     system, path = file_system(file)
-    with system.open(path, "rb") as handle:
+    with ranges_needed(file), system.open(path, "rb") as handle:
         try:
             yield pq.ParquetFile(handle)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # The disk's or the network's, not Parquet's.
                 raise
-            raise ImageError(f"{file} is no Parquet file or is damaged ({error}); fetch it again") from error
+            said = " ".join(str(error).split())
+            raise ImageError(f"{file} is no Parquet file or is damaged ({said}); fetch it again") from error
 
 
 def _kind(schema: pa.Schema, file: str, column: str, key_column: str | None) -> pa.DataType:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -21,6 +22,7 @@ from tobias_aug.images.origin import ImageOrigin
 
 # What fsspec puts before another URL: archives with a path of their own, and caches without one.
 _CHAINED = re.compile(r"(zip|tar|libarchive|reference|simplecache|filecache|blockcache|cached)(://|$)")
+_SERVE = "download the file, or serve it from a server that answers range requests"
 _WEB = ("http://", "https://")
 
 
@@ -34,18 +36,18 @@ def absolute(path: str | os.PathLike[str]) -> list[str]:
 
     A chain of fsspec, such as ``zip://cat/1.jpg::photos.zip`` or ``simplecache::s3://bucket/a.tar``, is one URL.
     """
-    text = os.fsdecode(path)
-    if not is_url(text) and local_path(text).exists():
-        return [str(local_path(text))]
+    pieces = os.fsdecode(path).split("::")
     found: list[str] = []
-    links: list[str] = []
-    for piece in text.split("::"):
-        links.append(piece)
-        if not _CHAINED.match(piece):
-            last = piece if is_url(piece) or (not piece and links[1:]) else str(local_path(piece))
-            found.append("::".join([*links[:-1], last]))
-            links = []
-    return found + (["::".join(links)] if links else [])
+    while pieces:
+        links: list[str] = []
+        while _CHAINED.match(pieces[0]) and pieces[1:]:
+            links.append(pieces.pop(0))
+        rest = "::".join(pieces)
+        if is_url(rest) or not local_path(rest).exists():  # A folder may be called "a::b".
+            rest = pieces[0]
+        pieces = pieces[rest.count("::") + 1 :]
+        found.append("::".join([*links, rest if is_url(rest) else str(local_path(rest))]))
+    return found
 
 
 def file_system(path: str) -> tuple[Any, str]:
@@ -63,12 +65,24 @@ def file_system(path: str) -> tuple[Any, str]:
     if not is_url(path):
         return filesystem("file"), path
     try:
-        system, inside = url_to_fs(path)
+        with ranges_needed(path):
+            system, inside = url_to_fs(path)
     except (OSError, ImportError, ValueError):
         raise
     except Exception as error:  # Each kind of archive has errors of its own, such as BadZipFile.
         raise ImageError(f"{path} cannot be opened ({type(error).__name__}: {error}); is it whole?") from error
     return system, inside
+
+
+@contextmanager
+def ranges_needed(path: str) -> Iterator[None]:
+    """Raise what fsspec says of a web server that sends whole files alone as an ``ImageError`` with a way out."""
+    try:
+        yield
+    except ValueError as error:
+        if "range request" not in str(error):
+            raise
+        raise ImageError(f"the server of {path} ignores ranges; {_SERVE}") from error
 
 
 def read_bytes(path: str, start: int | None = None, end: int | None = None) -> bytes:
@@ -93,8 +107,7 @@ def _read(system: Any, inside: str, name: str, start: int | None = None, end: in
         return data
     if len(data) > end - start:
         raise ImageError(
-            f"the server of {name} ignores ranges: asked for {end - start} bytes it sent {len(data)}; "
-            "download the file, or serve it from a server that answers range requests"
+            f"the server of {name} ignores ranges: asked for {end - start} bytes it sent {len(data)}; {_SERVE}"
         )
     raise ImageError(f"{name} ends early: {len(data)} of the {end - start} bytes at {start} are there; fetch it again")
 
@@ -113,9 +126,6 @@ def expand(pattern: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[s
     for whole in absolute(pattern):
         for path in [whole] if _exists(whole) else without_braces(whole):
             found += _matches(path, suffixes)
-    twice = next((path for path in found if found.count(path) > 1), None) if len(set(found)) < len(found) else None
-    if twice:
-        raise ImageError(f"{twice} is given twice; give each file once")
     return found
 
 
@@ -163,7 +173,13 @@ def _with_protocol(system: Any, url: str, match: str) -> str:
 
 
 def file_names(paths: Sequence[str]) -> list[str]:
-    """What to call files in keys: their names, or where two have one name, their paths below the folder of all."""
+    """What to call files in keys: their names, or where two have one name, their paths below the folder of all.
+
+    Raises:
+        ImageError: if one file is there twice.
+    """
+    if len(set(paths)) < len(paths):
+        raise ImageError(f"{next(path for path in paths if paths.count(path) > 1)} is given twice; give each file once")
     split = [path_of(path).split("/") for path in paths]
     names = [parts[-1] for parts in split]
     if len(set(names)) == len(names):
@@ -179,7 +195,8 @@ def path_of(path: str) -> str:
     head, chain, tail = path.partition("::")
     if chain and "://" not in head:
         return path_of(tail)
-    return unquote(urlsplit(head).path) if head.startswith(_WEB) else head
+    address = urlsplit(head)
+    return address.netloc + unquote(address.path) if head.startswith(_WEB) else head
 
 
 def files_below(url: str, suffixes: Iterable[str]) -> list[str]:

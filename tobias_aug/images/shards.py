@@ -17,7 +17,7 @@ from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.keys import KeyList
 from tobias_aug.images.named_bytes import NamedBytes
 from tobias_aug.images.origin import ImageOrigin
-from tobias_aug.images.places import absolute, file_names, file_system, is_url, read_bytes
+from tobias_aug.images.places import absolute, file_names, file_system, is_url, ranges_needed, read_bytes
 from tobias_aug.images.sources import EXTENSIONS
 
 _BLOCK = 512
@@ -93,17 +93,12 @@ def _images_in(shard: str) -> list[tuple[str, int, int]]:
     links: dict[str, str] = {}
     images: list[str] = []
     try:
-        with system.open(path, "rb") as file:
+        with ranges_needed(shard), system.open(path, "rb") as file:
             start: int | None = 0
             while start is not None:
                 file.seek(start)
                 start = _scan(file, members, links, images)
-    except (tarfile.TarError, ValueError) as error:
-        if is_url(shard) and "range request" in str(error):
-            raise ImageError(
-                f"the server of {shard} ignores ranges; download the file, or serve it from a server that answers "
-                "range requests"
-            ) from error
+    except tarfile.TarError as error:
         raise ImageError(
             f"{shard} is no plain tar file or is damaged ({error}); "
             "fetch it again, or decompress it: images are read at their offsets"

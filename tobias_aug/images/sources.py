@@ -167,8 +167,8 @@ def _listing(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
         entries = os.scandir(folder)
     except OSError as error:
         raise ImageError(
-            f"{folder} cannot be listed ({error.strerror}), so its images would be missing without a word; make it "
-            "readable, or give a list file of the images to take"
+            f"{folder} cannot be listed ({error.strerror}), so its images cannot be found; have it made readable, or "
+            "give a list file of the images to take"
         ) from error
     with entries:
         yield entries
