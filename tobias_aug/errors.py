@@ -23,6 +23,10 @@ class UnfinishedError(TableError):
     """A mask table of which other ranks have not yet made their parts."""
 
 
+class FailureWarning(UserWarning):
+    """Images that have no mask in a table, since they could not be read."""
+
+
 class WriteError(TobiasError, OSError):
     """A file that cannot be written: the disk is full, or the place is not for writing."""
 

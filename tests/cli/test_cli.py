@@ -105,7 +105,7 @@ def test_another_localizer_is_refused_with_status_two(photos, tmp_path):
     assert build(photos, tmp_path / "out").returncode == 0
     done = build(photos, tmp_path / "out", "--seed", 1)
     assert done.returncode == 2
-    assert "choose another folder, or delete this one" in done.stderr
+    assert "localizer.options.seed is 0 there and 1 here; choose another folder" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_a_damaged_part_is_named_and_leaves_no_index(folder):
     (folder / "part-00001.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(
         TableError,
-        match=r"part-00001.parquet is missing or damaged \(no Parquet file\); delete it, if it is there, and",
+        match=r"part-00001.parquet is missing or damaged \(no Parquet file\); move it away, if it is there, and",
     ):
         MaskTable.open(folder)
     assert not (folder / "index").exists()

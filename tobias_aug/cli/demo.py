@@ -29,7 +29,7 @@ def demo(
 ) -> None:
     """Make masks of a few photographs with a CNN that was never trained, and draw what they are good for."""
     from tobias_aug.cli.localizers import make_localizer
-    from tobias_aug.cli.sheet import draw_sheet
+    from tobias_aug.cli.sheet import draw_sheet, save_sheet
     from tobias_aug.masks.builder import build_masks
 
     images = out / "images"
@@ -39,7 +39,7 @@ def demo(
     localizer = make_localizer("random-cnn", arch=arch, seed=seed)
     table = build_masks(images, localizer, out / "masks", workers=0, device="cpu")
     sheet = out / "sheet.png"
-    draw_sheet(table, images, localizer, len(table), seed).save(sheet)
+    save_sheet(draw_sheet(table, images, localizer, len(table), seed), sheet)
     print(f"{len(table)} masks in {table.path}; look at {sheet.resolve()}")
 
 

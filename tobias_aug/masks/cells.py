@@ -48,11 +48,15 @@ def random_cells(
 ) -> Bool[Tensor, "count grid grid"]:
     """Draw half masks that know nothing of the image: the control "RM" of the paper's Table 5.
 
+    They are on the generator's device, or on the CPU without one.
+
     Example:
         >>> random_cells(3).flatten(1).sum(1).tolist()
         [8, 8, 8]
     """
-    return half_mask(torch.rand(count, grid, grid, generator=generator))
+    if generator is None:  # torch.compile takes no generator, not even None, beside sizes that vary.
+        return half_mask(torch.rand(count, grid, grid))
+    return half_mask(torch.rand(count, grid, grid, generator=generator, device=generator.device))
 
 
 def cell_edges(length: int, grid: int) -> list[int]:

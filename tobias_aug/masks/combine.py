@@ -6,17 +6,16 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
 from tobias_aug.errors import TableError
-from tobias_aug.files import exclusive, remove_leftovers, write_text
-from tobias_aug.masks.builder import FAILURES, UNFINISHED, default_part_size
+from tobias_aug.files import exclusive, make_folder, remove_leftovers
+from tobias_aug.masks.folder import FAILURES, UNFINISHED, described, read_failures, table_folder, write_failures
 from tobias_aug.masks.index_file import fingerprint, key_buffers
 from tobias_aug.masks.key_hash import hash_keys
 from tobias_aug.masks.parts import (
@@ -26,9 +25,11 @@ from tobias_aug.masks.parts import (
     part_path,
     read_columns,
     read_summary,
+    table_hashes,
     write_rows,
 )
-from tobias_aug.masks.table import MaskTable
+from tobias_aug.masks.plan import default_part_size
+from tobias_aug.masks.table import Key, MaskTable
 from tobias_aug.progress import Progress
 
 Table = MaskTable | str | os.PathLike[str]
@@ -61,6 +62,8 @@ def concatenate_tables(
         >>> concatenate_tables(["train", "val"], "all", prefixes=["train/", "val/"])  # doctest: +SKIP
         MaskTable('all', rows=13394, grid=4)
     """
+    if isinstance(tables, str | os.PathLike | MaskTable):
+        raise TypeError(f"expected several tables, got {tables!r}; give a list of them")
     if not tables:
         raise ValueError("concatenate_tables got no tables; give at least one")
     if prefixes is not None and len(prefixes) != len(tables):
@@ -71,12 +74,12 @@ def concatenate_tables(
         pieces.append(_Piece(opened, prefixes[number] if prefixes else "", np.arange(len(opened))))
     _refuse_different([piece.table for piece in pieces])
     _refuse_duplicates(pieces)
-    return _write(pieces, Path(out), part_size, quiet)
+    return _write(pieces, table_folder(out), part_size, quiet)
 
 
 def filter_table(
     table: Table,
-    keep: Iterable[str] | Callable[[str], bool],
+    keep: Iterable[Key] | Callable[[str], bool],
     out: str | os.PathLike[str],
     *,
     missing: str = "raise",
@@ -95,6 +98,7 @@ def filter_table(
 
     Raises:
         TableError: if a key is missing, if nothing is kept, or if ``out`` holds something else.
+        TypeError: if ``keep`` is a single key.
 
     Example:
         >>> filter_table("masks", lambda key: key.startswith("n01440764/"), "tench")  # doctest: +SKIP
@@ -106,18 +110,20 @@ def filter_table(
     if callable(keep):
         rows = np.fromiter((row for row, key in enumerate(opened) if keep(key)), dtype=np.int64)
     else:
+        if isinstance(keep, str | bytes | os.PathLike):
+            raise TypeError(f"expected keys or a function, got {keep!r}; give a list of keys")
         keys = list(keep)
         rows = opened.rows(keys)
         if missing == "raise" and (rows < 0).any():
             lost = [keys[number] for number in np.flatnonzero(rows < 0)]
             raise TableError(
                 f"{opened.path} holds no mask for {_some(lost)}; correct the list, "
-                'or leave such keys out with missing="skip"'
+                'or leave such keys out with missing="skip" (--skip-missing)'
             )
         rows = np.unique(rows[rows >= 0])
     if not len(rows):
         raise TableError(f"no key of {opened.path} is kept; keys are such as {opened.keys()[0]!r}")
-    return _write([_Piece(opened, "", rows)], Path(out), part_size, quiet)
+    return _write([_Piece(opened, "", rows)], table_folder(out), part_size, quiet)
 
 
 @dataclass(frozen=True)
@@ -133,29 +139,20 @@ def _open(table: Table) -> MaskTable:
     return table if isinstance(table, MaskTable) else MaskTable.open(table)
 
 
-def _some(keys: Sequence[str]) -> str:
-    named = ", ".join(map(repr, keys[:3]))
+def _some(keys: Sequence[Key]) -> str:
+    named = ", ".join(repr(os.fspath(key)) for key in keys[:3])
     return named if len(keys) <= 3 else f"{named} and {len(keys) - 3} more"
 
 
 def _refuse_different(tables: Sequence[MaskTable]) -> None:
     first, *others = tables
-    ours = _flat(first.description.made_by())
     for other in others:
-        theirs = _flat(other.description.made_by())
-        for name in [*ours, *theirs]:
-            if ours.get(name) != theirs.get(name):
-                raise TableError(
-                    f"{first.path} and {other.path} were made differently: {name} is {ours.get(name)!r} there and "
-                    f"{theirs.get(name)!r} here; build both with one localizer, options and grid"
-                )
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, names joined by dots."""
-    if not isinstance(value, dict):
-        return {name: value}
-    return {inner: v for key in value for inner, v in _flat(value[key], f"{name}.{key}".lstrip(".")).items()}
+        difference = first.description.difference(other.description)
+        if difference:
+            raise TableError(
+                f"{first.path} and {other.path} were made differently: {difference}; build both with one localizer, "
+                "options and grid"
+            )
 
 
 def _refuse_duplicates(pieces: Sequence[_Piece]) -> None:
@@ -203,16 +200,27 @@ def _write(pieces: Sequence[_Piece], out: Path, part_size: int | None, quiet: bo
         source.update(fingerprint(piece.table.path, piece.table.description).encode())
         source.update(json.dumps([piece.prefix, len(piece.rows)]).encode() + piece.rows.tobytes())
     digests = [hashlib.sha256(f"{source.hexdigest()} {size} {n}".encode()).hexdigest() for n in range(parts)]
+    origins = [piece.table.description.source for piece in pieces if not piece.prefix]
     description = replace(
-        pieces[0].table.description, rows=total, parts=parts, failures=0, versions=_joined_versions(pieces)
+        pieces[0].table.description,
+        rows=total,
+        parts=parts,
+        failures=0,
+        versions=_joined_versions(pieces),
+        command="",
+        hashes={},
+        # Of rows from several places no one place holds the images.
+        source=origins[0] if len(pieces) == len(origins) == 1 else {},
     )
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if any(out.resolve() == piece.table.path.resolve() for piece in pieces):
         raise TableError(f"{out} is one of the tables to read; choose another folder")
     with exclusive(out):
         remove_leftovers(out)
         done = _finished_parts(out, digests)
-        if len(done) == parts and (out / DESCRIPTION).is_file():  # A kill between the two leaves both.
+        if (
+            len(done) == parts and described(out, DESCRIPTION) and read_failures(out) is not None
+        ):  # A kill between the two leaves both.
             (out / UNFINISHED).unlink(missing_ok=True)
         else:
             description.write(out / UNFINISHED)
@@ -229,16 +237,20 @@ def _write(pieces: Sequence[_Piece], out: Path, part_size: int | None, quiet: bo
 
 
 def _finished_parts(out: Path, digests: Sequence[str]) -> set[int]:
-    """The parts that are there; refuses a folder that holds anything this call would not write."""
-    done = set()
+    """The parts that are there; rejects a folder that holds anything this call would not write."""
+    expected = {part_path(out, number): number for number in range(len(digests))}
+    done, broken = set(), 0
     for path in out.glob("part-*.parquet"):
         summary = read_summary(path)
-        expected = {part_path(out, number): number for number in range(len(digests))}
-        if path not in expected or summary is None or summary.digest != digests[expected[path]]:
-            raise TableError(f"{out} holds another table; choose another folder, or delete this one")
-        done.add(expected[path])
-    if (out / DESCRIPTION).is_file() and len(done) < len(digests):
-        raise TableError(f"{out} holds another table; choose another folder, or delete this one")
+        if path in expected and summary is None:
+            broken += 1
+        elif summary is None or path not in expected or summary.digest != digests[expected[path]]:
+            raise TableError(f"{out} holds another table; choose another folder")
+        else:
+            done.add(expected[path])
+    # A damaged part is made anew where something else shows whose it is.
+    if (broken and not done) or (not done and described(out, DESCRIPTION)):
+        raise TableError(f"{out} holds another table; choose another folder")
     return done
 
 
@@ -269,11 +281,13 @@ def _finish(pieces: Sequence[_Piece], out: Path, description: TableDescription) 
     """Carry the failures over, and only then call the table a table."""
     failures = []
     for piece in pieces:
-        listed = piece.table.path / FAILURES
-        whole = len(piece.rows) == len(piece.table)
-        if whole and listed.is_file():
-            for line in map(json.loads, listed.read_text(encoding="utf-8").splitlines()):
-                failures.append(Failure(piece.prefix + line["key"], line["reason"]))
-    write_text(out / FAILURES, "".join(json.dumps(asdict(failure)) + "\n" for failure in failures))
-    replace(description, failures=len(failures)).write(out / DESCRIPTION)
+        listed = read_failures(piece.table.path)
+        if listed is None and (piece.table.path / FAILURES).exists():
+            raise TableError(f"{piece.table.path / FAILURES} is damaged; run the build of that table again")
+        if len(piece.rows) == len(piece.table):
+            failures += [Failure(piece.prefix + failure.key, failure.reason) for failure in listed or []]
+    write_failures(out, failures)
+    summaries = [read_summary(part_path(out, number)) for number in range(description.parts)]
+    there = [summary for summary in summaries if summary is not None]
+    replace(description, failures=len(failures), hashes=table_hashes(there)).write(out / DESCRIPTION)
     (out / UNFINISHED).unlink(missing_ok=True)

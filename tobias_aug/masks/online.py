@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tobias_aug.devices import reading_waits, to_device
 from tobias_aug.masks.cells import better_half, half_mask
-from tobias_aug.masks.localizer import Localizer
+from tobias_aug.masks.localizer import Localizer, as_localizer
 
 
 class OnlineMasks:
@@ -25,7 +25,8 @@ class OnlineMasks:
     work of 224), a smaller network, ``BorderContrast``.
 
     Args:
-        localizer: on the images' device; see :class:`~tobias_aug.masks.localizer.Localizer`.
+        localizer: on the images' device; see :class:`~tobias_aug.masks.localizer.Localizer`. A name, such as
+            "border-contrast", stands for one with its defaults.
         grid: cells a side.
         graphs: on a GPU, record the localizer once for each size of a batch and replay it as a CUDA graph, which
             takes the launches off the host. Helps where the localizer is small; batches are filled up to a multiple
@@ -38,8 +39,8 @@ class OnlineMasks:
         torch.Size([8, 3, 64, 64])
     """
 
-    def __init__(self, localizer: Localizer, grid: int = 4, *, graphs: bool = False) -> None:
-        self.localizer, self.grid = localizer, grid
+    def __init__(self, localizer: Localizer | str, grid: int = 4, *, graphs: bool = False) -> None:
+        self.localizer, self.grid = as_localizer(localizer), grid
         self._rows: dict[str, int] = {}
         self._known: Tensor | None = None
         self._graphs = _Graphs(self._scores) if graphs else None

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,12 @@ from tobias_aug.masks.cells import pack_cells
 FORMAT_VERSION = 1
 DESCRIPTION = "table.json"
 _METADATA = b"tobias_aug"
+# What the system says of a file that is not there.
+ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class DamagedTableError(TableError):
+    """A ``table.json`` that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class TableDescription:
         command: the command line of the build that completed the table, where there was one.
         hashes: SHA-256 of "images" (their keys, part by part, and what decides their masks) and of "masks" (keys and
             cells): tables of one part size with the same "masks" hold the same cells.
+        source: how the images were opened, so that a reader can open them again; empty where nothing can say it.
     """
 
     localizer: dict[str, Any]
@@ -52,10 +59,22 @@ class TableDescription:
     versions: dict[str, str] = field(default_factory=dict)
     command: str = ""
     hashes: dict[str, str] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
 
     def made_by(self) -> dict[str, Any]:
         """The fields that decide the masks of an image."""
         return {"localizer": self.localizer, "grid": self.grid, "input_size": self.input_size}
+
+    def difference(self, other: TableDescription) -> str:
+        """Name a field that decides the masks and differs, with both values; "" where there is none."""
+        there, here = (_flat(json.loads(json.dumps(each.made_by()))) for each in (self, other))
+        for name in [*there, *here]:
+            # As text, where NaN is equal to itself.
+            texts = [repr(values[name]) if name in values else "absent" for values in (there, here)]
+            if texts[0] != texts[1]:
+                shown = [text if len(text) <= 80 else text[:77] + "..." for text in texts]
+                return f"{name} is {shown[0]} there and {shown[1]} here"
+        return ""
 
     def write(self, path: Path) -> None:
         write_text(path, json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n")
@@ -64,8 +83,11 @@ class TableDescription:
     def read(cls, path: Path) -> TableDescription:
         """Read ``table.json``.
 
+        Fields that this release does not know are passed over.
+
         Raises:
-            TableError: if it is damaged or of another format version.
+            DamagedTableError: if it is damaged.
+            TableError: if it is of another format version.
         """
         try:
             values = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -75,23 +97,31 @@ class TableDescription:
         if version != FORMAT_VERSION:
             raise TableError(
                 f"{path} has format version {version}, this release reads {FORMAT_VERSION}; "
-                "build the table again, or install the release that made it"
+                "build the table again into another folder, or install the release that made it"
             )
         try:
-            described = cls(**values)
+            described = cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
         except TypeError as error:
             raise cls._damaged(path, error) from error
         for name, least in (("grid", 1), ("input_size", 1), ("rows", 0), ("parts", 0), ("failures", 0)):
             value = getattr(described, name)
             if type(value) is not int or not least <= value < 1 << 40:
                 raise cls._damaged(path, f"{name} is {value!r}")
-        if not isinstance(described.localizer, dict) or not isinstance(described.versions, dict):
-            raise cls._damaged(path, "localizer and versions are no objects")
+        for name in ("localizer", "versions", "hashes", "source"):
+            if not isinstance(getattr(described, name), dict):
+                raise cls._damaged(path, f"{name} is no object")
         return described
 
     @staticmethod
     def _damaged(path: Path, why: Exception | str) -> TableError:
-        return TableError(f"{path} is damaged ({why}); delete it and run the same build again")
+        return DamagedTableError(f"{path} is damaged ({why}); run the same build again, which writes it anew")
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, names joined by dots."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {inner: v for key in value for inner, v in _flat(value[key], f"{name}.{key}".lstrip(".")).items()}
 
 
 @dataclass(frozen=True)
@@ -136,10 +166,11 @@ def write_rows(path: Path, rows: pa.Table, digest: str, failures: Sequence[Failu
     failed = [asdict(failure) for failure in failures]
     metadata = {"format_version": FORMAT_VERSION, "digest": digest, "masks": masks.hexdigest(), "failures": failed}
     rows = rows.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
-    with atomic_path(path) as temporary:
+    # An open file: a relative name with a colon in it would be taken for a URI.
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
         pq.write_table(
             rows,
-            temporary,
+            file,
             compression="zstd",
             use_dictionary=False,
             row_group_size=max(1, len(rows)),
@@ -157,16 +188,25 @@ class PartSummary:
     masks: str = ""
 
 
+def table_hashes(parts: Sequence[PartSummary]) -> dict[str, str]:
+    """The hashes of a table of these parts; see :class:`TableDescription`."""
+    return {
+        "images": hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest(),
+        "masks": hashlib.sha256("".join(part.masks for part in parts).encode()).hexdigest(),
+    }
+
+
 def read_summary(path: Path) -> PartSummary | None:
     """Read a part's footer; ``None`` where there is no such part or it is not one of ours."""
     try:
-        footer = pq.read_metadata(path)
+        with open(path, "rb") as file:
+            footer = pq.read_metadata(file)
         said = json.loads((footer.metadata or {})[_METADATA])
         failures = [Failure(str(failure["key"]), str(failure["reason"])) for failure in said["failures"]]
         return PartSummary(footer.num_rows, str(said["digest"]), failures, str(said.get("masks", "")))
-    except PermissionError:
-        raise
-    except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno and not isinstance(error, ABSENT):
+            raise  # What the system cannot read now is not for overwriting.
         return None
 
 
@@ -232,15 +272,19 @@ def _require_kind(field: pa.Field) -> None:
 @contextmanager
 def _part(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        # A file of its own: given a path, pyarrow takes a folder of that name for a data set.
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield file
+        with open(path, "rb") as file, pq.ParquetFile(file, page_checksum_verification=True) as part:
+            yield part
     except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, MemoryError) as error:
         raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: BaseException) -> TableError:
+    """Say what is wrong with a part, and nothing of a file that is merely out of reach."""
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ABSENT):
+        return TableError(f"{path} cannot be read ({error.strerror}); the table is as it was, mend that and try again")
+    if isinstance(error, MemoryError):
+        return TableError(f"{path} needs more memory than there is, or is damaged ({error})")
     return TableError(
-        f"{path} is missing or damaged ({error}); delete it, if it is there, and run the same build again to make "
+        f"{path} is missing or damaged ({error}); move it away, if it is there, and run the same build again to make "
         "it anew"
     )

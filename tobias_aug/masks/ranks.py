@@ -76,6 +76,12 @@ def commit(folder: Path) -> AbstractContextManager[None]:
     return locked(folder, ".commit.lock", wait=True)
 
 
+def others_at_work(folder: Path, rank: int, world: int) -> bool:
+    """Whether any other rank of ``world`` holds the folder; for who holds :func:`commit`."""
+    own = f".rank-{rank}-of-{world}.lock"
+    return world > 1 and any(path.name != own and _is_held(path) for path in folder.glob(".rank-*.lock"))
+
+
 def remove_leftovers(folder: Path, parts: Sequence[Part], world: int) -> None:
     """Remove what a killed process left half-written: everything, or of several ranks what this one alone writes."""
     for leftover in folder.glob(".*.tmp"):

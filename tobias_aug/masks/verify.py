@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from tobias_aug.errors import TableError
+from tobias_aug.files import local_path
 from tobias_aug.images.keys import printable
-from tobias_aug.images.sources import as_source
-from tobias_aug.masks.builder import FAILURES, cell_scores_of, pick_device
+from tobias_aug.images.opening import open_images
+from tobias_aug.images.origin import ImageOrigin
+from tobias_aug.images.sources import ImageSource, as_source
+from tobias_aug.masks.builder import cell_scores_of, pick_device
 from tobias_aug.masks.cells import half_mask
-from tobias_aug.masks.localizer import Localizer, identity
-from tobias_aug.masks.parts import DESCRIPTION
+from tobias_aug.masks.folder import FAILURES, read_failures
+from tobias_aug.masks.localizer import Localizer, as_localizer, identity, input_size
+from tobias_aug.masks.parts import Failure, TableDescription
 from tobias_aug.masks.table import MaskTable
 
 
@@ -28,24 +31,26 @@ class Verification:
         extra: keys of masks without an image.
         changed: keys of the recomputed sample whose cells came out differently.
         unreadable: keys that the build could not read.
-        recomputed: number of masks in the sample.
+        unreadable_now: images of the sample that have a mask and cannot be read any more, with the reasons.
+        recomputed: number of masks in the sample, those that cannot be read now included.
     """
 
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    unreadable_now: list[Failure] = field(default_factory=list)
     recomputed: int = 0
 
     @property
     def is_good(self) -> bool:
-        return not (self.missing or self.extra or self.changed)
+        return not (self.missing or self.extra or self.changed or self.unreadable_now)
 
 
 def verify_masks(
     table: MaskTable,
-    images: Any,
-    localizer: Localizer,
+    images: Any = None,
+    localizer: Localizer | str | None = None,
     *,
     sample: int = 64,
     seed: int = 0,
@@ -55,23 +60,35 @@ def verify_masks(
 
     Args:
         table: the table.
-        images: as for :func:`~tobias_aug.build_masks`.
+        images: as for :func:`~tobias_aug.build_masks`, opened as they were for the build; see :func:`images_of`.
+            Default: where the table says that they were.
         localizer: the one that made the table.
         sample: how many masks to recompute, at most.
         seed: draws the sample.
         device: where to recompute.
 
     Raises:
-        TableError: if another localizer made the table, or its list of failures is missing or damaged.
+        TableError: if another localizer made the table, its list of failures is missing or damaged, or it does not say
+            where its images were and ``images`` is not given.
+        TypeError: if ``localizer`` is not given.
     """
-    made_by = table.description.localizer
-    if identity(localizer) != made_by:
+    if localizer is None:
+        raise TypeError("verify_masks needs the localizer that made the table")
+    localizer = as_localizer(localizer)
+    now = TableDescription(identity(localizer), table.grid, input_size(localizer))
+    difference = table.description.difference(now)
+    if difference:
         raise TableError(
-            f"{table.path} was made by {json.dumps(made_by)}, which {json.dumps(identity(localizer))} cannot verify; "
-            "give the same localizer and options, and the library versions named in table.json"
+            f"{table.path} was made by another localizer: {difference}; give the same localizer and options, and the "
+            "library versions named in table.json"
         )
-    source = as_source(images)
-    result = Verification(unreadable=_unreadable(table.path / FAILURES))
+    source = images_of(table, images)
+    listed = read_failures(table.path)
+    if listed is None:
+        raise TableError(
+            f"{table.path / FAILURES} is missing or damaged; run the same build again, which writes it anew"
+        )
+    result = Verification(unreadable=[failure.key for failure in listed])
     unreadable = set(result.unreadable)
     places = {source.key(index): index for index in range(len(source))}
     result.missing = [key for key in places if key not in table and printable(key) not in unreadable]
@@ -84,15 +101,50 @@ def verify_masks(
         batch = keys[start : start + 64]
         indices = [places[key] for key in batch]
         scores, reasons = cell_scores_of(source, indices, localizer, table.grid, pick_device(device))
-        same = (half_mask(scores) == table.masks(batch)).flatten(1).all(1)
-        result.changed += [key for key, equal, why in zip(batch, same, reasons, strict=True) if why or not equal]
+        same = (half_mask(scores) == table.masks(batch)).flatten(1).all(1).tolist()
+        result.unreadable_now += [Failure(printable(key), why) for key, why in zip(batch, reasons, strict=True) if why]
+        result.changed += [key for key, equal, why in zip(batch, same, reasons, strict=True) if not (equal or why)]
     return result
 
 
-def _unreadable(path: Path) -> list[str]:
+def origin_of_table(table: MaskTable) -> ImageOrigin | None:
+    """How the images of a table were opened; ``None`` where it does not say, as for a user's own dataset.
+
+    Raises:
+        TableError: if what it says is damaged.
+    """
+    if not table.description.source:
+        return None
     try:
-        return [str(json.loads(line)["key"]) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise TableError(
-            f"{path} is missing or damaged ({error}); delete {DESCRIPTION} beside it and run the build again"
-        ) from error
+        return ImageOrigin.from_dict(table.description.source)
+    except ValueError as error:
+        raise TableError(f"{table.path}/table.json does not say where its images were ({error}); give them") from error
+
+
+def images_of(table: MaskTable, images: Any = None, **options: Any) -> ImageSource:
+    """Open the images of a table as they were opened for its build, or others in the same way.
+
+    Args:
+        table: the table.
+        images: as for :func:`~tobias_aug.build_masks`. Default: where the table says that they were.
+        options: arguments of :func:`~tobias_aug.images.opening.open_images` to use instead of the build's; ``None``
+            leaves the build's.
+
+    Raises:
+        ImageError: if the images are not there any more.
+        TableError: if the table does not say where they were, and ``images`` is not given.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if images is not None and not isinstance(images, str | os.PathLike):
+        return as_source(images)
+    origin = origin_of_table(table)
+    if images is None:
+        if origin is None:
+            raise TableError(
+                f"{table.path} does not say where its images were; give them as they were given to the build"
+            )
+        return origin.changed(**given).open()
+    if origin is None:
+        return open_images(images, **given)
+    same = os.fspath(images) == origin.path or str(local_path(images)) == origin.path
+    return origin.changed(**given if same else {"path": os.fspath(images), **given}).open()
