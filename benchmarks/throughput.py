@@ -40,6 +40,7 @@ from benchmarks.online_speed import online
 from benchmarks.orand_speed import orand
 from benchmarks.report import Row, interleaved, publish, rate_row, time_row
 from tobias_aug import BorderContrast, RandomCNN, build_masks, half_mask
+from tobias_aug.devices import full_precision
 from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.sources import ImageFiles
 from tobias_aug.masks.localizer import Localizer
@@ -65,7 +66,7 @@ def masks(args: argparse.Namespace) -> Iterator[Row]:
                 build_masks(files, cnn, folder, batch_size=args.batch_size, device=args.device, quiet=True)
 
         def bare(network: nn.Module = network, inputs: list[torch.Tensor] = inputs) -> None:
-            with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False, deterministic=True):
+            with torch.inference_mode(), full_precision(torch.device(args.device)):
                 for batch in inputs:
                     network(batch)
 

@@ -5,7 +5,8 @@
     python examples/pretrain_lightly.py IMAGES --out runs/plain
 
 Runs on a CPU, on one GPU, or on several with ``torchrun --nproc-per-node N examples/pretrain_lightly.py ...``. Started
-again with the same --out, it goes on after the last checkpoint. What Tobias adds is marked below.
+again with the same --out, it resumes after the last checkpoint; with more --steps, on the longer run's learning rates.
+What Tobias adds is marked below.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,29 @@ class SimCLR(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         return self.criterion(self.encoder(first), self.encoder(second))
+
+
+class Cosine:
+    """The learning rate of each step, from the step's number and this run's --steps alone.
+
+    torch's own schedules bring the first run's number of steps, and its last rate, back from a checkpoint.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, rate: float, steps: int) -> None:
+        self.optimizer, self.rate, self.steps, self.done = optimizer, rate, steps, 0
+
+    def advance(self) -> float:
+        rate = self.rate * 0.5 * (1 + math.cos(math.pi * self.done / self.steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.done += 1
+        return rate
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"last_epoch": self.done}  # As torch's schedules name it, so that their checkpoints are resumed too.
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.done = state["last_epoch"]
 
 
 def make_loader(args: argparse.Namespace, fabric: Fabric) -> ReproducibleLoader:
@@ -143,17 +168,17 @@ def main() -> None:
     model = model.to(fabric.device, memory_format=torch.channels_last)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, args.lr, momentum=0.9, weight_decay=args.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.steps)
+    schedule = Cosine(optimizer, args.lr, args.steps)
 
     def step(batch: Any) -> dict[str, Tensor]:
+        rate = schedule.advance()
         views, _, _ = batch
         first, second = (view.contiguous(memory_format=torch.channels_last) for view in views)
         loss = model(first, second)
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
-        schedule.step()
-        return {"loss": loss}
+        return {"loss": loss, "rate": torch.tensor(rate)}
 
     loader = make_loader(args, fabric)
     if isinstance(model, MoCo) and not (args.out / CHECKPOINT).is_file():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from tobias_aug.errors import needs_extra
+
 
 def require(host: str, extra: str = "", guide: str = "") -> None:
     """Import a host library, or say how to get it.
@@ -21,5 +23,7 @@ def require(host: str, extra: str = "", guide: str = "") -> None:
     except ModuleNotFoundError as error:
         if error.name != host:
             raise
-        how = f"by its own guide: {guide}" if guide else f"with: pip install 'tobias-aug[{extra}]'"
-        raise ImportError(f"tobias_aug.integrations.{host} needs {host}; install it {how}") from error
+        what = f"tobias_aug.integrations.{host} needs {host}"
+        if guide:
+            raise ImportError(f"{what}; install it by its own guide: {guide}") from error
+        raise needs_extra(what, extra) from error

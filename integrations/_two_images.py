@@ -37,6 +37,8 @@ class TwoImages(A.DualTransform):
         raise NotImplementedError
 
     def _refuse(self, value: Any, key: str, **params: Any) -> Any:
+        if isinstance(value, (Sequence, np.ndarray)) and not len(value):
+            return value
         raise ValueError(
             f"{type(self).__name__} cannot carry {key!r}: it would lie beside an image that it no longer describes; "
             f"leave it out of the sample. What moves along: {', '.join(self._carried())}"
@@ -68,13 +70,22 @@ class TwoImages(A.DualTransform):
         fitting = [donor for donor in donors if fits(_check_donor(donor, self.metadata_key))]
         return fitting[self.random_generator.integers(len(fitting))] if fitting else None
 
-    def given(self, own: np.ndarray, donor: Donor, key: str) -> np.ndarray:
-        """The donor's counterpart of a target, checked."""
+    def given(self, own: np.ndarray, donor: Donor, key: str, casts: bool = False) -> np.ndarray:
+        """Return the donor's counterpart of a target, checked.
+
+        Args:
+            own: the target.
+            donor: holds the counterpart.
+            key: the target's name.
+            casts: take a dtype that the target's holds all values of: a ``Compose`` gives masks of several dtypes one.
+        """
         if key not in donor:
             raise ValueError(
                 f"the sample has {key!r}, its donor has not; add it to the donor, or leave it out of the sample"
             )
         given = np.asarray(donor[key])
+        if casts and np.can_cast(given.dtype, own.dtype, "safe"):
+            given = given.astype(own.dtype, copy=False)
         if given.dtype != own.dtype or given.ndim != own.ndim or given.shape[2:] != own.shape[2:]:
             raise ValueError(
                 f"{key!r} is {own.dtype} {own.shape} in the sample and {given.dtype} {given.shape} in its donor; they "

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from tobias_aug.between_class.functional import mix_pairs
-from tobias_aug.images.decode import squash
+from tobias_aug.images.decode import squash, to_unit
+from tobias_aug.integrations._arrays import filled, nearest, planes, resized
 from tobias_aug.integrations._hosts import require
 from tobias_aug.integrations._two_images import Donor, TwoImages
 from tobias_aug.localization.border_contrast import BorderContrast
@@ -30,11 +31,10 @@ from tobias_aug.masks.cells import cells_to_pixels, half_mask
 from tobias_aug.masks.localizer import Localizer, input_size
 from tobias_aug.mixing.labels import check_same_class, soft_labels
 from tobias_aug.patch_merge.boxes import keep_boxes
-from tobias_aug.patch_merge.functional import donor_cells, fill_slots
+from tobias_aug.patch_merge.functional import donor_cells
 
 require("albumentations", extra="albumentations")
 import cv2  # noqa: E402
-from albumentations.augmentations.geometric.functional import resize  # noqa: E402
 from albumentations.core.transforms_interface import BaseTransformInitSchema  # noqa: E402
 from albumentations.core.type_definitions import Targets  # noqa: E402
 
@@ -67,7 +67,8 @@ class TobiasPatchMerge(TwoImages):
         image, mask, masks, bboxes
 
     Image types:
-        uint8, float32 and any other; any number of channels, three or one where a localizer looks at them.
+        any dtype; any number of channels. Where a localizer looks at them, uint8 or floats in [0, 1], of three or one.
+        An image with a side below ``grid`` pixels stays as it is.
 
     Example:
         >>> image, donor = np.zeros((2, 64, 64, 3), dtype=np.uint8)
@@ -115,6 +116,9 @@ class TobiasPatchMerge(TwoImages):
         """Draw the donor, and which of its cells goes where."""
         if "image" not in data:
             raise ValueError(f"TobiasPatchMerge merges one 'image' at a time, got {', '.join(data)}")
+        if min(data["image"].shape[:2]) < self.grid:
+            # Fewer pixels than cells: nothing can be cut, so the image stays.
+            return {"donor": {}, "cells": np.full((self.grid, self.grid), -1), "ratio": 1.0}
         metadata = data[self.metadata_key]
         donor = self.draw_donor(metadata)
         assert donor is not None
@@ -146,20 +150,28 @@ class TobiasPatchMerge(TwoImages):
 
     @torch.inference_mode()
     def _look(self, image: np.ndarray, localizer: Localizer) -> Tensor:
-        pixels = _planes(np.ascontiguousarray(image))
+        pixels = planes(np.ascontiguousarray(image))
         if pixels.shape[1] not in (1, 3):
             raise ValueError(f"no localizer looks at images of {pixels.shape[1]} channels; give scores")
-        square = squash(pixels.expand(-1, 3, -1, -1), input_size(localizer))
+        pixels = pixels.expand(-1, 3, -1, -1)
+        # Checked as it came: resizing clamps floats to [0, 1].
+        pixels = pixels if pixels.dtype == torch.uint8 else to_unit(pixels)
+        square = squash(pixels, input_size(localizer))
         return half_mask(localizer.cell_scores(square, self.grid)[0].cpu())
 
     def apply(self, img: np.ndarray, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> np.ndarray:
-        given = self.given(img, donor, key)
-        return _fill(img, resize(given, img.shape[:2], self.interpolation), cells)
+        if (cells < 0).all():
+            return img
+        return filled(img, resized(self.given(img, donor, key), img.shape[:2], self.interpolation), cells)
 
     def apply_to_mask(self, mask: np.ndarray, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> np.ndarray:
-        return _fill(mask, _nearest(self.given(mask, donor, key), mask.shape[:2]), cells)
+        if (cells < 0).all():
+            return mask
+        return filled(mask, nearest(self.given(mask, donor, key, casts=True), mask.shape[:2]), cells)
 
     def apply_to_masks(self, masks: Any, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> np.ndarray:
+        if (cells < 0).all():
+            return masks
         given = donor.get(key, [])
         if len(given) != len(masks):
             raise ValueError(
@@ -169,13 +181,13 @@ class TobiasPatchMerge(TwoImages):
         return np.stack([self.apply_to_mask(own, key, {key: other}, cells) for own, other in pairs])
 
     def apply_to_bboxes(self, bboxes: np.ndarray, cells: np.ndarray, key: str, **params: Any) -> np.ndarray:
+        if not len(bboxes) or (cells < 0).all():
+            return bboxes
         if self.boxes == "refuse":
             raise ValueError(
                 f"TobiasPatchMerge got {key!r}: objects in replaced cells are gone, and donors' boxes are not known; "
                 'leave boxes out, or let those whose centre stays in with boxes="keep-centre"'
             )
-        if not len(bboxes):
-            return bboxes
         height, width = params["shape"][:2]
         pixels = torch.from_numpy(bboxes[:, :4] * (width, height, width, height))
         stays, cut = keep_boxes(pixels, torch.from_numpy(cells) < 0, height, width)
@@ -206,6 +218,9 @@ class TobiasBetweenClass(TwoImages):
     returns one (it is given the transform's NumPy generator, if it takes an argument, and is asked again until the
     class is another). Put this last: a donor is mixed in as it comes, after transforms of its own. The ratio and the
     donor are among the parameters that ``A.Compose(..., save_applied_params=True)`` returns.
+
+    ``A.OneOf`` and ``A.SomeOf`` do not ask the transforms that they leave out. Inside them give the label as a
+    distribution, such as ``np.eye(num_classes)[index]``, so that it is one whichever transform is chosen.
 
     Args:
         num_classes: number of classes.
@@ -265,6 +280,11 @@ class TobiasBetweenClass(TwoImages):
             raise ValueError(
                 f"TobiasBetweenClass needs the image's label under {self.label_key!r}, got {', '.join(kwargs)}"
             )
+        if force_apply and np.ndim(kwargs[self.label_key]) == 0 and not self.replay_mode:
+            raise ValueError(
+                f"inside OneOf the label must be a distribution, such as np.eye({self.num_classes})[index], since a "
+                f"class index would stay one where another transform is chosen, got {kwargs[self.label_key]!r}"
+            )
         kwargs[self.label_key] = self._distribution(kwargs[self.label_key])
         return super().__call__(*args, force_apply=force_apply, **kwargs)
 
@@ -300,7 +320,7 @@ class TobiasBetweenClass(TwoImages):
         )
 
     def apply(self, img: np.ndarray, key: str, donor: Donor, ratio: float, **params: Any) -> np.ndarray:
-        given = np.ascontiguousarray(resize(self.given(img, donor, key), img.shape[:2], self.interpolation))
+        given = np.ascontiguousarray(resized(self.given(img, donor, key), img.shape[:2], self.interpolation))
         first, second = (torch.from_numpy(image)[None] for image in (img, given))
         mixed: np.ndarray = mix_pairs(first, second, torch.tensor([ratio]), self.plus)[0].numpy()
         return mixed
@@ -309,21 +329,3 @@ class TobiasBetweenClass(TwoImages):
         labels = torch.from_numpy(np.stack([label, donor[key]]))
         mixed: np.ndarray = soft_labels(labels, torch.tensor([1, 0]), torch.tensor([ratio, ratio]))[0].numpy()
         return mixed
-
-
-def _planes(image: np.ndarray) -> Tensor:
-    """An array (height, width) or (height, width, channels) as a batch of one that shares its memory."""
-    return torch.from_numpy(image.reshape(*image.shape[:2], -1)).permute(2, 0, 1)[None]
-
-
-def _fill(own: np.ndarray, given: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    merged = np.array(own, order="C")
-    first = torch.zeros(1, dtype=torch.long)
-    fill_slots(_planes(merged), _planes(np.ascontiguousarray(given)), first, torch.from_numpy(cells)[None])
-    return merged
-
-
-def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a mask of any dtype, as OpenCV's INTER_NEAREST does."""
-    rows, columns = (np.arange(new) * old // new for new, old in zip(size, mask.shape[:2], strict=True))
-    return mask[rows[:, None], columns]

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from os import PathLike, fspath
 from pathlib import PurePath
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import default_collate
 
-from tobias_aug.images.decode import squash, to_tensor, upright
+from tobias_aug.images.decode import squash, to_rgb, to_tensor
 from tobias_aug.integrations._hosts import require
 from tobias_aug.masks.cells import cells_to_pixels, half_mask, random_cells
 from tobias_aug.masks.localizer import Localizer, input_size
 from tobias_aug.masks.table import MaskTable
 from tobias_aug.patch_merge.functional import check_probability, draw_merge
 from tobias_aug.patch_merge.pictures import merge_pictures
-from tobias_aug.patch_merge.views import MergedViews, check_missing, make_views
+from tobias_aug.patch_merge.views import MergedImages, MergedViews, check_missing, check_view, make_views, split_sample
 
 require("lightly", extra="lightly")
 from lightly.data import MultiViewCollate  # noqa: E402
 from lightly.transforms.multi_view_transform import MultiViewTransform  # noqa: E402
 from lightly.transforms.multi_view_transform_v2 import MultiViewTransformV2  # noqa: E402
 
-__all__ = ["ForegroundSegments", "MergedViews", "TobiasCollate", "one_per_view"]
-
-Sample = tuple[Any, int, str]
+__all__ = ["ForegroundSegments", "MergedImages", "MergedViews", "TobiasCollate", "one_per_view"]
 
 
 class TobiasCollate:
@@ -37,11 +37,15 @@ class TobiasCollate:
     backgrounds from the whole data set, at the cost of decoding them, use
     ``DataLoader(MergedViews(LightlyDataset(...), masks, transform), collate_fn=MultiViewCollate())``.
 
+    Samples are lightly's (PIL image, target, file name). Others, such as torchvision's (image, target), are joined as
+    torch's own collate joins them; masks are looked up by file name, so that there ``masks`` must be ``None``. Images
+    keep their own mode, and one with a side below the grid (4 pixels) stays as it is.
+
     Args:
-        masks: the data set's masks, looked up by file name; ``None`` keeps random cells (the paper's control).
+        masks: the dataset's masks, looked up by file name; ``None`` keeps random cells (the paper's control).
         transform: any lightly multi-view transform, or a callable that makes two views of a picture by itself.
         p: probability that a picture's view is changed.
-        view: number of the view that is changed.
+        view: number of the view that is changed, from 0.
         resolution: merge at this side and resize back, as the released code does with 224.
         missing: "raise" if the table has no mask for a picture, or "keep" to leave such a picture as it is.
         generator: draws the merge; torch's own where not given, so that loader workers and epochs differ.
@@ -67,32 +71,38 @@ class TobiasCollate:
         check_probability(p)
         check_missing(missing)
         self.masks, self.transform, self.p, self.view = masks, one_per_view(transform), p, view
+        check_view(view, self.transform)
         self.resolution, self.missing, self._generator = resolution, missing, generator
         self._join = MultiViewCollate()
 
-    def __call__(self, batch: list[Sample]) -> tuple[list[Tensor], Tensor, list[str]]:
+    def __call__(self, batch: list[Any]) -> tuple[Any, ...]:
         """Make the views of a batch.
 
         Args:
-            batch: samples (picture, target, file name) of a ``LightlyDataset`` without a transform.
+            batch: samples (PIL image, target, file name) of a ``LightlyDataset`` without a transform; or samples that
+                start with a PIL image.
 
         Returns:
-            A batch (batch, channels, height, width) for each view, the targets, and the file names.
+            A batch (batch, channels, height, width) for each view, the targets, and the file names; or the views and
+            what else the samples hold.
 
         Raises:
-            MissingMaskError: if the table has no mask for a picture.
-            TypeError: if the samples hold no pictures.
+            MissingMaskError: if the table has no mask for an image.
+            TypeError: if the samples hold no PIL images.
+            ValueError: if there are masks, but no file names to look them up by, or no view of number ``view``.
         """
-        for sample in batch:
-            if not isinstance(sample[0], Image.Image):
-                raise TypeError(
-                    f"TobiasCollate needs pictures, got {type(sample[0]).__name__}; "
-                    "make the LightlyDataset without a transform and give the transform to TobiasCollate"
-                )
-        pictures = [upright(sample[0]) for sample in batch]
-        changed = self._merge(pictures, [sample[2] for sample in batch])
+        samples = [split_sample(sample, "TobiasCollate") for sample in batch]
+        pictures, rests = [image for image, _ in samples], [rest for _, rest in samples]
+        named = all(len(rest) == 2 and isinstance(rest[1], (str, PathLike)) for rest in rests)
+        if self.masks is not None and not named:
+            raise ValueError(
+                "TobiasCollate looks masks up by file name, and the samples are not (image, target, file name); give "
+                "it a LightlyDataset, or wrap the dataset in MergedViews, which knows its keys"
+            )
+        changed = self._merge(pictures, [fspath(rest[1]) for rest in rests] if named else [""] * len(rests))
         views = [make_views(self.transform, *pair, self.view) for pair in zip(pictures, changed, strict=True)]
-        return self._join([(made, sample[1], sample[2]) for made, sample in zip(views, batch, strict=True)])
+        joined = [(made, *rest) for made, rest in zip(views, rests, strict=True)]
+        return self._join(joined) if named else tuple(default_collate(joined))
 
     def _merge(self, pictures: list[Image.Image], filenames: list[str]) -> list[Image.Image]:
         known, masks = self._masks(filenames)
@@ -114,11 +124,11 @@ class TobiasCollate:
 
 
 class ForegroundSegments:
-    """Picture in, integer segments out (1 object, 0 background): the ``mask_fn`` of lightly's DetCon transforms.
+    """PIL image in, integer segments out (1 object, 0 background): the ``mask_fn`` of lightly's DetCon transforms.
 
     Args:
         localizer: tells the object's cells; it runs in the loader's workers, so take a fast one.
-        grid: cells a side.
+        grid: cells per side.
 
     Example:
         >>> DetConSTransform(mask_fn=ForegroundSegments(RandomCNN("resnet18")))  # doctest: +SKIP
@@ -129,9 +139,13 @@ class ForegroundSegments:
 
     @torch.inference_mode()
     def __call__(self, image: Image.Image) -> Tensor:
-        pixels = squash(to_tensor(image.convert("RGB")), input_size(self.localizer))[None]
+        pixels = squash(to_tensor(to_rgb(image)), input_size(self.localizer))[None]
         cells = half_mask(self.localizer.cell_scores(pixels, self.grid))[0]
-        return cells_to_pixels(cells.cpu(), image.height, image.width).long()
+        if min(image.size) >= self.grid:
+            return cells_to_pixels(cells.cpu(), image.height, image.width).long()
+        # Fewer pixels than cells: each takes the cell that its center lies in.
+        rows, columns = (((torch.arange(side) + 0.5) * self.grid / side).long() for side in (image.height, image.width))
+        return cells.cpu()[rows[:, None], columns].long()
 
 
 def one_per_view(transform: Callable[[Any], Any]) -> Callable[[Any], Any] | Sequence[Callable[[Any], Any]]:

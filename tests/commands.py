@@ -38,6 +38,9 @@ def commands(page: str) -> dict[str, bool]:
 def typer_refuses(words: list[str]) -> str | None:
     """Why ``tobias-aug`` would refuse its words; ``None`` where it would begin."""
     command, given = typer.main.get_command(app), list(words)
+    options = {option for each in command.params for option in each.opts}
+    while given and given[0] in options:  # Of the program itself, such as --version.
+        given.pop(0)
     while given and hasattr(command, "commands"):
         if given[0] not in command.commands:
             return f"no command {' '.join(words[: len(words) - len(given) + 1])}"

@@ -93,6 +93,77 @@ def test_what_is_no_plain_resnet_is_unexpected():
     assert to_detectron2(state).unexpected == ("layer1.0.se.fc.weight", "unknown.weight")
 
 
+@pytest.mark.parametrize(
+    ("name", "depth", "groups", "width"),
+    [
+        ("wide_resnet50_2", 50, 1, 128),
+        ("wide_resnet101_2", 101, 1, 128),
+        ("resnext50_32x4d", 50, 32, 4),
+        ("resnext101_32x8d", 101, 32, 8),
+        ("resnext101_64x4d", 101, 64, 4),
+        ("resnet50", 50, 1, 64),
+        ("resnet18", 18, 1, 64),
+    ],
+)
+def test_groups_and_widths_are_told(name, depth, groups, width):
+    with torch.device("meta"):
+        weights = to_detectron2(torchvision.models.get_model(name).state_dict())
+    assert (weights.depth, weights.groups, weights.group_width) == (depth, groups, width)
+    grouping = f"MODEL.RESNETS.NUM_GROUPS {groups}, MODEL.RESNETS.WIDTH_PER_GROUP {width}"
+    assert (grouping in weights.name) == (grouping in weights.settings) == ((groups, width) != (1, 64))
+
+
+def changed(name, module):
+    network = resnet(50 if name.startswith("layer1.0.conv3") else 18)
+    network.set_submodule(name, module)
+    return network.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "message"),
+    [
+        ("conv1", nn.Conv2d(3, 64, 3), r"stem\.conv1 \(64, 3, 3, 3\) instead of \(64, 3, 7, 7\)"),
+        ("conv1", nn.Conv2d(1, 64, 7), r"stem\.conv1 \(64, 1, 7, 7\) instead of \(64, 3, 7, 7\)"),
+        ("layer2.0.conv1", nn.Conv2d(64, 128, 5), r"res3\.0\.conv1 \(128, 64, 5, 5\) instead of \(128, 64, 3, 3\)"),
+        ("layer3.0.downsample.0", nn.Conv2d(128, 256, 3), r"res4\.0\.shortcut \(256, 128, 3, 3\) instead of"),
+        ("layer1.0.conv3", nn.Conv2d(64, 128, 1), r"res2\.0\.conv3 \(128, 64, 1, 1\) instead of \(256, 64, 1, 1\)"),
+    ],
+)
+def test_another_shape_than_detectron2_builds_is_rejected(name, module, message):
+    with pytest.raises(ValueError, match=rf"the ResNet under '' is none that detectron2 builds: {message}"):
+        to_detectron2(changed(name, module))
+
+
+def test_halved_widths_are_rejected():
+    state = torchvision.models.ResNet(
+        torchvision.models.resnet.Bottleneck, [3, 4, 6, 3], width_per_group=32
+    ).state_dict()
+    assert to_detectron2(state).group_width == 32
+    half = {name: value[:32] if name == "conv1.weight" else value for name, value in state.items()}
+    with pytest.raises(ValueError, match=r"stem\.conv1 \(32, 3, 7, 7\)"):
+        to_detectron2(half)
+
+
+def test_a_network_in_a_nested_checkpoint_is_chosen_by_its_prefix_or_its_end():
+    state = {f"student.module.backbone.{name}": value for name, value in resnet().state_dict().items()}
+    state |= {f"teacher.backbone.{name}": value for name, value in resnet().state_dict().items()}
+    state["dino_loss.center"] = torch.zeros(1)
+    assert to_detectron2(state).prefix == "student.module.backbone."
+    assert to_detectron2(state, "teacher.backbone.").prefix == "teacher.backbone."
+    assert to_detectron2(state, "module.backbone.").prefix == "student.module.backbone."
+    assert to_detectron2(state).left["dino_loss.center"] == "beside the network"
+    assert to_detectron2(state).unexpected == ()
+    with pytest.raises(ValueError, match=r"no ResNet under the prefix 'backbone\.'; there is one under 'student"):
+        to_detectron2(state, "backbone.")
+
+
+def test_what_is_in_detectron2s_layout_already_is_told_where_it_belongs():
+    ready = to_detectron2(resnet().state_dict()).tensors
+    for prefix in ("", "backbone.bottom_up."):
+        with pytest.raises(ValueError, match=r"detectron2's own layout, which is ready: give it as MODEL\.WEIGHTS"):
+            to_detectron2({f"{prefix}{name}": value for name, value in ready.items()})
+
+
 def test_an_incomplete_or_foreign_network_is_refused():
     state = resnet().state_dict()
     lacking = {name: value for name, value in state.items() if not name.startswith("layer3.1.bn2.")}

@@ -3,6 +3,8 @@
 import io
 import re
 import shlex
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,36 +40,35 @@ def test_links_between_documents_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_readmes_code_runs(photos, tmp_path, monkeypatch, brightness):
-    """Every Python block, with the folders and names that its text speaks of."""
-    import lightly.data
-    import lightly.transforms
-    import torch
-    from torch.utils.data import DataLoader
-
-    import tobias_aug
-
-    tobias_aug.build_masks(photos, brightness, tmp_path / "MASKS", workers=0, quiet=True)
+def test_the_readmes_code_runs_as_it_stands(photos, tmp_path):
+    """Its commands on a folder of images, then its Python blocks one after the other in a fresh interpreter."""
     photos.rename(tmp_path / "IMAGES")
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) >= 4
-    for block in blocks:
-        names = {
-            **vars(lightly.data),
-            **vars(lightly.transforms),
-            "DataLoader": DataLoader,
-            "images": torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8),
-            "keys": ["cat/01.jpg", "dog/00.jpg"],
-            "source_loader": [(torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 1]))],
-            "target_loader": [torch.rand(4, 3, 32, 32)],
-        }
-        exec(block.replace("input_size=224", "input_size=32").replace("batch_size=256", "batch_size=4"), names)
-        if "loader" in names:
-            views, _, _ = next(iter(names["loader"]))
-            assert views[0].shape == (4, 3, 32, 32)
-        else:
-            assert names["images"].shape == (2, 3, 64, 64)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in re.findall(r"^tobias-aug masks [^#\n]*", text, re.MULTILINE):
+        words = [sys.executable, "-c", "from tobias_aug.cli import main; main()", *shlex.split(command)[1:]]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 6
+    seen = """
+assert images.shape == (8, 3, 224, 224) and len(table) == len(dataset) and labels.shape == (4,)
+(views, _), _, names = next(iter(DataLoader(LightlyDataset("IMAGES"), batch_size=4, collate_fn=collate)))
+assert views.shape == (4, 3, 224, 224) and len(names) == 4
+(first, second), targets = next(iter(DataLoader(dataset, batch_size=4)))
+assert first.shape == second.shape == (4, 3, 224, 224)
+print("as it should be")
+"""
+    (tmp_path / "blocks.py").write_text("".join(blocks) + seen, encoding="utf-8")
+    done = subprocess.run([sys.executable, "blocks.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "as it should be" in done.stdout
+
+
+def test_the_readmes_first_screen_says_what_it_is():
+    opening = (ROOT / "README.md").read_text(encoding="utf-8")[:1200]
+    assert "PyTorch library" in opening
+    for host in ("torchvision v2", "albumentations", "lightly", "detectron2", "mmsegmentation"):
+        assert host in opening
 
 
 def test_the_code_of_the_guide_to_localizers_runs(tmp_path, monkeypatch):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tobias_aug.orand.net import ORANDNet
     from tobias_aug.patch_merge.functional import merge_patches
     from tobias_aug.patch_merge.transform import PatchMerge, RandomMerge
-    from tobias_aug.patch_merge.views import MergedViews
+    from tobias_aug.patch_merge.views import MergedImages, MergedViews
 
 _HOMES = {
     "BetweenClassAudioMix": "between_class.audio",
@@ -50,6 +50,7 @@ _HOMES = {
     "CutMix": "mixing.controls",
     "ImageError": "errors",
     "MaskTable": "masks.table",
+    "MergedImages": "patch_merge.views",
     "MergedViews": "patch_merge.views",
     "MissingMaskError": "errors",
     "Mixup": "mixing.controls",
@@ -87,6 +88,7 @@ __all__ = [
     "CutMix",
     "ImageError",
     "MaskTable",
+    "MergedImages",
     "MergedViews",
     "MissingMaskError",
     "Mixup",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tobias_aug.checkpoints import DETECTRON2_ADVICE, is_detectron2_name
 from tobias_aug.files import atomic_path
 
 _DEPTHS = {
@@ -42,6 +43,8 @@ class ResNetWeights:
         names: from the checkpoint's names to detectron2's.
         left: from the names that are left out on purpose to the reason.
         unexpected: names that are nothing known; where they belong to the backbone, it is no plain ResNet.
+        groups: of each block's second convolution; ``MODEL.RESNETS.NUM_GROUPS``, 32 of a ResNeXt-50 32x4d.
+        group_width: channels per group in res2; ``MODEL.RESNETS.WIDTH_PER_GROUP``, 128 of a Wide ResNet-50-2.
     """
 
     depth: int
@@ -50,6 +53,24 @@ class ResNetWeights:
     names: dict[str, str]
     left: dict[str, str]
     unexpected: tuple[str, ...]
+    groups: int = 1
+    group_width: int = 64
+
+    @property
+    def name(self) -> str:
+        """ "ResNet-50", with detectron2's settings of groups where they are not its defaults."""
+        plain = (self.groups, self.group_width) == (1, 64)
+        return f"ResNet-{self.depth}" + ("" if plain else f" with {self._grouping}")
+
+    @property
+    def settings(self) -> str:
+        """What to set in detectron2's configuration so that it builds this network."""
+        plain = (self.groups, self.group_width) == (1, 64)
+        return "MODEL.RESNETS.STRIDE_IN_1X1 False" + ("" if plain else f", {self._grouping}")
+
+    @property
+    def _grouping(self) -> str:
+        return f"MODEL.RESNETS.NUM_GROUPS {self.groups}, MODEL.RESNETS.WIDTH_PER_GROUP {self.group_width}"
 
 
 def to_detectron2(tensors: Mapping[str, Tensor], prefix: str | None = None) -> ResNetWeights:
@@ -61,10 +82,12 @@ def to_detectron2(tensors: Mapping[str, Tensor], prefix: str | None = None) -> R
     Args:
         tensors: a state dict; torchvision's names, or the numbers of an ``nn.Sequential`` over its children, under any
             prefix ("module.encoder_q.", "backbone.", ...).
-        prefix: of the network to take, where there are several; the first where not given.
+        prefix: of the network to take, where there are several; its end is enough where only one ends so. Default:
+            the first.
 
     Raises:
-        ValueError: if there is no ResNet, none under ``prefix``, or one that is incomplete or of unknown depth.
+        ValueError: if there is no ResNet, none under ``prefix``, or one that is incomplete, of unknown depth, or of
+            another stem or other widths than detectron2 builds.
 
     Example:
         >>> found = to_detectron2(torchvision.models.resnet18().state_dict())
@@ -73,12 +96,17 @@ def to_detectron2(tensors: Mapping[str, Tensor], prefix: str | None = None) -> R
     """
     networks = _networks(tensors)
     if not networks:
+        if any(map(is_detectron2_name, tensors)):
+            raise ValueError(f"no ResNet in torchvision's names among the tensors: {DETECTRON2_ADVICE}")
         raise ValueError(
             "no ResNet among the tensors: looked for conv1.weight and layer1.0.conv1.weight, or 0.weight and "
             f"4.0.conv1.weight, under one prefix; there are {', '.join(list(tensors)[:5])} and so on"
         )
     if prefix is None:
         prefix = next(iter(networks))
+    ending = [known for known in networks if known.endswith(f".{prefix}")]
+    if prefix not in networks and len(ending) == 1:
+        prefix = ending[0]
     if prefix not in networks:
         raise ValueError(f"no ResNet under the prefix {prefix!r}; there is one under {_quoted(networks)}")
     names: dict[str, str] = {}
@@ -93,7 +121,10 @@ def to_detectron2(tensors: Mapping[str, Tensor], prefix: str | None = None) -> R
         else:
             unexpected.append(name)
     found = {names[name]: tensors[name] for name in names}
-    return ResNetWeights(_depth(found, prefix), prefix, found, names, left, tuple(unexpected))
+    depth = _depth(found, prefix)
+    groups, width = _groups(found)
+    _check_shapes(found, prefix, groups * width)
+    return ResNetWeights(depth, prefix, found, names, left, tuple(unexpected), groups, width)
 
 
 def write_detectron2(path: str | Path, weights: ResNetWeights) -> None:
@@ -153,7 +184,9 @@ def _reason(name: str, owner: str | None, prefix: str) -> str | None:
     parts = {part.removesuffix("_momentum") for part in name.split(".")}
     if owner is None and parts & _QUEUES:
         return "queue"
-    return "classifier or projection head" if owner is None and parts & _HEADS else None
+    if owner is None and parts & _HEADS:
+        return "classifier or projection head"
+    return "beside the network" if owner is None and not name.startswith(prefix) else None
 
 
 def _detectron2_name(name: str) -> str:
@@ -183,6 +216,50 @@ def _depth(found: Mapping[str, Tensor], prefix: str) -> int:
     if missing:
         raise ValueError(f"the ResNet under {prefix!r} lacks {', '.join(missing[:5])} ({len(missing)} in all)")
     return _DEPTHS[bottleneck, counts]
+
+
+def _groups(found: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Groups of the blocks' second convolutions, and channels per group in res2."""
+    if "res2.0.conv3.weight" not in found:
+        return 1, 64
+    channels, width = found["res2.0.conv2.weight"].shape[:2]
+    return channels // width, width
+
+
+def _check_shapes(found: Mapping[str, Tensor], prefix: str, inner: int) -> None:
+    """Compare the convolutions with those that detectron2 builds.
+
+    Args:
+        found: the tensors, complete.
+        prefix: for the message.
+        inner: channels inside res2's blocks, all groups together.
+    """
+    groups, _ = _groups(found)
+    bottleneck = "res2.0.conv3.weight" in found
+    expected: dict[str, tuple[int, ...]] = {"stem.conv1": (64, 3, 7, 7)}
+    before = 64
+    for name in found:
+        if place := re.fullmatch(r"(res(\d)\.(\d+)\.)conv1\.weight", name):
+            block, stage, first = place[1], int(place[2]) - 2, place[3] == "0"
+            width, after = inner << stage, (256 if bottleneck else 64) << stage
+            if bottleneck:
+                expected[f"{block}conv1"] = (width, before, 1, 1)
+                expected[f"{block}conv2"] = (width, width // groups, 3, 3)
+                expected[f"{block}conv3"] = (after, width, 1, 1)
+            else:
+                expected[f"{block}conv1"] = (after, before, 3, 3)
+                expected[f"{block}conv2"] = (after, after, 3, 3)
+            if first and f"{block}shortcut.weight" in found:
+                expected[f"{block}shortcut"] = (after, before, 1, 1)
+            before = after
+    unlike = [
+        f"{name} {tuple(found[f'{name}.weight'].shape)} instead of {shape}"
+        for name, shape in expected.items()
+        if tuple(found[f"{name}.weight"].shape) != shape
+    ]
+    if unlike:
+        listed = f"{', '.join(unlike[:3])} ({len(unlike)} in all)"
+        raise ValueError(f"the ResNet under {prefix!r} is none that detectron2 builds: {listed}")
 
 
 def _quoted(names: Mapping[str, bool]) -> str:

@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 
+def needs_extra(what: str, extra: str) -> ImportError:
+    """Return the error for a missing optional package, with the command that installs it.
+
+    Args:
+        what: the sentence's beginning, "a plot needs matplotlib".
+        extra: the extra of this package that brings it.
+
+    Example:
+        >>> print(needs_extra("a plot needs matplotlib", "plot"))
+        a plot needs matplotlib; install the extra "plot", in a clone of tobias-aug: pip install '.[plot]'
+    """
+    return ImportError(f"{what}; install the extra \"{extra}\", in a clone of tobias-aug: pip install '.[{extra}]'")
+
+
 class TobiasError(Exception):
     """Base of the library's own errors, so that one ``except`` can catch them all."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -43,11 +44,21 @@ class _PortableDraws(TorchDispatchMode):
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Build a network on the CPU with random weights from ``seed``, in the network's own initialisation scheme.
 
-    The weights depend on the seed and the architecture alone: not on the machine, the device, or what was drawn from
-    any other generator before; no other generator is advanced.
+    The weights depend on the seed and the architecture alone: not on the machine, the device, torch's default dtype, or
+    what was drawn from any other generator before; no other generator is advanced.
     """
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"), _PortableDraws(seed):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), _float32(), _PortableDraws(seed):
         return build()
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def weight_hash(network: nn.Module) -> str:

@@ -62,7 +62,7 @@ run("masks", "show", "table", "--images", "photographs", "-o", "sheet.png")
 assert Path("sheet.png").is_file()
 # Without its extra the demo says which one it wants.
 if importlib.util.find_spec("skimage") is None:
-    assert "tobias-aug[demo]" in run("demo", "-o", "demo", status=2)
+    assert "pip install '.[demo]'" in run("demo", "-o", "demo", status=2)
 print(f"{len(tobias_aug.__all__)} names, {len(sys.argv) - 1} files and the command line work")
 """
 

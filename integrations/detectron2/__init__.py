@@ -9,6 +9,7 @@ require("detectron2", guide="https://detectron2.readthedocs.io/en/latest/tutoria
 
 from tobias_aug.integrations.detectron2 import roi_heads as _roi_heads  # noqa: E402, F401
 from tobias_aug.integrations.detectron2.backbones import VGG16  # noqa: E402
+from tobias_aug.integrations.detectron2.checkpointer import DomainCheckpointer  # noqa: E402
 from tobias_aug.integrations.detectron2.config import add_tobias_config, config_file, get_tobias_cfg  # noqa: E402
 from tobias_aug.integrations.detectron2.data import (  # noqa: E402
     TwoDomainLoader,
@@ -26,6 +27,7 @@ __all__ = [
     "DA_HEADS_REGISTRY",
     "VGG16",
     "DomainAdaptiveRCNN",
+    "DomainCheckpointer",
     "DomainFeatures",
     "DomainHead",
     "TobiasMapper",

@@ -50,7 +50,7 @@ def load_resnet(cfg: CfgNode, network: nn.Module, stage: str = "") -> None:
         stage: such as "res5.", where ``network`` is that stage.
 
     Raises:
-        ValueError: if the checkpoint's network has another depth, or its tensors other shapes.
+        ValueError: if the checkpoint's network has another depth or other groups, or its tensors other shapes.
     """
     path = cfg.MODEL.TOBIAS.CHECKPOINT
     if not path:
@@ -58,6 +58,12 @@ def load_resnet(cfg: CfgNode, network: nn.Module, stage: str = "") -> None:
     weights = to_detectron2(read_checkpoint(path), cfg.MODEL.TOBIAS.PREFIX or None)
     if weights.depth != cfg.MODEL.RESNETS.DEPTH:
         raise ValueError(f"{path} holds a ResNet-{weights.depth}; MODEL.RESNETS.DEPTH is {cfg.MODEL.RESNETS.DEPTH}")
+    grouping = cfg.MODEL.RESNETS.NUM_GROUPS, cfg.MODEL.RESNETS.WIDTH_PER_GROUP
+    if grouping != (weights.groups, weights.group_width):
+        raise ValueError(
+            f"{path} holds a ResNet-{weights.depth} of MODEL.RESNETS.NUM_GROUPS {weights.groups} and WIDTH_PER_GROUP "
+            f"{weights.group_width}; the configuration has {grouping[0]} and {grouping[1]}"
+        )
     if weights.unexpected:
         _LOGGER.warning("%s holds tensors that no plain ResNet has: %s", path, ", ".join(weights.unexpected))
     found = {name.removeprefix(stage): value for name, value in weights.tensors.items() if name.startswith(stage)}

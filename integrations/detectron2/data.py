@@ -8,6 +8,8 @@ from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, DatasetFromList, DatasetMapper, MetadataCatalog, get_detection_dataset_dicts
+from detectron2.data.build import filter_images_with_only_crowd_annotations, print_instances_class_histogram
+from detectron2.data.detection_utils import check_metadata_consistency
 from detectron2.utils import comm
 from PIL import Image
 from torch.utils.data import Dataset
@@ -87,11 +89,13 @@ def build_two_domain_train_loader(
 
     Args:
         cfg: detectron2's, with this package's settings.
-        mapper: of source images; :func:`build_source_mapper`'s where not given.
-        target_mapper: of target images; detectron2's with the same augmentation where not given.
+        mapper: of source images, which may find labels of its own. Default: :func:`build_source_mapper`'s, which reads
+            ``annotations``.
+        target_mapper: of target images. Default: detectron2's with the same augmentation.
 
     Raises:
-        ValueError: if a data set does not fill a batch, or ``DATALOADER`` asks for another order than a plain shuffle.
+        ValueError: if a source image has no ``annotations``, a data set does not fill a batch, or ``DATALOADER`` asks
+            for another order than a plain shuffle.
     """
     if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
         raise ValueError(
@@ -99,7 +103,7 @@ def build_two_domain_train_loader(
             "which is TrainingSampler"
         )
     seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
-    source = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+    source = _source(cfg, needs_annotations=mapper is None)
     images = cfg.SOLVER.IMS_PER_BATCH
     loader = TwoDomainLoader(_loader(cfg, source, mapper or build_source_mapper(cfg), images, seed))
     if len(cfg.DATASETS.TARGET):
@@ -121,6 +125,31 @@ def build_source_mapper(cfg: CfgNode) -> Mapper:
             raise ValueError("INPUT.TOBIAS and INPUT.TRANSLATED exclude each other: masks are of the images themselves")
         mapper = TranslatedMapper(mapper, copies.FOLDER, copies.ROOT, p=copies.PROBABILITY)
     return mapper
+
+
+def _source(cfg: CfgNode, needs_annotations: bool) -> list[dict[str, Any]]:
+    """The source's dicts, as detectron2 prepares them; it tells by the first alone whether there are annotations."""
+    names = [cfg.DATASETS.TRAIN] if isinstance(cfg.DATASETS.TRAIN, str) else list(cfg.DATASETS.TRAIN)
+    dicts = list(get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False))
+    bare = [each["file_name"] for each in dicts if "annotations" not in each]
+    if bare and needs_annotations:
+        raise ValueError(
+            f"{len(bare)} of {len(dicts)} images of DATASETS.TRAIN have no annotations, {bare[0]!r} first; the source "
+            "is labelled. Name data sets of images alone in DATASETS.TARGET, and give an image without objects "
+            '"annotations": []'
+        )
+    if bare:
+        return dicts
+    images = len(dicts)
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        dicts = filter_images_with_only_crowd_annotations(dicts)
+    if not dicts:
+        raise ValueError(f"none of the {images} images of DATASETS.TRAIN has an object that is no crowd")
+    classes = [MetadataCatalog.get(name).get("thing_classes") for name in names]
+    if all(classes):
+        check_metadata_consistency("thing_classes", names)
+        print_instances_class_histogram(dicts, classes[0])
+    return dicts
 
 
 def _loader(

@@ -27,7 +27,8 @@ class VOC07Evaluator(DatasetEvaluator):
         iou: overlap that a detection must exceed.
 
     Raises:
-        ValueError: if the data set has no annotations.
+        ValueError: if the data set has no annotations, or two of its images have one ``image_id`` or one has none, so
+            that detections could not be told apart; and on processing an image that is not of the data set.
     """
 
     def __init__(self, dataset_name: str, iou: float = 0.5) -> None:
@@ -37,7 +38,8 @@ class VOC07Evaluator(DatasetEvaluator):
                 f"{dataset_name} has no annotations to score by; name a data set with them in DATASETS.TEST, or leave "
                 "that empty"
             )
-        self.iou = iou
+        self.iou, self._dataset = iou, dataset_name
+        self._ids = _distinct_ids(dataset_name, dicts)
         self._truth = _truth(dicts)
         names = MetadataCatalog.get(dataset_name).get("thing_classes")
         self._names = names or [str(number) for number in range(1 + max(self._truth, default=-1))]
@@ -49,6 +51,11 @@ class VOC07Evaluator(DatasetEvaluator):
     def process(self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> None:
         """Take the detections of a batch."""
         for image, output in zip(inputs, outputs, strict=True):
+            if image["image_id"] not in self._ids:
+                raise ValueError(
+                    f"image {image['image_id']!r} is none of {self._dataset}, by whose annotations the detections are "
+                    "scored; build the loader from that data set"
+                )
             instances = output["instances"].to("cpu")
             boxes, scores = instances.pred_boxes.tensor.double().numpy(), instances.scores.double().numpy()
             classes = instances.pred_classes.numpy()
@@ -71,6 +78,21 @@ class VOC07Evaluator(DatasetEvaluator):
         }
         known = [score for score in scores.values() if not np.isnan(score)]
         return OrderedDict(bbox={name: float(np.mean(known)) if known else float("nan"), **scores})
+
+
+def _distinct_ids(name: str, dicts: Sequence[Mapping[str, Any]]) -> set[Any]:
+    files: dict[Any, str] = {}
+    for image in dicts:
+        file = image.get("file_name", "")
+        if "image_id" not in image:
+            raise ValueError(f"{file!r} of {name} has no image_id, by which detections and annotations meet")
+        if image["image_id"] in files:
+            raise ValueError(
+                f"{files[image['image_id']]!r} and {file!r} of {name} have one image_id, {image['image_id']!r}, and "
+                "their detections would overwrite each other; give each image an id of its own, such as its file name"
+            )
+        files[image["image_id"]] = file
+    return set(files)
 
 
 def _truth(dicts: Sequence[Mapping[str, Any]]) -> dict[int, dict[Any, Truth]]:

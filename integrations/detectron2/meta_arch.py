@@ -56,13 +56,20 @@ class DomainAdaptiveRCNN(GeneralizedRCNN):
         """Give the losses by name in training, and detections as ``GeneralizedRCNN`` does in evaluation.
 
         Raises:
-            ValueError: in training, if a target image has annotations, or a domain that is needed has no image.
+            ValueError: in training, if a target image has annotations or a source image has none, or a domain that is
+                needed has no image.
         """
         if not self.training:
             return super().forward(batched_inputs)
         source, target = split_domains(batched_inputs)
         if not source:
             raise ValueError("a training batch needs source images; all of this one are marked as target")
+        bare = [each for each in source if "instances" not in each]
+        if bare:
+            raise ValueError(
+                f"the source image {bare[0].get('file_name', '')!r} came without instances; the source is labelled: "
+                'name data sets of images alone in DATASETS.TARGET, or mark their images with "domain": "target"'
+            )
         if len(self.domain_heads) and not target:
             raise ValueError(
                 'the domain heads need target images, and no image of the batch has "domain": "target"; name data sets '

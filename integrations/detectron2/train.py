@@ -12,18 +12,19 @@ from __future__ import annotations
 import argparse
 import random
 import runpy
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultTrainer, default_argument_parser, default_setup, launch
+from detectron2.engine import DefaultTrainer, HookBase, default_argument_parser, default_setup, launch
 from detectron2.evaluation import DatasetEvaluator, verify_results
 from detectron2.utils import comm
 
+from tobias_aug.integrations.detectron2.checkpointer import DomainCheckpointer
 from tobias_aug.integrations.detectron2.config import config_file, get_tobias_cfg
 from tobias_aug.integrations.detectron2.data import (
     TwoDomainLoader,
@@ -38,7 +39,17 @@ class Trainer(DefaultTrainer):
 
     With ``SEED`` of 0 or more every step draws from generators seeded by (seed, step, process), so that training which
     is taken up from a checkpoint computes what it would have computed.
+
+    Args:
+        cfg: with ``SOLVER.REFERENCE_WORLD_SIZE`` set, ``SOLVER.TARGET_IMS_PER_BATCH`` is scaled by the number of
+            processes as detectron2 scales ``SOLVER.IMS_PER_BATCH``.
+
+    Raises:
+        ValueError: if the target's batch cannot be shared out over the reference's processes.
     """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super().__init__(scale_target_batch(cfg, comm.get_world_size()))
 
     def before_step(self) -> None:
         super().before_step()
@@ -53,6 +64,11 @@ class Trainer(DefaultTrainer):
         super().resume_or_load(resume)
         self._trainer.data_loader.start = self.start_iter
 
+    def build_hooks(self) -> list[HookBase | None]:
+        # detectron2 has made its own by now, and its hooks keep the one that they find here.
+        self.checkpointer = DomainCheckpointer(self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        return super().build_hooks()
+
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> TwoDomainLoader:
         return build_two_domain_train_loader(cfg)
@@ -60,6 +76,35 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         return VOC07Evaluator(dataset_name)
+
+
+def scale_target_batch(cfg: CfgNode, world_size: int) -> CfgNode:
+    """Scale the target's images per batch as ``DefaultTrainer.auto_scale_workers`` scales the source's.
+
+    Args:
+        cfg: detectron2's, with this package's settings.
+        world_size: number of processes.
+
+    Returns:
+        A changed copy; ``cfg`` itself where there is nothing to scale.
+
+    Raises:
+        ValueError: if ``TARGET_IMS_PER_BATCH`` is no multiple of ``REFERENCE_WORLD_SIZE``.
+    """
+    reference, images = cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.TARGET_IMS_PER_BATCH
+    if not reference or not images or reference == world_size:
+        return cfg
+    if images % reference:
+        raise ValueError(
+            f"SOLVER.TARGET_IMS_PER_BATCH {images} is no multiple of SOLVER.REFERENCE_WORLD_SIZE {reference}, by which "
+            "it is scaled; change either, or leave it at 0, which is as many images as of the source"
+        )
+    frozen, cfg = cfg.is_frozen(), cfg.clone()
+    cfg.defrost()
+    cfg.SOLVER.TARGET_IMS_PER_BATCH = images // reference * world_size
+    if frozen:
+        cfg.freeze()
+    return cfg
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -97,7 +142,7 @@ def run(args: argparse.Namespace) -> Any:
     cfg = setup(args)
     if args.eval_only:
         model = Trainer.build_model(cfg)
-        DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        DomainCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
         results = Trainer.test(cfg, model)
         if comm.is_main_process():
             verify_results(cfg, results)

@@ -20,18 +20,15 @@ allow_checkpoints()
 
 from tobias_aug.integrations.mmseg.dataset import TobiasPseudoLabelDataset  # noqa: E402
 from tobias_aug.integrations.mmseg.deeplab_v1 import DeepLabV1Head  # noqa: E402
-from tobias_aug.integrations.mmseg.discrepancy import (  # noqa: E402
-    ADRSegmentor,
-    GeneratorClassifiersConstructor,
-    MCDSegmentor,
-)
+from tobias_aug.integrations.mmseg.discrepancy import ADRSegmentor, MCDSegmentor  # noqa: E402
 from tobias_aug.integrations.mmseg.fog import FogAndColour  # noqa: E402
 from tobias_aug.integrations.mmseg.loading import LoadPseudoLabel  # noqa: E402
 from tobias_aug.integrations.mmseg.scale_schedule import (  # noqa: E402
     ScaleScheduleDataPreProcessor,
     ScaleScheduleHook,
 )
-from tobias_aug.integrations.mmseg.source_target import SourceTargetDataset  # noqa: E402
+from tobias_aug.integrations.mmseg.source_target import SourceTargetDataset, SourceTargetSampler  # noqa: E402
+from tobias_aug.integrations.mmseg.two_optimizers import GeneratorClassifiersConstructor  # noqa: E402
 from tobias_aug.integrations.mmseg.wide_resnet import WideResNet38  # noqa: E402
 
 __all__ = [
@@ -44,6 +41,7 @@ __all__ = [
     "ScaleScheduleDataPreProcessor",
     "ScaleScheduleHook",
     "SourceTargetDataset",
+    "SourceTargetSampler",
     "TobiasPseudoLabelDataset",
     "WideResNet38",
     "allow_checkpoints",

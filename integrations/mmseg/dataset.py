@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from tobias_aug.errors import TobiasError
-from tobias_aug.masks.formats import VOC_CLASSES, class_map_files, voc_palette
+from tobias_aug.masks.formats import UNCERTAIN, VOC_CLASSES, class_map_files, read_index_mask, voc_palette
 
 _LABELS = ("seg_map_path", "cam_path", "other_cam_path")
 _SHOWN = 5
+_LOOKED_AT = 8
 
 
 @DATASETS.register_module()
@@ -32,15 +34,17 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
     Args:
         data_prefix: folders, relative to ``data_root`` where that is given. Local files.
         ann_file: text file with one name a line, without extension; all images of the folder where not given.
-        metainfo: ``dict(classes=..., palette=...)``, in the order of the masks' pixel values; VOC's 21 where not given.
-            Without a palette VOC's colours are taken.
+        metainfo: ``dict(classes=..., palette=...)``, in the order of the masks' pixel values. Default: the ``METAINFO``
+            of a subclass, else VOC's 21. As everywhere in mmseg, a subclass's ``METAINFO`` says what the pixel values
+            are, and ``classes`` choose and reorder among them: other classes become 255. Default palette: VOC's colors.
+        ignored: pixel values of the masks that become 255, for example CamVid's void, whichever transform reads them.
         missing: "raise" if an image has no mask (or one of two maps), or "skip" to leave such images out.
         img_suffix: of the images.
         seg_map_suffix: of the masks.
         options: of ``BaseSegDataset``: ``pipeline``, ``data_root``, ``indices``, ``test_mode`` and so on.
 
     Raises:
-        ValueError: if the folders name no masks, or two kinds of them.
+        ValueError: if the folders name no masks, or two kinds of them, or ``classes`` are no list of names.
         FileNotFoundError: if a listed image is not there.
         TobiasError: if masks are missing, or none is left.
 
@@ -60,6 +64,7 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
         data_prefix: Mapping[str, str],
         ann_file: str = "",
         metainfo: Mapping[str, Any] | None = None,
+        ignored: Sequence[int] = (),
         missing: str = "raise",
         img_suffix: str = ".jpg",
         seg_map_suffix: str = ".png",
@@ -70,18 +75,18 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
         if options.get("backend_args"):
             raise ValueError(f"pseudo masks are read from local files, got backend_args {options['backend_args']}")
         _check_prefix(data_prefix)
-        self.missing = missing
+        self.missing, self.ignored = missing, tuple(ignored)
         super().__init__(
             data_prefix=dict(data_prefix),
             ann_file=ann_file,
-            metainfo=_metainfo(metainfo),
+            metainfo=_metainfo(metainfo, self.METAINFO),
             img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
             **options,
         )
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One entry an image: where it lies, and where its mask or its maps do."""
+        """Return one entry per image: where it lies, and where its mask or its maps do."""
         folder = Path(self.data_prefix["img_path"])
         names = self._names(folder)
         images = {name: folder / f"{name}{self.img_suffix}" for name in names}
@@ -90,8 +95,9 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
             raise FileNotFoundError(f"{len(absent)} of {len(images)} images are not in {folder}: {_listed(absent)}")
         labels = self._labels(names)
         self._report([name for name in names if name not in labels], len(names))
+        self._look_at_masks([entry["seg_map_path"] for entry in labels.values() if "seg_map_path" in entry])
         shared = {
-            "label_map": self.label_map,
+            "label_map": self._label_map(),
             "reduce_zero_label": self.reduce_zero_label,
             "num_classes": len(self.metainfo["classes"]),
         }
@@ -100,6 +106,22 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
             for name in names
             if name in labels
         ]
+
+    def _label_map(self) -> dict[int, int] | None:
+        """The host's, and beside it the ignored values, as they are once the zero label is reduced."""
+        ignored = {value - 1 if self.reduce_zero_label else value: UNCERTAIN for value in self.ignored}
+        return {**(self.label_map or {}), **ignored} or None
+
+    def _look_at_masks(self, paths: list[str]) -> None:
+        """Warn of masks that hold 0 and 255 alone: 255 is ignored, so that nothing would be learned from them."""
+        looked_at = paths[:: max(1, len(paths) // _LOOKED_AT)][:_LOOKED_AT]
+        if looked_at and all(set(np.unique(read_index_mask(Path(path)))) == {0, UNCERTAIN} for path in looked_at):
+            print_log(
+                f"the masks hold 0 and 255 alone ({len(looked_at)} of {len(paths)} were looked at), and 255 is "
+                "ignored: no class but the first is learned; if 255 means foreground, write masks with 1 in its place",
+                logger="current",
+                level=logging.WARNING,
+            )
 
     def _names(self, folder: Path) -> list[str]:
         if self.ann_file:
@@ -148,13 +170,30 @@ def _check_prefix(prefix: Mapping[str, str]) -> None:
         )
 
 
-def _metainfo(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    metainfo = {"classes": VOC_CLASSES} if given is None else dict(given)
-    if "classes" not in metainfo:
-        raise ValueError(f"metainfo needs classes, in the order of the pixel values; got {', '.join(metainfo)}")
-    if not isinstance(metainfo["classes"], str):  # A string is a file of names, which the host reads.
-        metainfo.setdefault("palette", voc_palette()[: len(metainfo["classes"])].tolist())
-    return metainfo
+def _metainfo(given: Mapping[str, Any] | None, of_the_class: Mapping[str, Any]) -> dict[str, Any]:
+    """What the host is to put over a class's ``METAINFO``: classes that are a list, and a palette where none is."""
+    own = {} if given is None else dict(given)
+    if given is None and not of_the_class:
+        own["classes"] = VOC_CLASSES
+    if isinstance(own.get("classes"), str):
+        own["classes"] = _names_in(own["classes"])
+    classes = own.get("classes", of_the_class.get("classes"))
+    if classes is None:
+        raise ValueError(f"metainfo needs classes, in the order of the pixel values; got {', '.join(own) or 'nothing'}")
+    if "palette" not in of_the_class:
+        own.setdefault("palette", voc_palette()[: len(classes)].tolist())
+    return own
+
+
+def _names_in(file: str) -> list[str]:
+    """The class names in a text file, one per line; a lone string would be taken for one class per letter."""
+    if not Path(file).is_file():
+        raise ValueError(
+            f"classes is the string {file!r}, and there is no such file; for one class write [{file!r}], for a file "
+            "give its path, with one name per line"
+        )
+    lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _listed(names: list[str]) -> str:

@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from mmengine.model import is_model_wrapper
-from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict, build_optim_wrapper
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+import torch
+from mmengine.optim import OptimWrapper
 from mmseg.models import EncoderDecoder
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -20,40 +20,60 @@ from torch import Tensor, nn
 
 from tobias_aug.adaptation import ADR, MCD
 from tobias_aug.adaptation.adr import Variant
-
-_OPTIMIZERS = ("generator", "classifiers")
-_CONSTRUCTOR = "GeneratorClassifiersConstructor"
+from tobias_aug.integrations.mmseg.two_optimizers import both_wrappers
 
 
 class DiscrepancySegmentor(EncoderDecoder):
     """What both methods share: the generator is backbone and neck, a classifier is a whole decode head.
 
-    Training wants a :class:`SourceTargetDataset` and two optimizers, by :class:`GeneratorClassifiersConstructor`. Each
+    Training wants a :class:`SourceTargetDataset` and two optimizers, by ``GeneratorClassifiersConstructor``. Each
     iteration takes the three steps of Saito et al.: A, all right on the source; B, the classifiers apart on the target;
     C, ``updates`` times, the generator after them. The discrepancy is taken over every pixel of the target, padding
-    too, at the heads' own resolution, before logits are enlarged. In one process, and in full precision.
+    too, at the heads' own resolution, before logits are enlarged. In one process, without gradient accumulation.
 
     Args:
+        precision: "fp32", or "bf16", which takes losses under autocast to bfloat16; weights stay in full precision,
+            and no loss scaler is needed.
         options: of mmseg's ``EncoderDecoder``: ``backbone``, ``decode_head``, ``data_preprocessor`` and so on.
 
     Raises:
-        ValueError: if there is an auxiliary head or a pixel sampler, which the steps have no place for.
+        ValueError: if there is an auxiliary head, or a decode head that the steps have no place for: with a pixel
+            sampler, with a loss of its own making, or with one logit.
     """
 
     method: MCD | ADR
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, precision: str = "fp32", **options: Any) -> None:
         if options.get("auxiliary_head") is not None:
             raise ValueError(f"{type(self).__name__} trains its decode heads alone; leave auxiliary_head out")
+        if precision not in ("fp32", "bf16"):
+            raise ValueError(f'precision must be "fp32" or "bf16", got {precision!r}')
         super().__init__(**options)
-        if self.decode_head.sampler is not None:
-            raise ValueError(f"{type(self).__name__} counts every pixel; leave the decode head's sampler out")
+        self.precision = precision
+        self._check_head(self.decode_head)
 
-    def parts(self) -> dict[str, nn.ModuleList]:
-        """The modules that each of the two optimizers moves."""
-        heads = [self.decode_head, *([self.second_head] if hasattr(self, "second_head") else [])]
-        features = [self.backbone, *([self.neck] if self.with_neck else [])]
-        return {"generator": nn.ModuleList(features), "classifiers": nn.ModuleList(heads)}
+    def parts(self) -> dict[str, nn.ModuleDict]:
+        """Return the modules that each of the two optimizers moves, by their names in the model."""
+        names = {"generator": ("backbone", "neck"), "classifiers": ("decode_head", "second_head")}
+        return {
+            part: nn.ModuleDict({name: getattr(self, name) for name in own if hasattr(self, name)})
+            for part, own in names.items()
+        }
+
+    def _check_head(self, head: nn.Module) -> None:
+        name, kind = type(self).__name__, type(head)
+        if head.out_channels < 2:
+            raise ValueError(
+                f"{name} compares the softmax of logits, which is 1 whatever a single logit is; for background and "
+                "foreground set num_classes=2, out_channels=2 and a CrossEntropyLoss without use_sigmoid in the head"
+            )
+        if head.sampler is not None:
+            raise ValueError(f"{name} counts every pixel; leave the decode head's sampler out")
+        if kind.loss is not BaseDecodeHead.loss or kind.loss_by_feat is not BaseDecodeHead.loss_by_feat:
+            raise ValueError(
+                f"{name} takes logits and loss_decode of its heads, and {kind.__name__} makes its loss another way; "
+                "take a head such as FCNHead, ASPPHead, PSPHead or DeepLabV1Head"
+            )
 
     def train_step(self, data: Mapping[str, Any], optim_wrapper: Any) -> dict[str, Tensor]:
         """Take the three steps on a batch of pairs.
@@ -64,14 +84,19 @@ class DiscrepancySegmentor(EncoderDecoder):
         Raises:
             TypeError: if the batch does not come from a ``SourceTargetDataset``, or the optimizers are not two.
         """
-        generator, classifiers = _optimizers(optim_wrapper)
+        generator, classifiers = both_wrappers(optim_wrapper)
         source, labels, target = self._batch(data)
-        right = self.method.source_loss(source, labels, target)
+
+        def take(loss: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+            with torch.autocast(source.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                return loss(*arguments)
+
+        right = take(self.method.source_loss, source, labels, target)
         _descend(right, generator, classifiers)
-        apart = self.method.classifier_loss(source, labels, target)
+        apart = take(self.method.classifier_loss, source, labels, target)
         _descend(apart, classifiers)
         for _ in range(self.method.updates):
-            agree = self.method.generator_loss(target, source)
+            agree = take(self.method.generator_loss, target, source)
             _descend(agree, generator)
         return {"loss": right.detach(), "loss_classifiers": apart.detach(), "loss_generator": agree.detach()}
 
@@ -114,11 +139,14 @@ class MCDSegmentor(DiscrepancySegmentor):
     Predictions are the sum of both heads' logits.
 
     Args:
-        second_head: configuration of the second head; the first's where not given. Its weights are drawn anew. The
-            losses are the first's for both.
+        second_head: configuration of the second head. Default: the first's. Its weights are drawn anew. The losses are
+            the first's for both.
         updates: of the generator in step C, the paper's n.
         balance, joint: see :class:`~tobias_aug.adaptation.MCD`.
         options: see :class:`DiscrepancySegmentor`.
+
+    Raises:
+        ValueError: also if the heads differ in their number of classes.
 
     Example:
         >>> model = dict(type="MCDSegmentor", backbone=dict(...), decode_head=dict(...), updates=4)  # doctest: +SKIP
@@ -134,6 +162,12 @@ class MCDSegmentor(DiscrepancySegmentor):
     ) -> None:
         super().__init__(**options)
         self.second_head = MODELS.build(dict(second_head or options["decode_head"]))
+        self._check_head(self.second_head)
+        if self.second_head.out_channels != self.decode_head.out_channels:
+            raise ValueError(
+                f"both heads must tell the same classes apart, got {self.decode_head.out_channels} of decode_head and "
+                f"{self.second_head.out_channels} of second_head"
+            )
         self.method = MCD(
             _Part(self.extract_feat),
             _Part(self._classify),
@@ -191,51 +225,6 @@ class ADRSegmentor(DiscrepancySegmentor):
             )
 
 
-@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class GeneratorClassifiersConstructor:
-    """Two optimizers for a :class:`DiscrepancySegmentor`, one for backbone and neck and one for the decode heads.
-
-    Each is configured as mmengine's single one is, ``paramwise_cfg`` included::
-
-        optim_wrapper = dict(
-            constructor="GeneratorClassifiersConstructor",
-            generator=dict(optimizer=dict(type="SGD", lr=0.001, momentum=0.9)),
-            classifiers=dict(optimizer=dict(type="SGD", lr=0.001, momentum=0.9)),
-        )
-
-    Raises:
-        ValueError: if one is missing, there is a third, or one scales its loss for mixed precision.
-    """
-
-    def __init__(self, optim_wrapper_cfg: Mapping[str, Any], paramwise_cfg: Any = None) -> None:
-        given = {name: one for name, one in optim_wrapper_cfg.items() if name != "type"}
-        if set(given) != set(_OPTIMIZERS) or paramwise_cfg:
-            raise ValueError(
-                f"{_CONSTRUCTOR} takes optimizers for {' and '.join(_OPTIMIZERS)}, each with its own paramwise_cfg, "
-                f"got {', '.join(given)}"
-            )
-        for name, one in given.items():
-            kind = one.get("type", "OptimWrapper")
-            if issubclass(OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind, AmpOptimWrapper):
-                raise ValueError(
-                    "step A moves both parts by one backward pass, and AmpOptimWrappers scale their losses apart; "
-                    f"take OptimWrapper for {name}"
-                )
-        self._wrappers = given
-
-    def __call__(self, model: nn.Module) -> OptimWrapperDict:
-        """Build both.
-
-        Raises:
-            ValueError: if the model is spread over several processes, whose gradients the steps do not join.
-        """
-        if is_model_wrapper(model):
-            raise ValueError(f"MCD and ADR train in one process, got a model in a {type(model).__name__}")
-        parts = cast(DiscrepancySegmentor, model).parts()
-        wrappers = {name: build_optim_wrapper(part, dict(self._wrappers[name])) for name, part in parts.items()}
-        return OptimWrapperDict(**wrappers)
-
-
 class _Part(nn.Module):
     """A call of the segmentor as a module without parameters, so that the segmentor's are not registered twice."""
 
@@ -245,15 +234,6 @@ class _Part(nn.Module):
 
     def forward(self, inputs: Any) -> Any:
         return self._call(inputs)
-
-
-def _optimizers(wrapper: Any) -> tuple[OptimWrapper, OptimWrapper]:
-    if not isinstance(wrapper, OptimWrapperDict) or set(wrapper.keys()) != set(_OPTIMIZERS):
-        raise TypeError(
-            f"the steps need an optimizer each for {' and '.join(_OPTIMIZERS)}, got a {type(wrapper).__name__}; set "
-            f'optim_wrapper=dict(constructor="{_CONSTRUCTOR}", generator=dict(...), classifiers=dict(...))'
-        )
-    return wrapper["generator"], wrapper["classifiers"]
 
 
 def _descend(loss: Tensor, *wrappers: OptimWrapper) -> None:

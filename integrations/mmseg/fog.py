@@ -29,9 +29,11 @@ class FogAndColour(BaseTransform):
         saturation: 1 keeps the colours, 0 is grey.
         gains: of red, green and blue.
         seed: of another target domain of the same kind.
+        inference: whether to change an image that comes from no data set, as mmseg's inferencer hands it in.
 
     Raises:
-        ValueError: at the first image, if a parameter lies outside its range or the image is not uint8.
+        ValueError: at the first image, if a parameter lies outside its range, the image is not uint8, or it has no
+            file name.
 
     Example:
         >>> changed = FogAndColour()({"img": np.zeros((180, 240, 3), np.uint8), "img_path": "0016E5_07959.jpg"})
@@ -47,16 +49,26 @@ class FogAndColour(BaseTransform):
         saturation: float | int = 0.5,
         gains: Sequence[float | int] = (0.85, 1.0, 1.15),
         seed: int = 0,
+        inference: bool = True,
     ) -> None:
         self.density, self.patchiness, self.fog = density, patchiness, tuple(fog)
         self.saturation, self.gains, self.seed = saturation, tuple(gains), seed
+        self.inference = inference
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Change ``img``, an array (height, width, 3) of blue, green and red."""
+        # Every data set of mmengine numbers its samples; what the inferencer reads has no number.
+        if not self.inference and "sample_idx" not in results:
+            return results
         image = results["img"]
+        if not results.get("img_path"):
+            raise ValueError(
+                "FogAndColour draws the fog from the image's file name, and this image has none; give the path of a "
+                "file, or take the transform out"
+            )
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"FogAndColour changes uint8 images (height, width, 3), got {image.dtype} {image.shape}")
-        options = {name: value for name, value in vars(self).items() if name != "seed"}
+        options = {name: value for name, value in vars(self).items() if name not in ("seed", "inference")}
         drawn = crc32(f"{self.seed} {PurePath(results['img_path']).name}".encode())
         results["img"] = np.ascontiguousarray(fog_and_colour(image[..., ::-1], drawn, **options)[..., ::-1])
         return results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ class LoadPseudoLabel(BaseTransform):
             image's size.
         ignored: pixel values of a PNG that become 255, for example CamVid's void.
 
-    Sets ``gt_seg_map``: uint8 (height, width), class numbers, 255 where the loss looks away.
+    Sets ``gt_seg_map``: uint8 (height, width), class numbers, 255 where the loss looks away. The sample's
+    ``reduce_zero_label`` and ``label_map`` act as in ``LoadAnnotations``, so that a data set's ``METAINFO`` and its
+    choice of ``classes`` are honoured whether the mask is read or fused.
 
     Raises:
         ValueError: if a mask has not the image's size, or holds a value that is no class.
@@ -96,6 +98,8 @@ class LoadPseudoLabel(BaseTransform):
         table[list(self.ignored)] = UNCERTAIN
         if results.get("reduce_zero_label"):
             table = np.where((table == 0) | (table == UNCERTAIN), UNCERTAIN, table - 1).astype(np.uint8)
+        table = self._mapped(table, results.get("label_map"))
+        # Only our data set says how many classes it has; without a number nothing can be called out of range.
         classes = results.get("num_classes", UNCERTAIN)
         values = np.bincount(mask.ravel(), minlength=256).nonzero()[0]
         wrong = [int(value) for value in values if table[value] >= classes and table[value] != UNCERTAIN]
@@ -105,6 +109,15 @@ class LoadPseudoLabel(BaseTransform):
                 "ignored, or name the classes in the data set's metainfo"
             )
         return table[mask]
+
+    @staticmethod
+    def _mapped(table: np.ndarray, label_map: Mapping[int, int] | None) -> np.ndarray:
+        """Every value of the table through the host's map; a value that is no key stays, as it does in the host."""
+        mapped = np.arange(256, dtype=np.uint8)
+        for old, new in (label_map or {}).items():
+            if 0 <= old < 256:
+                mapped[old] = new
+        return mapped[table]
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())

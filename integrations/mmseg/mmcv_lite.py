@@ -13,7 +13,7 @@ from typing import Any
 # What the extra brings; ftfy and regex are imported by mmseg 1.2.2, which does not declare them.
 _NEEDED = ("mmengine", "mmcv", "mmseg", "ftfy", "regex")
 _EXTENSION = "mmcv._ext"
-_INSTALL = "pip install 'tobias-aug[mmseg]'"
+_INSTALL = "the extra \"mmseg\", in a clone of tobias-aug: pip install '.[mmseg]'"
 
 
 def enable_mmcv_lite() -> bool:
@@ -77,7 +77,7 @@ def _check_hosts() -> None:
     missing = [name for name in _NEEDED if not _is_there(name)]
     if missing:
         raise ImportError(
-            f"tobias_aug.integrations.mmseg needs {', '.join(missing)}; install it with: {_INSTALL}. That brings "
+            f"tobias_aug.integrations.mmseg needs {', '.join(missing)}; install {_INSTALL}. That brings "
             "mmcv-lite, which needs no compiler; leave it out where full mmcv 2.0 or 2.1 is installed"
         )
     mmcv = importlib.import_module("mmcv")

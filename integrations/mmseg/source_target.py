@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from mmengine.dist import sync_random_seed
+from mmengine.registry import DATA_SAMPLERS
 from mmseg.registry import DATASETS
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 
 @DATASETS.register_module()
 class SourceTargetDataset(Dataset[Any]):
     """Pairs of a source sample and a target image, for :class:`MCDSegmentor` and :class:`ADRSegmentor`.
 
-    Pair i is source i and target i, each counted round its own data set, and there are as many pairs as the larger one
-    has images: an epoch shows every image of both, and nothing is drawn, so that a resumed run sees the same pairs.
+    There are as many pairs as the larger domain has images, and the smaller one is counted round, so that an epoch
+    shows every image of both. Pair i of round r is number ``r * len + i``: source and target are that number modulo
+    the size of each. So over the rounds, which :class:`SourceTargetSampler` counts, each image of the smaller domain
+    comes equally often and meets others; a plain index is of round 0. Nothing is drawn, so a resumed run sees the same
+    pairs.
 
-    A target sample is its image and nothing else. A target pipeline that loads labels is refused, so that none can
+    A target sample is its image and nothing else. A target pipeline that loads labels is rejected, so that none can
     reach a loss; evaluate on a data set of its own.
 
     Args:
@@ -51,11 +58,60 @@ class SourceTargetDataset(Dataset[Any]):
     def __len__(self) -> int:
         return max(len(self.source), len(self.target))
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
+        """Read a pair by its index, or by (round, index)."""
+        number, index = index if isinstance(index, tuple) else (0, index)
         if not 0 <= index < len(self):  # Iteration without a loader ends here.
             raise IndexError(f"pair {index} of {len(self)}")
-        source, target = self.source[index % len(self.source)], self.target[index % len(self.target)]
+        pair = number * len(self) + index
+        source, target = self.source[pair % len(self.source)], self.target[pair % len(self.target)]
         return {"source": source, "target": {"inputs": _image_alone(target)}}
+
+
+@DATA_SAMPLERS.register_module()
+class SourceTargetSampler(Sampler[tuple[int, int]]):
+    """The order of the pairs of a :class:`SourceTargetDataset`, round after round, each round paired anew.
+
+    Args:
+        dataset: whose pairs to order; mmengine gives it.
+        shuffle: whether each round has an order of its own, which depends on ``seed`` and the round alone.
+        seed: mmengine gives that of ``randomness``. Default: drawn.
+        endless: whether round follows on round, as ``IterBasedTrainLoop`` wants; else one ends with each epoch, as
+            ``EpochBasedTrainLoop`` wants, which then says which one begins.
+
+    Raises:
+        TypeError: if the data set has no rounds.
+
+    Example:
+        >>> sampler = dict(type="SourceTargetSampler")  # of the train_dataloader, in a configuration file
+    """
+
+    def __init__(self, dataset: Any, shuffle: bool = True, seed: int | None = None, endless: bool = True) -> None:
+        if not isinstance(dataset, SourceTargetDataset):
+            raise TypeError(
+                f"SourceTargetSampler orders the pairs of a SourceTargetDataset, got a {type(dataset).__name__}; "
+                'take sampler=dict(type="InfiniteSampler") for it'
+            )
+        self.dataset, self.shuffle, self.endless = dataset, shuffle, endless
+        self.seed = sync_random_seed() if seed is None else seed
+        self.round = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        for number in itertools.count(self.round):
+            order: Sequence[int] = range(len(self))
+            if self.shuffle:
+                order = np.random.default_rng([self.seed, number]).permutation(len(self)).tolist()
+            yield from ((number, index) for index in order)
+            if not self.endless:
+                return
+
+    def __len__(self) -> int:
+        """Number of pairs of a round."""
+        return len(self.dataset)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin with this round."""
+        self.round = epoch
 
 
 def _image_alone(sample: Mapping[str, Any]) -> Tensor:

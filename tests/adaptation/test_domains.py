@@ -1,6 +1,7 @@
 import inspect
 import pickle
 
+import jaxtyping
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -52,6 +53,14 @@ def test_a_labelled_target_batch_is_refused():
         next(loader.epoch(0))
 
 
+def test_a_plain_data_loader_is_told_what_to_pass(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # Its checks would come first.
+    plain, fitting = DataLoader(Labelled(8, label=1), 4), ReproducibleLoader(Labelled(8, label=1), 4)
+    for loaders, name in (((plain, fitting), "source"), ((fitting, plain), "target")):
+        with pytest.raises(TypeError, match=f"which {name}'s DataLoader cannot; pass .*ReproducibleLoader"):
+            DomainLoader(*loaders)
+
+
 def batches(number, start=0):
     source = ReproducibleLoader(Labelled(10, label=1), 2, seed=3)
     target = ReproducibleLoader(UnlabelledImages(Labelled(7, first=100, label=object())), 2, seed=4)
@@ -81,7 +90,7 @@ def test_no_loss_takes_labels_of_the_target():
     losses += [adaptation.OSBP.loss, adaptation.FeatureAlignment.loss, adaptation.mmd_squared]
     losses += [getattr(model, f"{name}_loss") for model in (adaptation.MCD, adaptation.ADR)
                for name in ("source", "classifier", "generator")]  # fmt: skip
-    allowed = {("source", "labels", "target"), ("source", "target"), ("target",)}
+    allowed = {("source", "labels", "target"), ("source", "target"), ("target", "source")}
     for loss in losses:
         plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
         names = [

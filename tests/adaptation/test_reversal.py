@@ -25,6 +25,12 @@ def test_values_pass_and_gradients_turn(coefficient, seed):
     torch.testing.assert_close(x.grad, expected, rtol=1e-12, atol=1e-12)
 
 
+def test_torch_func_passes_through():
+    layer, x = GradientReversal(0.5), torch.randn(5, 3)
+    turned = torch.func.vmap(torch.func.grad(lambda row: layer(row).sin().sum()))(x)
+    torch.testing.assert_close(turned, -0.5 * x.cos())
+
+
 def test_the_gradient_uses_the_coefficient_of_its_forward_pass():
     layer, x = GradientReversal(2.0), torch.ones(2, requires_grad=True)
     out = layer(x).sum()

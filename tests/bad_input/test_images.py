@@ -124,9 +124,11 @@ def test_the_limit_is_an_option(tmp_path, kind):
 def test_a_raised_limit_and_another_try_give_the_mask(tmp_path, brightness):
     (tmp_path / "images").mkdir()
     Image.new("RGB", (50, 40)).save(tmp_path / "images" / "large.png")
+    Image.new("RGB", (40, 40)).save(tmp_path / "images" / "small.png")
     options = {"workers": 0, "quiet": True}
-    table = build_masks(tmp_path / "images", brightness, tmp_path / "out", max_pixels=1999, **options)
-    assert (len(table), table.description.failures) == (0, 1)
+    with pytest.warns(UserWarning, match="1 of 2 images have no mask"):
+        table = build_masks(tmp_path / "images", brightness, tmp_path / "out", max_pixels=1999, **options)
+    assert (len(table), table.description.failures) == (1, 1)
     table = build_masks(
         tmp_path / "images", brightness, tmp_path / "out", max_pixels=2000, retry_failed=True, **options
     )

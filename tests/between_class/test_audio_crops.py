@@ -119,3 +119,40 @@ def test_what_is_wrong_is_said():
         ten_crops(torch.zeros(0), 9)
     with pytest.raises(ValueError, match=r"floats in \[-1, 1\], got torch.int16; divide .* 16-bit sounds by 32768"):
         RandomGain()(torch.zeros(5, dtype=torch.int16))
+
+
+@pytest.mark.parametrize("transform", [RandomCropPadded(400), RandomGain(), RandomTimeScale()])
+def test_channels_of_a_sound_are_treated_alike_and_sounds_are_not(transform):
+    torch.manual_seed(3)
+    left = torch.arange(1.0, 1001.0).expand(6, 1, 1000)
+    changed = transform(torch.cat([left, 2 * left], 1))
+    assert torch.equal(2 * changed[:, 0], changed[:, 1])
+    if not isinstance(transform, RandomTimeScale):  # One scale per call, so that sounds keep one length.
+        assert transform(left).shape == (6, 1, changed.shape[-1])
+        assert len({tuple(sound.flatten().tolist()) for sound in changed}) > 1
+
+
+def test_silence_is_trimmed_where_all_channels_are_silent():
+    stereo = torch.zeros(2, 100)
+    stereo[1, 40:60] = 1
+    stereo[0, 50:70] = 2
+    assert torch.equal(trim_silence(stereo), stereo[:, 40:70])
+    assert torch.equal(trim_silence(stereo[:1]), stereo[:1, 50:70])
+    assert trim_silence(torch.zeros(2, 100)).shape == (2, 100)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_ten_crop_probabilities_keep_the_channels(channels):
+    weight, waveforms = torch.randn(3, 40), torch.randn(4, channels, 100)
+
+    def network(crops):
+        assert crops.shape == (40, channels, 40)
+        return crops.mean(1) @ weight.T
+
+    flat = ten_crop_probabilities(lambda crops: crops @ weight.T, waveforms.mean(1), 40)
+    torch.testing.assert_close(ten_crop_probabilities(network, waveforms, 40), flat)
+
+
+def test_more_dimensions_are_rejected():
+    with pytest.raises(ValueError, match=r"\(batch, channels, samples\), got shape \(2, 2, 2, 50\); flatten"):
+        RandomCropPadded(10)(torch.zeros(2, 2, 2, 50))

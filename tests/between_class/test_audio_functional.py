@@ -1,16 +1,20 @@
 import math
+from functools import partial
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tobias_aug import BetweenClassDataset
 from tobias_aug.between_class.audio_functional import (
     a_weighted_gain,
     a_weighting,
     check_floating,
     loudness_ratio,
+    mix_by_loudness,
     mix_waveforms,
     window_length,
 )
@@ -162,3 +166,28 @@ def test_gain_is_the_same_on_a_gpu():
     on_gpu = a_weighted_gain(waveforms.cuda(), 44_100)
     assert on_gpu.device.type == "cuda"
     torch.testing.assert_close(on_gpu.cpu(), a_weighted_gain(waveforms, 44_100), rtol=0, atol=1e-4)
+
+
+def test_a_dimension_of_one_channel_changes_nothing():
+    first, second, r = torch.randn(3, 5000), torch.randn(3, 5000), torch.tensor([0.2, 0.5, 0.9])
+    flat = mix_by_loudness(first, second, r, 16_000)
+    kept = mix_by_loudness(first[:, None], second[:, None], r, 16_000)
+    assert torch.equal(kept, flat[:, None])
+
+
+def test_channels_are_not_mixed_at_ratios_of_their_own(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # Its checks would come first.
+    stereo = torch.randn(3, 2, 5000)
+    with pytest.raises(ValueError, match=r"one gain of each sound per ratio, got .* average the channels first"):
+        mix_by_loudness(stereo, stereo, torch.rand(3), 16_000)
+    data = BetweenClassDataset(
+        [(torch.randn(2, 5000), n % 2) for n in range(6)], 2, mix=partial(mix_by_loudness, sample_rate=16_000)
+    )
+    with pytest.raises(ValueError, match="of stereo sounds average the channels first"):
+        data[0]
+
+
+def test_sounds_of_other_lengths_are_named(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=r"sounds of one shape, got \(5000,\) and \(4000,\); crop both to one length"):
+        mix_by_loudness(torch.randn(5000), torch.randn(4000), torch.tensor(0.5), 16_000)

@@ -189,3 +189,22 @@ def test_the_data_set_works_without_targets_and_in_workers():
 def test_data_that_cannot_be_paired_is_refused(data, error, message):
     with pytest.raises(error, match=message):
         BetweenClassDataset(data, num_classes=2)[0]
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [["cat", "dog"] * 3, [{"boxes": 1}] * 6, torch.rand(6, 2), torch.rand(6), [[1, 2], [3]] * 3, object(), [0, 1], 7],
+)
+def test_targets_of_another_meaning_are_passed_over(targets):
+    class Samples(torch.utils.data.Dataset):
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, index):
+            return torch.full((3, 4, 4), float(index)), index % 2
+
+    data = Samples()
+    data.targets = targets
+    image, label = BetweenClassDataset(data, num_classes=2)[0]
+    assert image.shape == (3, 4, 4)
+    assert label.sum().item() == pytest.approx(1)

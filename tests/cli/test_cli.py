@@ -16,7 +16,8 @@ def tobias(*arguments):
 
 
 def build(photos, out, *more):
-    return tobias("masks", "build", photos, "-o", out, "--arch", "resnet18", "--workers", 0, *more)
+    arch = [] if "--localizer" in more else ["--arch", "resnet18"]
+    return tobias("masks", "build", photos, "-o", out, *arch, "--workers", 0, *more)
 
 
 def test_demo_draws_a_sheet(tmp_path):
@@ -61,11 +62,11 @@ def test_failures_are_listed_with_status_one(photos, tmp_path):
     [
         (
             ("masks", "build", "nowhere", "-o", "out"),
-            "tobias-aug: nowhere does not exist; give a folder with images in it",
+            "nowhere does not exist; give a folder with images in it",
         ),
-        (("masks", "build", "empty", "-o", "out"), "tobias-aug: empty holds no images; looked for"),
+        (("masks", "build", "empty", "-o", "out"), "empty holds no images; looked for"),
         (("masks", "build", "photos", "-o", "out", "--arch", "resnet7"), "tobias-aug: unknown arch 'resnet7'"),
-        (("masks", "show", "empty", "--images", "photos", "-o", "x.png"), "tobias-aug: empty is not a mask table"),
+        (("masks", "show", "empty", "--images", "photos", "-o", "x.png"), "empty is not a mask table"),
         (("masks", "verify", "old", "--images", "photos"), "has format version 99, this release reads 1"),
     ],
 )

@@ -66,7 +66,7 @@ def test_fuse(tobias, cams, operation, rule):
     assert (out / "b.npz").is_file()
     status, _, refusal = tobias(*command[:-1], "--predicted-labels")
     assert status == 2
-    assert "choose another folder, or delete this one" in refusal
+    assert "choose another folder, or give the settings of this one" in refusal
     assert refusal.count("\n") == 1
 
 

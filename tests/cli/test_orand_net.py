@@ -40,7 +40,7 @@ def test_train_and_apply(tobias, tmp_path):
     assert tobias(*training)[:2] == (0, f"going on after step 2\n{run}: 4 images trained on for 2 steps\n")
     status, _, refusal = tobias(*training, "--lr", 0.5)
     assert status == 2
-    assert "choose another folder, or delete this one" in refusal
+    assert "choose another folder, or give the settings of this one" in refusal
 
     (vit / "3.npz").unlink()
     status, said, _ = tobias("apply", cnn, vit, "--run", run, "-o", out, "--device", "cpu")

@@ -87,4 +87,4 @@ def test_what_does_not_fit_is_refused(tobias, folders, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     status, _, said = tobias("orand", "refine", cams, "--images", folders / "images", "-o", out, "--method", "crf")
     assert status == 2
-    assert "pip install 'tobias-aug[crf]'" in said
+    assert "pip install '.[crf]'" in said

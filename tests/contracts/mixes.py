@@ -101,7 +101,9 @@ def share_of_loudness(before: Tensor, after: Tensor, partner: Tensor) -> Tensor:
 
 
 def cells_of(images: Tensor) -> Tensor:
-    return half_mask(torch.rand(len(images), 4, 4, generator=torch.Generator().manual_seed(len(images))))
+    return half_mask(
+        torch.rand(len(images), 4, 4, generator=torch.Generator().manual_seed(len(images)), dtype=torch.float32)
+    )
 
 
 MIXES = {

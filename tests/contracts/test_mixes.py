@@ -290,7 +290,51 @@ def compiled():
 
 @pytest.mark.parametrize("name", MIXES)
 def test_apply_compiles_whole_and_gives_the_same(name, compiled):
-    assert compiled[name] == "the same"
+    assert compiled[f"apply {name}"] == "the same"
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_a_compiled_step_takes_a_smaller_last_batch(name, compiled):
+    assert compiled[f"step {name}"] == "the same"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_the_programs_default_dtype_changes_nothing(case, dtype):
+    images, labels = case.batch(6)
+
+    def drawn():
+        torch.manual_seed(2)
+        params = case.draw(case.make(), images, labels)
+        return params, case.make().apply((images, labels), params)
+
+    expected_params, expected = drawn()
+    torch.set_default_dtype(dtype)
+    try:
+        params, found = drawn()
+        assert params["ratio"].dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(params["ratio"], expected_params["ratio"])
+    assert same(found, expected)
+    assert found[1].dtype == expected[1].dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int16, torch.int32, torch.uint16], ids=str)
+def test_labels_may_be_of_any_dtype_that_holds_indices(case, dtype):
+    images, _ = case.batch(6)
+    labels = torch.tensor([0, 1, 1, 0, 1, 0])
+    for given in (labels, torch.nn.functional.one_hot(labels, CLASSES)):
+        expected, found = (case.call(case.make(generator=seeded(1)), images, each) for each in (given, given.to(dtype)))
+        assert torch.equal(found[0], expected[0])
+        assert torch.equal(found[1], expected[1] if case.soft else given.to(dtype))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_generator_may_live_on_a_gpu(case, device):
+    images, labels = (each.to(device) for each in case.batch(6))
+    made = [case.make(generator=torch.Generator("cuda").manual_seed(1)) for _ in range(2)]
+    assert same(*(case.call(mix, images, labels) for mix in made))
 
 
 class Collate:

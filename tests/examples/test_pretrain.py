@@ -47,6 +47,21 @@ def test_a_killed_run_goes_on_with_the_losses_of_one_that_was_not(photos, table,
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
 
+def test_a_run_resumed_with_more_steps_takes_the_longer_runs_rates(photos, table, tmp_path):
+    def rates(out, *more):
+        done = subprocess.run([sys.executable, *command(photos, table, out, *more)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line)["rate"] for line in (out / "log.jsonl").read_text().splitlines()]
+
+    whole = rates(tmp_path / "whole")
+    assert whole == sorted(whole, reverse=True)
+    assert whole[-1] > 0
+    short = rates(tmp_path / "cut", "--steps", "4")
+    resumed = rates(tmp_path / "cut")
+    assert resumed == [*short, *whole[4:]]
+    assert resumed == sorted(resumed[:4], reverse=True) + sorted(whole[4:], reverse=True)
+
+
 @pytest.mark.parametrize("method", ["moco", "simclr"])
 def test_two_processes_train_together(photos, table, tmp_path, method):
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29571"]

@@ -13,7 +13,7 @@ from tools.command_line import commands
 
 
 def test_every_command_that_promises_to_go_on_is_killed():
-    promise = "run it again to go on after an interruption"
+    promise = "run it again to resume after an interruption"
     promised = {name for name, command in commands() if promise in " ".join(command.help.split())}
     assert len(promised) > 8
     assert promised <= {f"tobias-aug {command.name.split(',')[0]}" for command in COMMANDS}

@@ -1,4 +1,5 @@
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_sixteen_bits_are_scaled_not_clipped(format):
 
 
 def test_pixels_of_unknown_range_are_refused():
-    with pytest.raises(ImageError, match="floating-point picture of unknown range"):
+    with pytest.raises(ImageError, match="floating-point image of unknown range"):
         to_rgb(Image.fromarray(RAMP.astype(np.float32)))
     with pytest.raises(ImageError, match="beyond the 16-bit range"):
         to_rgb(Image.fromarray(RAMP.astype(np.int32) * 1000))
@@ -103,3 +104,38 @@ def test_squash_is_pillows_bicubic_to_a_grey_level():
 def test_to_tensor_keeps_every_pixel():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     assert torch.equal(to_tensor(Image.fromarray(pixels)), torch.from_numpy(pixels).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize(("highest", "expected"), [(1, 1), (200, 200), (255, 255), (256, 1), (65535, 255)])
+def test_the_values_of_a_32_bit_image_decide_its_range(tmp_path, highest, expected):
+    values = np.zeros((4, 4), np.int32)
+    values[0, 0] = highest
+    Image.fromarray(values).save(tmp_path / "g.tif")
+    assert np.asarray(read_rgb(tmp_path / "g.tif")).max() == expected
+
+
+def test_16_bits_stay_16_bits_however_dark_they_are(tmp_path):
+    Image.fromarray(np.full((4, 4), 4095, np.uint16)).save(tmp_path / "g.png")
+    assert np.asarray(read_rgb(tmp_path / "g.png")).max() == 4095 >> 8
+
+
+def test_pillows_limit_is_the_programs_own_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.new("RGB", (30, 30)).save(tmp_path / "large.png")
+    for _ in range(2):
+        assert read_rgb(tmp_path / "large.png", max_pixels=10_000).size == (30, 30)
+        assert Image.MAX_IMAGE_PIXELS == 100
+        with pytest.raises(ImageError, match="too large"):
+            read_rgb(tmp_path / "large.png")
+        with pytest.raises(ImageError, match="the limit is 800"):
+            read_rgb(tmp_path / "large.png", max_pixels=800)
+        assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_threads_that_read_large_images_do_not_take_the_limit_from_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.new("RGB", (30, 30)).save(tmp_path / "large.png")
+    with ThreadPoolExecutor(4) as pool:
+        sizes = list(pool.map(lambda _: read_rgb(tmp_path / "large.png", max_pixels=900).size, range(40)))
+    assert set(sizes) == {(30, 30)}
+    assert Image.MAX_IMAGE_PIXELS == 100

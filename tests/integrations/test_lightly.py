@@ -100,7 +100,9 @@ def test_what_is_missing_or_wrong_is_said(squares, table):
         TobiasCollate(table, views)([(picture, 0, "new.jpg")])
     kept, _, _ = TobiasCollate(table, views, p=1.0, missing="keep")([(picture, 0, "new.jpg"), dataset[1]])
     assert torch.equal(kept[0][0], kept[1][0])
-    with pytest.raises(TypeError, match="needs pictures, got list; make the LightlyDataset without a transform"):
+    with pytest.raises(
+        TypeError, match="needs PIL images from the dataset, .*, got list; give it the dataset without a transform"
+    ):
         TobiasCollate(table, views)([([picture, picture], 0, "a/0.png")])
     with pytest.raises(ValueError, match="missing must be"):
         TobiasCollate(table, views, missing="drop")

@@ -183,3 +183,10 @@ def test_real_photographs_have_their_objects_in_the_heat(real_data):
             hotter.append(heat[inside].mean() > heat[~inside].mean())
     assert len(hotter) > 20
     assert np.mean(hotter) > 0.7
+
+
+@pytest.mark.parametrize("arch", ["inception", "alexnet"])
+def test_an_input_size_that_the_network_cannot_take_is_named(arch, capfd):
+    with pytest.raises(ValueError, match=r"at 4 x 4 pixels|has no map of features at 4 x 4"):
+        RandomCNN(arch, input_size=4).heatmaps(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    assert capfd.readouterr().err == ""

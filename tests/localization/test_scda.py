@@ -1,3 +1,4 @@
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -38,9 +39,50 @@ def test_a_flat_heat_map_gives_the_whole_image():
     assert scda_box(torch.ones(7, 7), (30, 20)) == (0, 0, 20, 30)
 
 
-def test_nan_is_refused():
-    with pytest.raises(ValueError, match="NaN in the heat map"):
-        scda_box(torch.tensor([[np.nan, 1.0]]), (4, 4))
+DTYPES = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
+DTYPES += [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@given(arrays("int64", st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 100)))
+def test_a_heatmap_may_have_any_real_dtype(dtype, heat):
+    heat = torch.from_numpy(heat > 50 if dtype == torch.bool else heat).to(dtype)
+    # The numbers are small enough for each dtype, and their mean for this one.
+    assert scda_box(heat, (28, 35)) == scda_box(heat.double(), (28, 35))
+
+
+def test_the_mean_of_half_precision_is_not_rounded():
+    # 2049 and 2051 are 2048 and 2052 in this dtype, their mean is none of its numbers.
+    heat = torch.tensor([[2048.0, 2050.0, 2050.0]], dtype=torch.float16)
+    assert scda_box(heat, (1, 3)) == (1, 0, 3, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("value", "what"), [(np.nan, "NaN"), (np.inf, "infinite values"), (-np.inf, "infinite values")]
+)
+def test_what_has_no_mean_is_rejected(dtype, value, what):
+    for heat in ([[value, 1.0]], [[1.0, 0.0], [0.0, value]], [[value, np.nan if what == "NaN" else np.inf]]):
+        with pytest.raises(ValueError, match=f"SCDA got {what} in the heat map; look at the image or the network"):
+            scda_box(torch.tensor(heat, dtype=dtype), (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("heat", "size", "error", "message"),
+    [
+        (np.ones((3, 3)), (4, 4), TypeError, "a tensor of real numbers, got ndarray; make one by torch.as_tensor"),
+        ([[1.0]], (4, 4), TypeError, "a tensor of real numbers, got list"),
+        (torch.ones(2, 2, dtype=torch.complex64), (4, 4), TypeError, "got torch.complex64"),
+        (torch.ones(1, 3, 3), (4, 4), ValueError, r"of shape \(rows, columns\), got \(1, 3, 3\)"),
+        (torch.ones(0, 3), (4, 4), ValueError, r"got \(0, 3\)"),
+        (torch.ones(3, 3), (0, 4), ValueError, r"size\[0\] is a whole number from 1, got 0"),
+        (torch.ones(3, 3), (4, 4.5), ValueError, r"size\[1\] is a whole number from 1, got 4.5"),
+    ],
+)
+def test_other_arguments_are_rejected(heat, size, error, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # Its checks would come first.
+    with pytest.raises(error, match=message):
+        scda_box(heat, size)
 
 
 def test_a_descriptor_pools_the_objects_features_alone():

@@ -34,6 +34,16 @@ def count(network, kind):
     return sum(isinstance(module, kind) for module in network.modules())
 
 
+def test_arctan_differs_from_the_official_code_as_its_comment_says():
+    network = RandomCNN("r50-arctan").network
+    # Kaiming's deviation with the gain of ReLU; the official one is that of tanh, 5/3.
+    spread = float(network.get_submodule("layer1.0.conv2").weight.std())
+    assert spread == pytest.approx(2**0.5 / (64 * 9) ** 0.5, rel=0.02)
+    assert pytest.approx(1.18, abs=0.005) == 5 / 3 / 2**0.5
+    targets = [str(node.target) for node in network.graph.nodes]
+    assert targets[targets.index("bn1") + 1] == "arctan"
+
+
 def test_rows_differ_from_the_base_by_what_they_say():
     base = PAPER["r50"].build()
     # torchvision has one ReLU module a bottleneck, called three times, and one in the stem.

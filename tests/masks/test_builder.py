@@ -57,7 +57,7 @@ def test_bad_files_are_listed_and_stop_nothing(photos, tmp_path, brightness):
     assert "truncated" in reasons["cut.jpg"]
     assert "cannot identify" in reasons["empty.jpg"]
     assert "No such file" in reasons["gone.jpg"]
-    assert "floating-point picture" in reasons["float.tiff"]
+    assert "floating-point image" in reasons["float.tiff"]
     assert "not valid UTF-8" in reasons["caf\\xe9.jpg"]
 
 
@@ -98,7 +98,9 @@ def test_new_images_recompute_only_the_parts_they_touch(photos, tmp_path, bright
 def test_another_localizer_or_grid_is_refused(photos, tmp_path):
     out = tmp_path / "out"
     build_masks(photos, RandomCNN("resnet18", input_size=32), out, grid=1, workers=0, quiet=True)
-    with pytest.raises(TableError, match=r"seed is 0 there and 1 here; choose another folder$"):
+    with pytest.raises(
+        TableError, match=r"another build: localizer.options.seed is 0 there and 1 here; choose another f"
+    ):
         build_masks(photos, RandomCNN("resnet18", seed=1, input_size=32), out, grid=1, quiet=True)
     with pytest.raises(TableError, match="choose another folder"):
         build_masks(photos, RandomCNN("resnet18", input_size=64), out, grid=2, quiet=True)
@@ -106,7 +108,7 @@ def test_another_localizer_or_grid_is_refused(photos, tmp_path):
 
 def test_a_folder_of_something_else_is_refused(photos, tmp_path, brightness):
     (tmp_path / "part-r-0.parquet").touch()
-    with pytest.raises(TableError, match="no mask table; choose another folder$"):
+    with pytest.raises(TableError, match="holds Parquet files that are no mask table, .*; choose another folder"):
         build_masks(photos, brightness, tmp_path, quiet=True)
     assert (tmp_path / "part-r-0.parquet").exists()
 
@@ -133,7 +135,7 @@ def test_a_data_set_in_memory_is_keyed_by_index(tmp_path, brightness):
     pictures = [(Image.new("RGB", (20, 30), (10 * n, 0, 0)), 0) for n in range(5)]
     table = build_masks(pictures, brightness, tmp_path, workers=0, quiet=True)
     assert list(table.keys()) == ["0", "1", "2", "3", "4"]
-    with pytest.raises(TypeError, match="expected a folder or a data set with a length, got int"):
+    with pytest.raises(TypeError, match="expected a folder or a dataset with a length, got int"):
         build_masks(3, brightness, tmp_path / "other")
 
 
@@ -171,8 +173,10 @@ def test_verify_names_missing_extra_and_changed(photos, tmp_path, brightness):
     assert result.extra == ["cat/01.jpg"]
     assert result.changed == ["dog/02.jpg"]
     assert [failure.key for failure in result.unreadable_now] == ["dog/04.jpg"]
-    assert "cannot identify" in result.unreadable_now[0].reason
-    with pytest.raises(TableError, match="was made by another localizer: .*; give the same localizer"):
+    assert "cannot identify image file" in result.unreadable_now[0].reason
+    with pytest.raises(
+        TableError, match="was made by another localizer: localizer.name is .* give the same localizer and options"
+    ):
         verify_masks(table, photos, RandomCNN("resnet18"))
 
 

@@ -58,7 +58,7 @@ def test_who_may_build_beside_whom(photos, tmp_path, brightness):
     with exclusive(tmp_path), pytest.raises(TableError, match="is being written by another process"):
         share(photos, brightness, tmp_path, 0, 2)
     brightness.input_size = 32
-    with pytest.raises(TableError, match=r"input_size is 64 there and 32 here; choose another folder$"):
+    with pytest.raises(TableError, match="input_size is 64 there and 32 here; choose another folder$"):
         share(photos, brightness, tmp_path, 0, 2)
 
 

@@ -203,7 +203,6 @@ def test_a_tensor_larger_than_its_storage_is_refused(save):
         ({"keys": [1, 2], "cam": LOW * np.nan}, "the maps hold NaN or infinity"),
         ({"cat": LOW[0]}, "unknown layout with 'cat'; expected keys, cam, high_res"),
         ({0: LOW[0], 1: HIGH[0]}, "expected maps .height, width. of one size"),
-        ({}, "an empty dictionary"),
         ([LOW], "holds a list; expected a dictionary"),
     ],
 )

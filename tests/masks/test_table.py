@@ -58,7 +58,9 @@ def test_a_missing_key_is_named_with_a_way_out(table):
 def test_another_format_version_is_refused(table):
     path = table[0].path / "table.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 9}))
-    with pytest.raises(TableError, match=r"format version 9, this release reads 1; build the table again"):
+    with pytest.raises(
+        TableError, match=r"format version 9, this release reads 1; build into another folder, or install the release"
+    ):
         MaskTable.open(path.parent)
 
 
@@ -73,7 +75,7 @@ def test_a_damaged_description_is_refused(table, text):
 def test_missing_and_damaged_parts_are_refused(table):
     table, _, _ = table
     (table.path / "part-00001.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(TableError, match=r"part-00001.parquet is missing or damaged"):
+    with pytest.raises(TableError, match=r"part-00001.parquet is (missing|damaged)"):
         MaskTable.open(table.path)
     write_part(part_path(table.path, 1), ["x"], torch.ones(1, 4, 4).bool(), torch.ones(1, 4, 4))
     with pytest.raises(TableError, match=r"holds 8 rows where table.json says 7"):

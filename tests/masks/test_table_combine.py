@@ -54,7 +54,7 @@ def test_prefixes_set_equal_keys_apart(two):
 def test_different_localizers_and_grids_are_named(two):
     root, _, _ = two
     make_table(root / "other", ["x"], localizer="another")
-    with pytest.raises(TableError, match=r"made differently: localizer.name is 'made up' there and 'another' here"):
+    with pytest.raises(TableError, match=r'made differently: localizer.name is "made up" there and "another" here'):
         concatenate_tables([root / "a", root / "other"], root / "out")
     make_table(root / "fine", ["x"], grid=5)
     with pytest.raises(TableError, match=r"grid is 4 there and 5 here"):

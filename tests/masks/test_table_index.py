@@ -147,7 +147,7 @@ def test_a_damaged_part_is_named_and_leaves_no_index(folder):
     (folder / "part-00001.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(
         TableError,
-        match=r"part-00001.parquet is missing or damaged \(no Parquet file\); move it away, if it is there, and",
+        match=r"part-00001.parquet is damaged \(no Parquet file\); move it away and run the same build again",
     ):
         MaskTable.open(folder)
     assert not (folder / "index").exists()
@@ -155,7 +155,7 @@ def test_a_damaged_part_is_named_and_leaves_no_index(folder):
     path = folder / "part-00001.parquet"
     whole = path.read_bytes()
     path.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
-    with pytest.raises(TableError, match=r"part-00001.parquet is missing or damaged"):
+    with pytest.raises(TableError, match=r"part-00001.parquet is (missing|damaged)"):
         MaskTable.open(folder)
     assert [path.name for path in (folder / "index").iterdir()] == [".lock"]
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from tobias_aug import class_activation_maps
 from tobias_aug.orand.attention import relevance_maps, rollout_maps
@@ -215,3 +216,24 @@ def test_what_is_refused():
         class_activation_maps(from_torchvision(), images, [[0]], scales=(1, 0.5))
     with pytest.raises(TypeError, match="on the class token or on the mean, got 'map'"):
         class_activation_maps(from_timm(global_pool="map", class_token=False), images, [[0]])
+
+
+class LinearInputs(TorchFunctionMode):
+    """Notes whether what a linear layer gets lies in memory row after row."""
+
+    def __init__(self):
+        super().__init__()
+        self.contiguous = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is F.linear and args[0].ndim == 3:
+            self.contiguous.append(args[0].is_contiguous())
+        return function(*args, **(kwargs or {}))
+
+
+def test_no_linear_layer_sees_a_transposed_view():
+    """In bfloat16 one would copy its weights once per token, which takes 29 times as long."""
+    with LinearInputs() as seen:
+        class_activation_maps(from_torchvision(), torch.randn(2, 3, 32, 32), [[1], [2]], flip=False)
+    # Three layers of four; the head reads one token.
+    assert seen.contiguous == [True] * 12

@@ -133,7 +133,7 @@ def test_another_run_goes_on_and_another_network_is_refused(photos, tmp_path):
     other = Stops()
     nn.init.zeros_(other.classifier.bias)
     for network, options in ((other, {"scales": (1,)}), (Stops(), {"scales": (1, 0.5)})):
-        with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+        with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
             run(photos, out, network, **options)
 
 

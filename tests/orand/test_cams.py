@@ -1,5 +1,6 @@
 """Class maps of CNNs: against the formula written out, on many kinds of networks, and what is refused."""
 
+import copy
 import warnings
 
 import pytest
@@ -132,7 +133,6 @@ def test_a_logit_is_its_maps_mean_and_a_bias(name):
             "mobilenet_v3_small",
             r"a global pooling and then classifier.0 \(576 -> 1024\), classifier.3 \(1024 -> 1000\)",
         ),
-        ("squeezenet1_1", "SqueezeNet has a global pooling and then no linear layer"),
         ("vit_b_32", "for a vision transformer, the method relevance"),
     ],
 )
@@ -223,6 +223,19 @@ def test_half_precision_differs_little(resnet):
     full, half = (class_activation_maps(resnet, images, [[1], [2]], precision=name) for name in ("fp32", "bf16"))
     difference = max(abs(one.maps - other.maps).mean() for one, other in zip(full, half, strict=True))
     assert 0 < difference < 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("kind", ["bytes", "floats", "own"])
+def test_a_network_of_any_type_sees_every_scale(resnet, dtype, kind):
+    images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    if kind != "bytes":
+        images = torchvision.transforms.functional.normalize(images / 255, IMAGENET_MEAN, IMAGENET_DEVIATION)
+    expected = class_activation_maps(resnet, images, [[1], [2]])
+    made = class_activation_maps(
+        copy.deepcopy(resnet).to(dtype), images.to(dtype) if kind == "own" else images, [[1], [2]]
+    )
+    assert max(abs(one.maps - other.maps).mean() for one, other in zip(expected, made, strict=True)) < 0.02
 
 
 @pytest.mark.parametrize(

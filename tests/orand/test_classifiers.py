@@ -42,5 +42,7 @@ def test_what_is_refused():
 
 def test_timm_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(ImportError, match=r"timm:resnet18 needs timm: pip install 'tobias-aug\[timm\]'"):
+    with pytest.raises(
+        ImportError, match=r"timm:resnet18 needs timm; install the extra .timm., .* pip install '.\[timm\]'"
+    ):
         load_classifier("timm:resnet18", {})

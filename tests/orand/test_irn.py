@@ -165,6 +165,20 @@ def test_walked_maps_are_irns(network):
     assert not walk_class_maps(network, zero, image, steps=1, crop_size=96).maps.any()
 
 
+def test_walked_maps_in_half_precision_differ_little(network, scenes):
+    (scenes / "run").mkdir()
+    save_irn(str(scenes / "run" / "irn.pt"), network, 96)
+    given = [str(scenes / name) for name in ("images", "cams", "run")]
+    for precision in ("fp32", "bf16"):
+        assert walk_folder(*given, str(scenes / precision), steps=4, precision=precision, quiet=True).done == 4
+    full, half = (read_class_maps(scenes / precision / "a.npz").maps for precision in ("fp32", "bf16"))
+    assert 0 < abs(full - half).mean() < 0.03
+    with pytest.raises(TobiasError, match='precision is "bf16" there and not set here'):
+        walk_folder(*given, scenes / "bf16", steps=4, quiet=True)
+    with pytest.raises(ValueError, match="precision must be .fp32. or .bf16., got 'fp8'"):
+        walk_folder(*given, scenes / "out", precision="fp8")
+
+
 def test_walked_maps_of_two_networks_are_not_mixed(network, scenes):
     def walk(run):
         given = (scenes / "images", scenes / "cams", scenes / run, scenes / "out")
@@ -178,11 +192,11 @@ def test_walked_maps_of_two_networks_are_not_mixed(network, scenes):
     (scenes / "out" / "a.npz").unlink()
     assert walk("moved").done == 4
     save_irn(scenes / "moved" / "irn.pt", network, 80)
-    with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+    with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
         walk("moved")
     nn.init.zeros_(network.edge_head.weight)
     save_irn(scenes / "moved" / "irn.pt", network, 64)
-    with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+    with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
         walk("moved")
 
 
@@ -248,10 +262,10 @@ class TestTraining:
         resumed = train_small("cut", epochs=4)
         for name, value in whole.state_dict().items():
             assert torch.equal(value, resumed.state_dict()[name]), name
-        with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+        with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
             train_small("cut", epochs=4, radius=5)
         nn.init.zeros_(backbone.layer1[0].conv1.weight)
-        with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+        with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
             train_small("cut", epochs=4)
 
     def test_the_command_line(self, scenes, backbone, monkeypatch, capsys):

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tobias_aug import orand_loss
+from tobias_aug.orand.loss import VARIANTS, compete, fusion_variant
 
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 
@@ -35,6 +36,11 @@ def reference(logits, target, smoothing):
     return np.mean(losses)
 
 
+def images(total, data):
+    cut = data.draw(st.integers(0, total - 1))
+    return [cut, total - cut] if cut else [total]
+
+
 def official(logits, target, classes):
     losses, start = [], 0
     for count in classes:
@@ -42,6 +48,27 @@ def official(logits, target, classes):
         start += count
         total = np.log(np.exp(logit - logit.max(0)).sum(0)) + logit.max(0)
         losses.append((goal * (total - logit)).sum(0).mean())
+    return np.mean(losses)
+
+
+def competing(logits, target, smoothing, classes):
+    """Softmax over background, of logit 0, and an image's classes; pixel by pixel and class by class."""
+    losses, start = [], 0
+    for count in classes:
+        logit, goal = logits[start : start + count], target[start : start + count]
+        start += count
+        tops, bottoms = np.zeros(count + 1), np.zeros(count + 1)
+        for row, column in np.ndindex(goal.shape[1:]):
+            seen, wanted = np.array([0, *logit[:, row, column]]), goal[:, row, column]
+            log_p = seen - seen.max() - np.log(np.exp(seen - seen.max()).sum())
+            shares = wanted**2 / wanted.sum() if wanted.sum() else 0 * wanted
+            for place, weight in enumerate([1 - shares.sum(), *shares]):
+                labels = np.full(count + 1, smoothing / count)
+                labels[place] = 1 - smoothing
+                tops[place] -= weight * (labels * log_p).sum()
+                bottoms[place] += weight
+        halves = [top / bottom if bottom > 0 else 0 for top, bottom in zip(tops, bottoms, strict=True)]
+        losses.append((halves[0] + np.mean(halves[1:])) / 2)
     return np.mean(losses)
 
 
@@ -54,9 +81,7 @@ def test_it_is_the_formula(pair, smoothing):
 
 @given(maps(), st.data())
 def test_the_official_loss_is_cross_entropy_over_each_images_classes(pair, data):
-    total = len(pair[0])
-    cut = data.draw(st.integers(0, total - 1))
-    classes = [cut, total - cut] if cut else [total]
+    classes = images(len(pair[0]), data)
     found = orand_loss(*map(torch.from_numpy, pair), variant="official", classes=classes)
     np.testing.assert_allclose(found.item(), official(*pair, classes), rtol=1e-9, atol=1e-10)
 
@@ -69,6 +94,71 @@ def test_the_official_loss_of_images_of_one_class_is_exactly_zero_with_its_gradi
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()
+
+
+@given(maps(), st.sampled_from([0.0, 0.1, 0.4]), st.data())
+def test_the_competing_loss_is_balanced_cross_entropy_over_background_and_each_images_classes(pair, smoothing, data):
+    classes = images(len(pair[0]), data)
+    found = orand_loss(*map(torch.from_numpy, pair), variant="competing", smoothing=smoothing, classes=classes)
+    # A pixel that is background by a rounding error alone weighs a whole half in an image without background.
+    background = [1 - compete(part).sum(0) for part in torch.from_numpy(pair[1]).split(classes)]
+    assume(all(part.sum() == 0 or part.sum() > 1e-6 for part in background))
+    assume(not ((pair[1] > 0) & (pair[1] < 1e-6)).any())
+    np.testing.assert_allclose(found.item(), competing(*pair, smoothing, classes), rtol=1e-6, atol=1e-9)
+
+
+@given(maps(), st.sampled_from([0.0, 0.1]))
+def test_of_images_of_one_class_the_competing_loss_is_the_papers_with_its_gradient(pair, smoothing):
+    losses, gradients = [], []
+    for variant in ("competing", "paper"):
+        logits = torch.from_numpy(pair[0].copy()).requires_grad_()
+        loss = orand_loss(
+            logits, torch.from_numpy(pair[1]), variant=variant, smoothing=smoothing, classes=[1] * len(logits)
+        )
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(logits.grad)
+    np.testing.assert_allclose(*losses, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-9)
+
+
+def test_in_the_competing_loss_a_class_loses_what_another_one_wins():
+    """What is learned of a class where the other one is stronger: less than alone, in each of the two places."""
+    target = torch.tensor([[[0.8, 0.2]], [[0.4, 0.9]]])
+    learned = {}
+    for variant in ("paper", "competing"):
+        logits = torch.zeros(2, 1, 2, requires_grad=True)
+        for _ in range(300):
+            (gradient,) = torch.autograd.grad(orand_loss(logits, target, variant=variant), logits)
+            logits = (logits - 4 * gradient).detach().requires_grad_()
+        every = torch.cat([torch.zeros(1, 1, 2), logits])
+        learned[variant] = every.softmax(0)[1:] if variant == "competing" else logits.sigmoid()
+    for loser, place in ((1, 0), (0, 1)):
+        alone, competing = (learned[variant][loser, 0, place] for variant in ("paper", "competing"))
+        assert competing < alone - 0.1
+        assert learned["competing"][1 - loser, 0, place] > competing + 0.2
+
+
+@given(arrays("float32", shapes, elements=st.floats(0, 1, width=32)))
+def test_competing_maps_share_each_pixel(found):
+    maps = torch.from_numpy(found)
+    shares = compete(maps)
+    assert ((shares >= 0) & (shares <= maps)).all()
+    assert (shares.sum(0) <= 1 + 1e-6).all()
+    torch.testing.assert_close(compete(maps[:1]), maps[:1])
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5])
+@pytest.mark.parametrize("extreme", [-1e4, 0.0, 1e4])
+def test_the_competing_loss_trains_from_wherever_it_starts(classes, extreme):
+    """Finite and with a gradient, for one class too."""
+    torch.manual_seed(0)
+    logits = torch.full((classes, 4, 4), extreme, requires_grad=True)
+    loss = orand_loss(logits, torch.rand(classes, 4, 4), variant="competing")
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad.isfinite().all()
+    assert logits.grad.any()
 
 
 def test_the_papers_loss_teaches_images_of_one_class():
@@ -94,7 +184,7 @@ def test_a_map_without_foreground_or_background_counts_its_other_half(value):
     assert logits.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("variant", ["paper", "official"])
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_summed_in_single(variant, dtype):
     torch.manual_seed(0)
@@ -112,5 +202,15 @@ def test_refusals():
         orand_loss(logits, logits, smoothing=0.5)
     with pytest.raises(ValueError, match=r"classes \[1, 2\] do not add up to 2 maps"):
         orand_loss(logits, logits, classes=[1, 2])
-    with pytest.raises(ValueError, match='variant must be "paper" or "official"'):
+    with pytest.raises(ValueError, match='variant must be "competing", "paper" or "official", got \'code\''):
         orand_loss(logits, logits, variant="code")
+    with pytest.raises(ValueError, match='variant must be "competing", "paper" or "official", got \'code\''):
+        fusion_variant("code")
+
+
+def test_each_loss_has_the_fusion_that_it_is_trained_on():
+    assert {variant: fusion_variant(variant) for variant in VARIANTS} == {
+        "competing": "paper",
+        "paper": "paper",
+        "official": "official",
+    }

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from lightning.fabric import Fabric
 from tests.orand import two_processes
 from tests.orand.blobs import write_pairs
 from tobias_aug import ORANDNet, TobiasError
-from tobias_aug.masks.formats import read_class_maps
+from tobias_aug.masks.formats import ClassMaps, read_class_maps, write_class_maps
 from tobias_aug.orand.apply import apply_orandnet, load_orandnet
 from tobias_aug.orand.folders import fuse_folder
+from tobias_aug.orand.loss import VARIANTS, fusion_variant
 from tobias_aug.orand.pairs import MapPairs
 from tobias_aug.orand.training import train_orandnet
 
@@ -35,6 +37,16 @@ def trained(pairs, run, net=None, **options):
 
 def losses(run):
     return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_trained_network_is_applied_with_the_fusion_it_was_trained_on(tmp_path, variant):
+    folders = write_pairs(tmp_path, images=2, classes=2)
+    pairs = MapPairs(*folders, variant=fusion_variant(variant), offset=0.3)
+    net, _ = trained(pairs, tmp_path / "run", made(variant=variant), steps=1)
+    apply_orandnet(*folders, tmp_path / "run", tmp_path / "out", device="cpu", quiet=True)
+    found = read_class_maps(tmp_path / "out" / "1.npz").maps
+    torch.testing.assert_close(torch.from_numpy(found), net.eval().predict(pairs[1].either))
 
 
 def test_it_learns_to_shrink_or_towards_and(tmp_path):
@@ -80,7 +92,7 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_been(tmp_path):
     assert len(set(losses(tmp_path / "cut"))) == 4
     for mine, theirs in zip(rest.parameters(), whole.parameters(), strict=True):
         assert torch.equal(mine, theirs)
-    with pytest.raises(TobiasError, match="choose another folder, or delete this one"):
+    with pytest.raises(TobiasError, match="choose another folder, or give the settings of this one"):
         trained(MapPairs(*folders), tmp_path / "cut", steps=5)
 
 
@@ -93,16 +105,76 @@ def test_the_learning_rate_falls_as_the_paper_says(tmp_path):
     assert stored["schedule"]["last_epoch"] == 2
 
 
-def test_images_of_one_class_do_not_move_the_official_network(tmp_path):
+def mixed(root, single, several):
+    """Two folders of images of one class, and of images of two."""
+    folders = write_pairs(root, images=single)
+    write_pairs(root / "two", images=several, classes=2)
+    for folder in folders:
+        for path in sorted((root / "two" / folder.name).glob("*.npz")):
+            path.rename(folder / f"two-{path.name}")
+    return folders
+
+
+def test_the_official_loss_is_not_trained_on_images_of_one_class_alone(tmp_path):
     pairs = MapPairs(*write_pairs(tmp_path), variant="official")
+    with pytest.raises(ValueError, match="none of 6 images has two classes") as raised:
+        trained(pairs, tmp_path / "run", made(variant="official"))
+    assert "the official loss of an image of one class is exactly zero, gradient included" in str(raised.value)
+    assert 'take the variant "competing" or "paper"' in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_it_is_trained_where_one_image_has_two_and_the_share_of_others_is_said(tmp_path):
+    pairs = MapPairs(*mixed(tmp_path, single=5, several=1), variant="official")
     net = made(variant="official")
     before = [value.clone() for value in net.parameters()]
-    trained(pairs, tmp_path / "run", net, steps=2)
-    assert all(map(torch.equal, net.parameters(), before))
-    assert losses(tmp_path / "run") == [0, 0]
-    two = MapPairs(*write_pairs(tmp_path / "two", classes=2), variant="official")
-    trained(two, tmp_path / "moves", net, steps=2)
-    assert not torch.equal(net.score.weight, before[[name for name, _ in net.named_parameters()].index("score.weight")])
+    with pytest.warns(
+        UserWarning, match=r"^5 of 6 images \(83 %\) have one class: they train nothing under the official"
+    ):
+        trained(pairs, tmp_path / "run", net, steps=3)
+    assert not all(map(torch.equal, net.parameters(), before))
+
+
+def test_the_competing_loss_trains_on_images_of_one_class_and_says_that_nothing_competes(tmp_path):
+    pairs = MapPairs(*write_pairs(tmp_path))
+    with pytest.warns(UserWarning, match=r"^6 of 6 images \(100 %\) have one class: they train by the paper's loss"):
+        net, _ = trained(pairs, tmp_path / "competing", made(variant="competing"), momentum=0)
+    alone, _ = trained(pairs, tmp_path / "paper", made(variant="paper"), momentum=0)
+    np.testing.assert_allclose(losses(tmp_path / "competing"), losses(tmp_path / "paper"), rtol=1e-4)
+    for mine, theirs in zip(net.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "single", "several"), [("official", 0, 4), ("competing", 0, 4), ("paper", 4, 0), ("paper", 2, 2)]
+)
+def test_nothing_is_said_where_the_loss_has_what_it_needs(tmp_path, variant, single, several):
+    folders = mixed(tmp_path, single, several)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*one class.*")
+        trained(MapPairs(*folders, variant=fusion_variant(variant)), tmp_path / "run", made(variant=variant), steps=1)
+
+
+def test_a_part_of_many_images_is_looked_at_but_all_before_none_is_said_to_have_two(tmp_path, monkeypatch):
+    monkeypatch.setattr("tobias_aug.orand.training.LOOKED_AT", 2)
+    folders = mixed(tmp_path, single=9, several=1)
+    with pytest.warns(UserWarning, match=r"of \d+ images looked at|9 of 10 images \(90 %\)"):
+        trained(MapPairs(*folders, variant="official"), tmp_path / "run", made(variant="official"), steps=1)
+    for folder in folders:
+        (folder / "two-0.npz").unlink()
+    with pytest.raises(ValueError, match="none of 9 images has two classes"):
+        trained(MapPairs(*folders, variant="official"), tmp_path / "other", made(variant="official"))
+
+
+def test_a_class_that_only_one_classifier_saw_counts_and_what_cannot_be_read_does_not(tmp_path):
+    folders = write_pairs(tmp_path, images=3)
+    own = read_class_maps(folders[1] / "0.npz")
+    write_class_maps(folders[1] / "0.npz", ClassMaps(own.keys + 7, own.maps))
+    (folders[0] / "1.npz").write_bytes(b"damaged")
+    pairs = MapPairs(*folders, variant="official")
+    assert [pairs.count_classes(index) for index in range(3)] == [2, 0, 1]
+    with pytest.warns(UserWarning, match=r"^1 of 2 images looked at \(50 %\) have one class"):
+        trained(pairs, tmp_path / "run", made(variant="official"), steps=1)
 
 
 def test_bfloat16_stays_finite(tmp_path):
@@ -140,8 +212,12 @@ def test_a_checkpoint_brings_its_network_back(tmp_path):
 
 
 def test_network_and_pairs_must_be_of_one_variant(tmp_path):
-    with pytest.raises(ValueError, match="the network is of the official variant, the pairs are of the paper one"):
-        trained(MapPairs(*write_pairs(tmp_path)), tmp_path / "run", made(variant="official"))
+    folders = write_pairs(tmp_path)
+    said = 'the network is of the official variant, the pairs are of the paper one; give MapPairs variant="official"'
+    with pytest.raises(ValueError, match=said):
+        trained(MapPairs(*folders), tmp_path / "run", made(variant="official"))
+    with pytest.raises(ValueError, match='give MapPairs variant="paper"'):
+        trained(MapPairs(*folders, variant="official"), tmp_path / "run", made(variant="competing"))
 
 
 def test_two_processes_train_as_one_does_with_both_batches(tmp_path):
@@ -161,5 +237,5 @@ def test_two_processes_train_as_one_does_with_both_batches(tmp_path):
 def test_without_lightning_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning.fabric", None)
     monkeypatch.delitem(sys.modules, "tobias_aug.orand.training")
-    with pytest.raises(ImportError, match=r"needs lightning; install it with: pip install 'tobias-aug\[train\]'"):
+    with pytest.raises(ImportError, match=r"needs lightning; install the extra .train., .* pip install '.\[train\]'"):
         import tobias_aug.orand.training  # noqa: F401

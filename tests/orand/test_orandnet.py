@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.models import vgg16
 
 from tobias_aug import ORANDNet, orand_loss
+from tobias_aug.orand.loss import VARIANTS
 from tobias_aug.orand.net import resize_maps
 
 SCORES = ("score", "score_pool4", "score_pool3")
@@ -18,7 +19,7 @@ SCORES = ("score", "score_pool4", "score_pool3")
 @pytest.fixture(scope="module")
 def small():
     torch.manual_seed(0)
-    return ORANDNet(padding=1, width=4).eval()
+    return ORANDNet(padding=1, width=4, variant="paper").eval()
 
 
 @cache
@@ -49,7 +50,7 @@ def test_logits_have_the_maps_height_and_width(small, height, width):
         assert small(torch.rand(1, 1, height, width)).shape == (1, 1, height, width)
 
 
-@pytest.mark.parametrize("variant", ["paper", "official"])
+@pytest.mark.parametrize("variant", VARIANTS)
 @given(st.integers(16, 200), st.integers(16, 200), st.sampled_from([1, 31, 32, 100]))
 @settings(max_examples=30)
 def test_so_they_have_with_every_padding_and_way_to_crop(variant, height, width, padding):
@@ -164,7 +165,25 @@ def test_predict_of_the_official_variant():
     torch.testing.assert_close(net.predict(maps), expected)
 
 
-@pytest.mark.parametrize("variant", ["paper", "official"])
+@pytest.mark.parametrize("classes", [1, 3, 5])
+def test_predict_of_the_competing_variant_shares_each_pixel_between_background_and_classes(classes):
+    torch.manual_seed(0)
+    net = ORANDNet(padding=1, width=4, variant="competing", smoothing=0.3).eval()
+    nn.init.normal_(net.score.weight, std=3)
+    maps = torch.rand(classes, 24, 20)
+    with torch.inference_mode():
+        logits = torch.cat([net(one[None, None])[0] for one in maps]).double().numpy()
+    shares = np.exp(logits) / (1 + np.exp(logits).sum(0))
+    expected = np.maximum(shares - 0.3 / classes, 0)
+    expected /= np.where(expected.max((1, 2), keepdims=True) > 0, expected.max((1, 2), keepdims=True), 1)
+    np.testing.assert_allclose(net.predict(maps).numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert net.predict(maps[:0]).shape == (0, 24, 20)
+    alone = ORANDNet(padding=1, width=4, smoothing=0.3, variant="paper").eval()
+    alone.load_state_dict(net.state_dict())
+    torch.testing.assert_close(net.predict(maps[:1]), alone.predict(maps[:1]))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_map_without_an_object_is_zero(variant):
     net = deepcopy(wiring(1, variant))
     nn.init.constant_(net.score.bias, -100)
@@ -213,7 +232,7 @@ def test_resizing_stays_within_the_values(small):
 def test_refusals():
     with pytest.raises(ValueError, match="padding and width must be 1 or more, got 0 and 4096"):
         ORANDNet(padding=0)
-    with pytest.raises(ValueError, match='variant must be "paper" or "official", got \'code\''):
+    with pytest.raises(ValueError, match='variant must be "competing", "paper" or "official", got \'code\''):
         ORANDNet(variant="code")
 
 
@@ -225,3 +244,32 @@ def test_a_gpu_agrees(small):
         torch.testing.assert_close(small.cuda().predict(maps.cuda()).cpu(), expected, rtol=1e-3, atol=1e-3)
     finally:
         small.cpu()
+
+
+@pytest.mark.parametrize("mode", ["training", "mixed", "evaluation"])
+def test_predict_draws_no_dropout_and_leaves_the_mode(mode):
+    torch.manual_seed(0)
+    net = ORANDNet(padding=1, width=16).train(mode != "evaluation")
+    if mode == "mixed":
+        net.groups[0].eval()
+    before = [module.training for module in net.modules()]
+    maps = torch.rand(3, 32, 32)
+    one, other = net.predict(maps), net.predict(maps)
+    assert torch.equal(one, other)
+    assert [module.training for module in net.modules()] == before
+    assert torch.equal(net.eval().predict(maps), one)
+
+
+@pytest.mark.parametrize("size", [None, 24])
+def test_predict_of_a_network_in_half_precision_differs_little(size):
+    torch.manual_seed(0)
+    net, maps = ORANDNet(padding=1, width=16), torch.rand(2, 32, 40)
+    expected = net.predict(maps, size)
+    found = net.to(torch.bfloat16).predict(maps, size)
+    assert found.dtype == torch.float32
+    assert (found - expected).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 9), (0, 0, 0)])
+def test_predict_without_a_class_is_empty(shape):
+    assert ORANDNet(padding=1, width=4).predict(torch.zeros(shape)).shape == shape

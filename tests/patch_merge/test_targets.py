@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
@@ -107,3 +109,39 @@ def change(place, key, value):
 def test_targets_that_do_not_fit_are_refused(batch, message):
     with pytest.raises(ValueError, match=message):
         PatchMerge(p=1.0, boxes="keep-centre")(batch(), half_mask(torch.rand(5, 4, 4)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda n: torch.zeros(n, 24, 32),
+        lambda n: torch.zeros(n, 12, 16),
+        lambda n: torch.zeros(24, 32),
+        lambda n: np.zeros((n, 24, 32)),
+        lambda n: Image.new("L", (32, 24)),
+        lambda n: [torch.zeros(24, 32)] * n,
+        lambda n: {"inner": torch.zeros(n, 24, 32)},
+    ],
+)
+@pytest.mark.parametrize("place", [1, 4])
+def test_plain_masks_of_objects_are_rejected_whatever_their_number(place, value):
+    batch = change(place, "plain", value(place))
+    with pytest.raises(ValueError, match=f"PatchMerge cannot carry the .* at 'plain' of target {place}; give segm"):
+        PatchMerge(p=1.0, boxes="keep-centre")(batch, half_mask(torch.rand(5, 4, 4)))
+
+
+def test_entries_an_object_are_dropped_with_it_in_any_container():
+    images, targets = detection(6)
+    for n, target in enumerate(targets):
+        target["labels"] = torch.arange(n)
+        target["array"], target["names"] = np.arange(n), tuple("abcdef"[:n])
+        target["attributes"] = torch.arange(n)[:, None].expand(n, 20)
+        target["tags"] = ["indoor", "night"]
+    merge = PatchMerge(p=1.0, boxes="keep-centre")
+    for target in merge((images, targets), half_mask(torch.rand(6, 4, 4)))[1]:
+        kept = target["labels"].tolist()
+        assert target["array"].tolist() == kept
+        assert target["names"] == tuple("abcdef"[n] for n in kept)
+        assert target["attributes"].shape == (len(kept), 20)
+        assert target["attributes"][:, 0].tolist() == kept
+        assert target["tags"] == ["indoor", "night"]

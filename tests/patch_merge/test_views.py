@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from tobias_aug import MergedViews, MissingMaskError, build_masks
+from tobias_aug import MergedImages, MergedViews, MissingMaskError, build_masks
 from tobias_aug.patch_merge.functional import donor_cells
 from tobias_aug.patch_merge.pictures import merge_pictures
 from tobias_aug.patch_merge.views import make_views
@@ -114,7 +114,9 @@ def test_options_and_samples_that_make_no_sense_are_refused(photos, table):
         MergedViews(photos, table, pixels, missing="drop")
     with pytest.raises(ValueError, match="p is a probability"):
         MergedViews(photos, table, pixels, p=-1.0)
-    with pytest.raises(TypeError, match="needs pictures from the data set, got ndarray; give it the data set without"):
+    with pytest.raises(
+        TypeError, match="needs PIL images from the dataset, .*, got ndarray; give it the dataset without"
+    ):
         MergedViews([(np.zeros((4, 4)), 0)], table, pixels)[0]
 
 
@@ -137,3 +139,81 @@ def test_an_unchanged_picture_is_transformed_once():
     own = Image.new("L", (1, 1))
     make_views(lambda image: calls.append(image) or [image, image], own, own, 0)
     assert calls == [own]
+
+
+class Images(torch.utils.data.Dataset):
+    """PIL images of one mode, the last of them tiny."""
+
+    def __init__(self, mode, sizes):
+        random = np.random.default_rng(0)
+        rgb = [Image.fromarray(random.integers(0, 255, (*size[::-1], 3), dtype=np.uint8)) for size in sizes]
+        self.images = [image.convert(mode) for image in rgb]
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], index
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "CMYK", "1", "YCbCr"])
+@pytest.mark.parametrize("make", [MergedViews, MergedImages])
+def test_changed_or_not_all_images_are_of_one_mode(mode, make):
+    data = make(Images(mode, [(40, 32)] * 6), None, lambda image: image, p=0.5)
+    samples = [data[n % 6][0] for n in range(40)]
+    images = [image for sample in samples for image in (sample if isinstance(sample, list) else [sample])]
+    assert {image.mode for image in images} == {mode}
+    assert {image.size for image in images} == {(40, 32)}
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_kept_cells_keep_their_pixels_in_every_mode(mode):
+    data = Images(mode, [(40, 32), (64, 64)])
+    mask = torch.zeros(16, dtype=torch.bool)
+    mask[:8] = True
+    donors = donor_cells(mask.view(4, 4), mask.view(4, 4), torch.arange(8))
+    merged = merge_pictures(data[0][0], data[1][0], donors)
+    assert np.array_equal(pixels(merged)[:16], pixels(data[0][0])[:16])
+    expected = pixels(data[1][0].resize((40, 32), Image.Resampling.BICUBIC))
+    assert np.array_equal(pixels(merged)[16:], expected[16:])
+
+
+@pytest.mark.parametrize("size", [(2, 2), (1, 1), (2000, 1), (3, 50)])
+@pytest.mark.parametrize("make", [MergedViews, MergedImages])
+def test_an_image_of_fewer_pixels_than_cells_stays_as_it_is(size, make):
+    data = make(Images("RGB", [size, (40, 32)]), None, pixels, p=1.0)
+    for _ in range(5):
+        sample = data[0][0]
+        for seen in sample if isinstance(sample, list) else [sample]:
+            assert np.array_equal(seen, pixels(data.images[0][0]))
+        data[1]  # And serves as a donor.
+
+
+@pytest.mark.parametrize(
+    ("transform", "view", "text"),
+    [
+        ([pixels] * 2, 2, "0 to 1, got 2"),
+        ([pixels] * 2, -1, "0 to 1, got -1"),
+        (pixels, -1, "0 or more, got -1"),
+    ],
+)
+def test_a_view_that_does_not_exist_is_rejected_at_once(transform, view, text):
+    with pytest.raises(ValueError, match=f"the number of the view that is changed, {text}"):
+        MergedViews(Images("RGB", [(8, 8)]), None, transform, view=view)
+
+
+@pytest.mark.parametrize(("transform", "count"), [(pixels, 2), (lambda image: [pixels(image)] * 4, 4)])
+def test_a_view_that_a_transform_does_not_make_is_rejected_at_the_first_sample(transform, count):
+    data = MergedViews(Images("RGB", [(8, 8)]), None, transform, p=0.0, view=count)
+    with pytest.raises(ValueError, match=f"makes {count} views of an image, numbered from 0, and view {count} is"):
+        data[0]
+
+
+def test_merged_images_are_the_merged_views_with_their_labels(photos, table):
+    views = MergedViews(photos, table, pixels, p=1.0, generator=torch.Generator().manual_seed(0))
+    images = MergedImages(photos, table, pixels, p=1.0, generator=torch.Generator().manual_seed(0))
+    for n in range(4):
+        (changed, _), target = views[n]
+        image, label = images[n]
+        assert np.array_equal(image, changed)
+        assert label == target

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tobias_aug.adaptation.mcd import Criterion, discrepancy
-from tobias_aug.adaptation.tensors import full_precision
+from tobias_aug.adaptation.mcd import discrepancy
+from tobias_aug.adaptation.tensors import Criterion, check_pair, full_precision, mean_or_zero, source_criterion
 
 Variant = Literal["paper", "official", "l1"]
 
@@ -30,7 +30,8 @@ def dropout_discrepancy(
     ``"official"``: what the released code computes: the softmax is applied twice on one side of each divergence, the
     other side passes no gradient, and the mean is taken over classes too; it is not 0 for equal inputs.
     ``"l1"``: :func:`~tobias_aug.adaptation.mcd.discrepancy`, to which the released code's notes fall back.
-    All are means over samples, so under DDP the average over processes is the value of the joined batch.
+    All are means over samples, so under DDP the average over processes is the value of the joined batch; 0 for an empty
+    batch.
 
     Args:
         first: logits of one sample; classes along dimension 1.
@@ -38,23 +39,24 @@ def dropout_discrepancy(
         variant: which distance.
 
     Raises:
-        ValueError: if there is no such variant.
+        ValueError: if there is no such variant, shapes differ, or there are fewer than two classes.
 
     Example:
         >>> dropout_discrepancy(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
         tensor(0.4621)
     """
+    check_pair(first, second)
     if variant == "l1":
         return discrepancy(first, second)
     first, second = full_precision(first), full_precision(second)
     if variant == "paper":
         # KL(p1 || p2) + KL(p2 || p1) = sum_k (p1 - p2) (log p1 - log p2)
         logs = first.log_softmax(1) - second.log_softmax(1)
-        return 0.5 * ((first.softmax(1) - second.softmax(1)) * logs).sum(1).mean()
+        return 0.5 * mean_or_zero(((first.softmax(1) - second.softmax(1)) * logs).sum(1))
     if variant == "official":
         p, q = first.softmax(1), second.softmax(1)
-        forth = F.kl_div(p.log_softmax(1), q.detach(), reduction="none").mean()
-        back = F.kl_div(q.log_softmax(1), p.detach(), reduction="none").mean()
+        forth = mean_or_zero(F.kl_div(p.log_softmax(1), q.detach(), reduction="none"))
+        back = mean_or_zero(F.kl_div(q.log_softmax(1), p.detach(), reduction="none"))
         return 0.5 * (forth + back)
     raise ValueError(f'variant must be "paper", "official" or "l1", got {variant!r}')
 
@@ -163,7 +165,7 @@ class ADR(nn.Module):
         return self.classifier(features), self.classifier(features)
 
     def _criterion(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.criterion(full_precision(logits), labels)
+        return source_criterion(self.criterion, logits, labels)
 
     def _sensitivity(self, first: Tensor, second: Tensor) -> Tensor:
         return self.weight * dropout_discrepancy(first, second, self.variant)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tobias_aug.adaptation.tensors import full_precision
+from tobias_aug.adaptation.tensors import source_criterion
 
 
 class FeatureAlignment(nn.Module):
@@ -51,7 +51,7 @@ class FeatureAlignment(nn.Module):
     ) -> Float[Tensor, ""]:
         """Give the loss of a labelled batch of the source and a batch of the target."""
         features = self.generator(source)
-        loss = F.cross_entropy(full_precision(self.classifier(features)), labels)
+        loss = source_criterion(F.cross_entropy, self.classifier(features), labels)
         if self.criterion is None:
             return loss
         return loss + self.weight * self.criterion(features, self.generator(target))

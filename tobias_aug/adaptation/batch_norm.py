@@ -6,14 +6,25 @@ AdaBN: Li et al., "Revisiting Batch Normalization For Practical Domain Adaptatio
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 
+def _pass(model: nn.Module, images: Tensor) -> None:
+    try:
+        model(images)
+    except ValueError as error:
+        if len(images) != 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "a batch of one sample has no variance; leave the last, smaller batch out (drop_last=True of a DataLoader)"
+        ) from error
+
+
 @torch.no_grad()
-def adapt_batch_norm(model: nn.Module, batches: Iterable[Float[Tensor, " batch *shape"]]) -> None:
+def adapt_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
     """Set the running statistics of all batch normalisation to those of some images, without their labels.
 
     Where source and target pass a network one after the other in training, each is normalised by its own batch, while
@@ -24,10 +35,13 @@ def adapt_batch_norm(model: nn.Module, batches: Iterable[Float[Tensor, " batch *
 
     Args:
         model: called on each batch; dropout is off meanwhile.
-        batches: of target images, as the model takes them.
+        batches: of target images, as the model takes them. Of a tuple or list, as a loader of (images, labels) yields
+            it, the first entry is taken.
 
     Raises:
-        ValueError: if there is no batch, or no batch normalisation with running statistics.
+        ValueError: if there is no batch, or no batch normalisation with running statistics, or a batch is of one
+            sample where that leaves nothing to take a variance of.
+        TypeError: if a batch is no tensor, nor begins with one.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
@@ -51,7 +65,10 @@ def adapt_batch_norm(model: nn.Module, batches: Iterable[Float[Tensor, " batch *
     count = 0
     try:
         for batch in batches:
-            model(batch)
+            images = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+            if not isinstance(images, Tensor):
+                raise TypeError(f"expected batches of target images as tensors, got a {type(images).__name__}")
+            _pass(model, images)
             count += 1
         if not count:
             raise ValueError("expected batches of target images, got none")

@@ -125,7 +125,7 @@ class RegionAlignment(nn.Module):
     def forward(
         self, source: Float[Tensor, "source channels"], target: Float[Tensor, "target channels"]
     ) -> Float[Tensor, ""]:
-        """Give the loss of both domains' regions; each must have some."""
+        """Return the loss of both domains' regions; a domain without any counts 0."""
         return domain_loss(*(self.discriminator(self.reversal(features)) for features in (source, target)))
 
 
@@ -167,7 +167,7 @@ class DAFasterAlignment(nn.Module):
         return {
             "image": self.image(source, target),
             "region": self.region(source_regions, target_regions),
-            "consistency": (apart[0] + apart[1]) / (len(source_regions) + len(target_regions)),
+            "consistency": (apart[0] + apart[1]) / max(1, len(source_regions) + len(target_regions)),
         }
 
     def _consistency(self, features: Tensor, regions: Tensor, counts: Sequence[int]) -> Tensor:

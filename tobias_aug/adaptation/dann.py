@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tobias_aug.adaptation.reversal import GradientReversal
-from tobias_aug.adaptation.tensors import full_precision
+from tobias_aug.adaptation.tensors import full_precision, mean_or_zero
 
 
 def domain_loss(
@@ -16,7 +16,7 @@ def domain_loss(
 ) -> Float[Tensor, ""]:
     """Half the binary cross entropy of the source against 1, and half that of the target against 0.
 
-    Each half is a mean over its own logits, so batches may differ in size.
+    Each half is a mean over its own logits, so batches may differ in size; an empty one counts 0.
 
     Example:
         >>> domain_loss(torch.zeros(4), torch.zeros(2))
@@ -24,7 +24,7 @@ def domain_loss(
     """
     source, target = full_precision(source_logits), full_precision(target_logits)
     # -log sigmoid(z) = softplus(-z)
-    return 0.5 * (F.softplus(-source).mean() + F.softplus(target).mean())
+    return 0.5 * (mean_or_zero(F.softplus(-source)) + mean_or_zero(F.softplus(target)))
 
 
 class DomainDiscriminator(nn.Sequential):

@@ -70,8 +70,11 @@ class DomainLoader:
     An epoch is one of the source; the target goes through its own epochs beside it, however long they are.
 
     Args:
-        source: gives batches of images and labels.
-        target: gives batches of images alone.
+        source: gives batches of images and labels; a ``ReproducibleLoader``, or anything with ``epoch(number, start)``.
+        target: gives batches of images alone; likewise.
+
+    Raises:
+        TypeError: if one of them cannot start an epoch at any batch, as a plain ``DataLoader`` cannot.
 
     Example:
         >>> source, target = [(torch.zeros(1, 8, 8), 3)] * 6, UnlabelledImages([(torch.ones(1, 8, 8), 5)] * 4)
@@ -81,6 +84,12 @@ class DomainLoader:
     """
 
     def __init__(self, source: Loader, target: Loader) -> None:
+        for name, loader in (("source", source), ("target", target)):
+            if not isinstance(loader, Loader):
+                raise TypeError(
+                    f"DomainLoader resumes in the middle of an epoch, which {name}'s {type(loader).__name__} cannot; "
+                    "pass tobias_aug.training.loader.ReproducibleLoader(dataset, batch_size) instead"
+                )
         self.source, self.target = source, target
 
     def __len__(self) -> int:

@@ -5,7 +5,6 @@ Saito et al., "Maximum Classifier Discrepancy for Unsupervised Domain Adaptation
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,9 +13,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tobias_aug.adaptation.tensors import full_precision, gather_batches, split
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
+from tobias_aug.adaptation.tensors import (
+    Criterion,
+    check_classes,
+    check_pair,
+    full_precision,
+    gather_batches,
+    mean_or_zero,
+    source_criterion,
+    split,
+)
 
 
 def discrepancy(
@@ -32,13 +38,17 @@ def discrepancy(
         second: logits of the other.
 
     Returns:
-        A number in [0, 2 / classes].
+        A number in [0, 2 / classes]; 0 for an empty batch.
+
+    Raises:
+        ValueError: if shapes differ, or there are fewer than two classes.
 
     Example:
         >>> discrepancy(torch.tensor([[100.0, 0.0]]), torch.tensor([[0.0, 100.0]]))
         tensor(1.)
     """
-    return (full_precision(first).softmax(1) - full_precision(second).softmax(1)).abs().mean()
+    check_pair(first, second)
+    return mean_or_zero((full_precision(first).softmax(1) - full_precision(second).softmax(1)).abs())
 
 
 def class_balance(
@@ -54,11 +64,21 @@ def class_balance(
         epsilon: keeps the logarithm finite.
         gather: take the mean over the batches of all processes, which must be of one size.
 
+    Returns:
+        A number of at least log(classes), up to rounding and ``epsilon``; 0 for an empty batch.
+
+    Raises:
+        ValueError: if there are fewer than two classes.
+
     Example:
         >>> class_balance(torch.zeros(8, 10))
         tensor(2.3026)
     """
-    probabilities = full_precision(logits).softmax(1).transpose(0, 1).flatten(1).mean(1)
+    check_classes(logits)
+    probabilities = full_precision(logits).softmax(1).transpose(0, 1).flatten(1)
+    if not probabilities.shape[1]:
+        return probabilities.sum()
+    probabilities = probabilities.mean(1)
     if gather:
         probabilities = gather_batches(probabilities[None]).mean(0)
     return -(probabilities + epsilon).log().mean()
@@ -186,7 +206,7 @@ class MCD(nn.Module):
         return split(logits[0], len(source)) if self.joint else (logits[0], logits[1])
 
     def _criterion(self, logits: tuple[Tensor, Tensor], labels: Tensor) -> Tensor:
-        first, second = (self.criterion(full_precision(one), labels) for one in logits)
+        first, second = (source_criterion(self.criterion, one, labels) for one in logits)
         return first + second
 
     def _balance(self, logits: tuple[Tensor, Tensor]) -> Tensor | float:

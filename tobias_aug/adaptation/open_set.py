@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tobias_aug.adaptation.reversal import GradientReversal
-from tobias_aug.adaptation.tensors import full_precision, split
+from tobias_aug.adaptation.tensors import check_classes, full_precision, mean_or_zero, source_criterion, split
+from tobias_aug.errors import needs_extra
 
 
 def unknown_loss(logits: Float[Tensor, "batch outputs *pixels"], threshold: float = 0.5) -> Float[Tensor, ""]:
@@ -28,17 +29,19 @@ def unknown_loss(logits: Float[Tensor, "batch outputs *pixels"], threshold: floa
         threshold: t, in (0, 1): where the classifier is told to put p; the paper's is 0.5.
 
     Raises:
-        ValueError: if ``threshold`` lies outside (0, 1).
+        ValueError: if ``threshold`` lies outside (0, 1), or there is no output beside unknown.
 
     Example:
         >>> unknown_loss(torch.zeros(4, 2))
         tensor(0.6931)
     """
     _check_threshold(threshold)
+    check_classes(logits)
     logits = full_precision(logits)
     # p = exp(z_u) / (exp(z_u) + sum_k exp(z_k)) = sigmoid(z_u - logsumexp_k z_k)
     unknown = logits[:, -1] - logits[:, :-1].logsumexp(1)
-    return F.binary_cross_entropy_with_logits(unknown, torch.full_like(unknown, threshold))
+    losses = F.binary_cross_entropy_with_logits(unknown, torch.full_like(unknown, threshold), reduction="none")
+    return mean_or_zero(losses)
 
 
 class OpenSetLoss(nn.Module):
@@ -79,13 +82,15 @@ class OpenSetLoss(nn.Module):
         Raises:
             ValueError: if a source sample is labelled unknown.
         """
-        logits = full_precision(self.classifier(source))
+        logits: Tensor = self.classifier(source)
+        check_classes(logits)
         if not torch.compiler.is_compiling() and (labels >= logits.shape[1] - 1).any():
             raise ValueError(
                 f"source labels must lie in 0 .. {logits.shape[1] - 2}, got {int(labels.max())}; the classifier's last "
                 "output is unknown, which no source sample is"
             )
-        return F.cross_entropy(logits, labels) + unknown_loss(self.classifier(self.reversal(target)), self.threshold)
+        loss = source_criterion(F.cross_entropy, logits, labels)
+        return loss + unknown_loss(self.classifier(self.reversal(target)), self.threshold)
 
 
 class OSBP(nn.Module):
@@ -167,9 +172,7 @@ def open_set_svm(
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC
     except ImportError as error:
-        raise ImportError(
-            "open_set_svm needs scikit-learn; install it with: pip install 'tobias-aug[adaptation]'"
-        ) from error
+        raise needs_extra("open_set_svm needs scikit-learn", "adaptation") from error
     present = sorted(set(labels.tolist()))
     if present != list(range(known)) or known < 3:
         raise ValueError(f"open_set_svm needs samples of classes 0 .. {known - 1}, three at least, got {present}")

@@ -31,10 +31,16 @@ def reverse_gradient(
 
 
 class _Reverse(torch.autograd.Function):
+    # With setup_context apart and this, torch.func's grad and vmap pass through.
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, values: Tensor, coefficient: Tensor) -> Tensor:
-        ctx.save_for_backward(coefficient)
+    def forward(values: Tensor, coefficient: Tensor) -> Tensor:
         return values.view_as(values)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:

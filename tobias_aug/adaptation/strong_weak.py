@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tobias_aug.adaptation.reversal import GradientReversal
-from tobias_aug.adaptation.tensors import full_precision
+from tobias_aug.adaptation.tensors import full_precision, mean_or_zero
 
 CONTEXT_CHANNELS = 128
 Modulation = Literal["focal", "exponential"]
@@ -24,14 +24,14 @@ def least_squares_domain_loss(
 ) -> Float[Tensor, ""]:
     """Strong alignment: ``mean(D(source) ** 2) / 2 + mean((1 - D(target)) ** 2) / 2``, D the sigmoid of the logits.
 
-    A discriminator that cannot tell the domains says 0.5 everywhere, and has a loss of 0.25.
+    A discriminator that cannot tell the domains says 0.5 everywhere, and has a loss of 0.25. An empty domain counts 0.
 
     Example:
         >>> least_squares_domain_loss(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 3, 5))
         tensor(0.2500)
     """
     source, target = full_precision(source_logits).sigmoid(), full_precision(target_logits).sigmoid()
-    return 0.5 * (source.square().mean() + (1 - target).square().mean())
+    return 0.5 * (mean_or_zero(source.square()) + mean_or_zero((1 - target).square()))
 
 
 def focal_domain_loss(
@@ -68,7 +68,7 @@ def focal_domain_loss(
         right, wrong = logs[:, domain], logs[:, 1 - domain]
         # (1 - p) ** gamma from the other domain's logarithm, which stays exact and differentiable where p rounds to 1.
         weight = (gamma * wrong).exp() if modulation == "focal" else (-gamma * right.exp()).exp()
-        return -(weight * right).mean()
+        return -mean_or_zero(weight * right)
 
     return 0.5 * (loss(source_logits, 0) + loss(target_logits, 1))
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from tobias_aug.between_class.audio_functional import a_weighted_gain, check_floating, mix_waveforms, window_length
+from tobias_aug.draws import uniform
 from tobias_aug.mixing.base import BatchMix
-from tobias_aug.mixing.labels import LabelsGetter, check_same_class, device_of, draw_other_class_partners
+from tobias_aug.mixing.labels import LabelsGetter, check_same_class, draw_other_class_partners
 
 
 class BetweenClassAudioMix(BatchMix):
@@ -63,7 +64,7 @@ class BetweenClassAudioMix(BatchMix):
         _check_waveforms(images)
         assert labels is not None
         partner = draw_other_class_partners(labels, self.generator, self.same_class)
-        ratio = torch.rand(len(images), generator=self.generator, device=device_of(self.generator)).to(partner.device)
+        ratio = uniform(len(images), generator=self.generator).to(partner.device)
         alone = partner == torch.arange(len(images), device=partner.device)
         return {
             "partner": partner,

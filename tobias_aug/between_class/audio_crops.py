@@ -1,4 +1,8 @@
-"""What surrounds the mix of sounds: stretching, padding, cropping, and the test on ten crops."""
+"""What surrounds the mix of sounds: stretching, padding, cropping, and the test on ten crops.
+
+A sound is (samples), a batch is (batch, samples) or (batch, channels, samples): channels of one sound are cut and
+amplified alike. So two rows are two sounds; give a single stereo sound a batch dimension, ``sound[None]``.
+"""
 
 from __future__ import annotations
 
@@ -41,15 +45,18 @@ def pad_ends(waveform: Shaped[Tensor, "*batch samples"], length: int) -> Shaped[
     return F.pad(waveform, (length // 2, length // 2))
 
 
-def trim_silence(waveform: Shaped[Tensor, " samples"]) -> Shaped[Tensor, " trimmed"]:
-    """Cut off the exact zeros with which data sets fill short clips up; a clip of zeros alone stays as it is.
+def trim_silence(waveform: Shaped[Tensor, "*channels samples"]) -> Shaped[Tensor, "*channels trimmed"]:
+    """Cut off the exact zeros with which datasets fill short clips up; a clip of zeros alone stays as it is.
+
+    Args:
+        waveform: one sound; of several channels the same samples are cut, where all of them are zero.
 
     Example:
         >>> trim_silence(torch.tensor([0, 0, 5, 0, -3, 0]))
         tensor([ 5,  0, -3])
     """
-    heard = waveform.nonzero()[:, 0]
-    return waveform[int(heard[0]) : int(heard[-1]) + 1] if len(heard) else waveform
+    heard = (waveform != 0).flatten(0, -2).any(0).nonzero() if waveform.ndim > 1 else waveform.nonzero()
+    return waveform[..., int(heard[0]) : int(heard[-1]) + 1] if len(heard) else waveform
 
 
 def ten_crops(waveforms: Shaped[Tensor, "*batch samples"], length: int) -> Shaped[Tensor, "*batch 10 {length}"]:
@@ -72,20 +79,21 @@ def ten_crops(waveforms: Shaped[Tensor, "*batch samples"], length: int) -> Shape
 
 @torch.no_grad()
 def ten_crop_probabilities(
-    network: Callable[[Tensor], Tensor], waveforms: Float[Tensor, "batch samples"], length: int
+    network: Callable[[Tensor], Tensor], waveforms: Float[Tensor, "batch *channels samples"], length: int
 ) -> Float[Tensor, "batch classes"]:
     """Average a network's class probabilities over ten crops of each sound.
 
     Args:
-        network: gives logits (batch, classes) for waveforms (batch, length); put it into ``eval()`` first.
-        waveforms: whole sounds of one length.
+        network: returns logits (batch, classes) for waveforms (batch, length), or (batch, channels, length) where
+            ``waveforms`` has channels; put it into ``eval()`` first.
+        waveforms: whole sounds of one length, (batch, samples) or (batch, channels, samples).
         length: samples that the network takes.
 
     Example:
         >>> network = EnvNet(num_classes=10).eval()  # doctest: +SKIP
         >>> ten_crop_probabilities(network, waveforms, network.samples).argmax(1)  # doctest: +SKIP
     """
-    crops = ten_crops(waveforms, length)
+    crops = ten_crops(waveforms, length).movedim(-2, 1)
     probabilities = network(crops.flatten(0, 1)).softmax(-1)
     mean: Tensor = probabilities.unflatten(0, crops.shape[:2]).mean(1)
     return mean
@@ -123,7 +131,7 @@ class RandomTimeScale(v2.Transform):
 class RandomCropPadded(v2.Transform):
     """Put half the length of silence at both ends of a sound, and cut ``length`` samples from anywhere in it.
 
-    In a batch (batch, samples) or (batch, 1, samples) each sound is cut at a place of its own.
+    In a batch (batch, samples) or (batch, channels, samples) each sound has a start of its own, its channels the same.
 
     Args:
         length: samples of the crop.
@@ -142,22 +150,23 @@ class RandomCropPadded(v2.Transform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw ``start``: of each crop, counted in the padded sound."""
-        *batch, samples = flat_inputs[0].shape
-        places = samples + 2 * (self.length // 2) - self.length + 1
-        if places < 1:
+        samples = flat_inputs[0].shape[-1]
+        starts = samples + 2 * (self.length // 2) - self.length + 1
+        if starts < 1:
             raise ValueError(f"no crop of {self.length} samples fits into {samples} samples with padding")
-        return {"start": torch.randint(places, batch, generator=self._generator)}
+        return {"start": torch.randint(starts, _sounds(flat_inputs[0]), generator=self._generator)}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         start: Int[Tensor, "*batch"] = params["start"]
-        place = start[..., None] + torch.arange(self.length)
-        return pad_ends(inpt, self.length).gather(-1, place.to(inpt.device))
+        index = (start[..., None] + torch.arange(self.length)).to(inpt.device)
+        return pad_ends(inpt, self.length).gather(-1, index.expand(*inpt.shape[:-1], -1))
 
 
 class RandomGain(v2.Transform):
     """Make each sound louder or quieter by up to ``decibels``.
 
-    Part of the paper's strong augmentation; it comes once, after the mix.
+    Part of the paper's strong augmentation; it comes once, after the mix. In a batch (batch, samples) or (batch,
+    channels, samples) each sound has a gain of its own, its channels the same.
 
     Args:
         decibels: 6 in the paper.
@@ -176,10 +185,24 @@ class RandomGain(v2.Transform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw ``gain`` in decibels, for each sound."""
-        drawn = torch.rand(flat_inputs[0].shape[:-1], generator=self._generator)
+        drawn = torch.rand(_sounds(flat_inputs[0]), generator=self._generator)
         return {"gain": self.decibels * (2 * drawn - 1)}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         check_floating(inpt)
         factor: Tensor = 10 ** (params["gain"] / 20)
         return inpt * factor[..., None].to(inpt.device, inpt.dtype)
+
+
+def _sounds(waveforms: Tensor) -> tuple[int, ...]:
+    """The shape of what is drawn once per sound: () of (samples), (batch,) of (batch, samples), (batch, 1) of channels.
+
+    Raises:
+        ValueError: if there are more dimensions.
+    """
+    if waveforms.ndim > 3:
+        raise ValueError(
+            "expected sounds (samples), (batch, samples) or (batch, channels, samples), got shape "
+            f"{tuple(waveforms.shape)}; flatten the leading dimensions first"
+        )
+    return (len(waveforms), 1) if waveforms.ndim == 3 else tuple(waveforms.shape[:-1])

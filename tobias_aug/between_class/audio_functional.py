@@ -131,12 +131,20 @@ def loudness_ratio(
     Args:
         gain_first: :func:`a_weighted_gain` of the first sounds.
         gain_second: of the second sounds.
-        r: share of the first sound in what is heard, in [0, 1].
+        r: share of the first sound in what is heard, in [0, 1]; one for each sound.
+
+    Raises:
+        ValueError: if there is not one gain of each for each ratio, as with the channels of a stereo sound.
 
     Example:
         >>> loudness_ratio(torch.tensor(20.0), torch.tensor(0.0), torch.tensor(0.5))  # Ten times the amplitude
         tensor(0.0909)
     """
+    if not gain_first.shape == gain_second.shape == r.shape:
+        raise ValueError(
+            f"expected one gain of each sound per ratio, got gains of shapes {tuple(gain_first.shape)} and "
+            f"{tuple(gain_second.shape)}, ratios of {tuple(r.shape)}; of stereo sounds average the channels first"
+        )
     return r / (r + 10 ** ((gain_first - gain_second) / 20) * (1 - r))
 
 
@@ -162,28 +170,48 @@ def mix_waveforms(
     Returns:
         New waveforms of the same dtype; at most sqrt(2) times as high as the highest of the two.
 
+    Raises:
+        ValueError: if the waveforms differ in shape, or there is not one gain and one ratio for each.
+
     Example:
         >>> a, b, gain = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor(50.0)
         >>> mix_waveforms(a, b, gain, gain, torch.tensor(0.5))
         tensor([0.7071, 0.7071])
     """
+    if first.shape != second.shape:
+        raise ValueError(
+            f"mixes sounds of one shape, got {tuple(first.shape)} and {tuple(second.shape)}; crop both to one length, "
+            "as RandomCropPadded does"
+        )
     own, other = wave_weights(loudness_ratio(gain_first, gain_second, r)[..., None])
     # The weights stay in float32, so that half-precision sounds mix in the ratio that their labels tell.
     return (own * first + other * second).to(first.dtype)
 
 
 def mix_by_loudness(
-    first: Float[Tensor, "*batch samples"],
-    second: Float[Tensor, "*batch samples"],
+    first: Float[Tensor, "*sounds samples"],
+    second: Float[Tensor, "*sounds samples"],
     r: Float[Tensor, "*batch"],
     sample_rate: int,
     n_fft: int | None = None,
-) -> Float[Tensor, "*batch samples"]:
+) -> Float[Tensor, "*sounds samples"]:
     """Measure how loud two sounds are heard, and mix them so; see :func:`mix_waveforms`.
+
+    Args:
+        first: waveforms, one sound per ratio; sounds of one channel may keep its dimension, (batch, 1, samples).
+        second: of the same shape.
+        r: share of the first, in [0, 1].
+        sample_rate: in Hz.
+        n_fft: see :func:`a_weighted_gain`.
+
+    Raises:
+        ValueError: if shapes differ, or a sound has several channels, whose loudness is not that of the sound.
 
     Example:
         >>> mix_by_loudness(torch.randn(2, 5000), torch.randn(2, 5000), torch.rand(2), 16_000).shape
         torch.Size([2, 5000])
     """
+    if first.ndim == r.ndim + 2 and first.shape[-2] == 1:
+        r = r[..., None]
     gain_first = a_weighted_gain(first, sample_rate, n_fft)
     return mix_waveforms(first, second, gain_first, a_weighted_gain(second, sample_rate, n_fft), r)

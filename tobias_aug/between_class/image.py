@@ -6,13 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from tobias_aug.between_class.functional import check_zero_mean, mix_images, mix_pairs
+from tobias_aug.draws import integers, uniform
 from tobias_aug.mixing.base import BatchMix
-from tobias_aug.mixing.labels import LabelsGetter, check_same_class, device_of, draw_other_class_partners, soft_labels
+from tobias_aug.mixing.labels import LabelsGetter, check_same_class, draw_other_class_partners, soft_labels
 
 
 class BetweenClassMix(BatchMix):
@@ -64,7 +66,7 @@ class BetweenClassMix(BatchMix):
         if self.plus:
             check_zero_mean(images.dtype)
         partner = draw_other_class_partners(labels, self.generator, self.same_class)
-        ratio = torch.rand(len(labels), generator=self.generator, device=device_of(self.generator)).to(labels.device)
+        ratio = uniform(len(labels), generator=self.generator).to(labels.device)
         alone = partner == torch.arange(len(labels), device=labels.device)
         return {"partner": partner, "ratio": ratio.masked_fill(alone, 1.0)}
 
@@ -126,14 +128,14 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is outside of {len(self)} samples")
         images, labels = self._pair()
-        ratio = torch.rand(1, generator=self.generator)
+        ratio = uniform(1, generator=self.generator).cpu()
         first, second = (image.as_subclass(Tensor)[None] for image in images)
         mixed = self.mix(first, second, ratio)[0]
         return mixed, soft_labels(labels, torch.tensor([1, 0]), torch.cat([ratio, ratio]), self.num_classes)[0]
 
     def _pair(self) -> tuple[list[Tensor], Tensor]:
         for _ in range(self._ATTEMPTS):
-            places = torch.randint(len(self), (2,), generator=self.generator)
+            places = integers(len(self), 2, generator=self.generator).cpu()
             if self._targets is not None and self._targets[places[0]] == self._targets[places[1]]:
                 continue
             samples = [self.dataset[int(place)] for place in places]
@@ -156,4 +158,11 @@ def _targets(dataset: Any) -> Tensor | None:
         inner = _targets(dataset.dataset)
         return None if inner is None else inner[torch.as_tensor(dataset.indices)]
     targets = getattr(dataset, "targets", None)
-    return None if targets is None else torch.as_tensor(targets)
+    if not isinstance(targets, (list, tuple, np.ndarray, Tensor)) or len(targets) != len(dataset):
+        return None
+    try:
+        classes = torch.as_tensor(targets)
+    except (TypeError, ValueError, RuntimeError):  # Names, dicts, boxes: no class indices, whatever the attribute says.
+        return None
+    fits = classes.ndim == 1 and not (classes.is_floating_point() or classes.is_complex())
+    return classes if fits else None

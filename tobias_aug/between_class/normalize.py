@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -112,5 +113,18 @@ class BetweenClassNormalize(v2.Transform):
 
 
 def _in_255(image: Tensor) -> Tensor:
-    """Pixels in 0 .. 255 as floating point; floating-point images are taken to lie in [0, 1]."""
-    return image * 255 if image.is_floating_point() else image.float()
+    """Pixels in 0 .. 255 as floating point; floating-point images are taken to lie in [0, 1].
+
+    Raises:
+        ValueError: on the CPU, if floating-point images reach so far beyond [0, 1] that no resize explains it.
+    """
+    if not image.is_floating_point():
+        return image.float()
+    if image.numel() and image.device.type == "cpu" and not torch.compiler.is_compiling():
+        least, most = (float(value) for value in image.aminmax())
+        if least < -1 or most > 2:
+            raise ValueError(
+                f"floating-point images are taken to lie in [0, 1], got [{least:.3g}, {most:.3g}]; divide them by 255, "
+                "or give uint8, and normalize but once"
+            )
+    return image * 255

@@ -1,42 +1,39 @@
 """The command line: one module a wing, thin: parse, call, print.
 
-Exit status: 0 done, 1 done with failures listed, 2 refused, 130 interrupted.
+Exit status: 0 done, 1 done with failures listed, 2 rejected, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-import typer
-
-from tobias_aug.cli import demo, export, masks, orand, orand_cams, orand_net, orand_refine, tables
-from tobias_aug.errors import TobiasError
-
-app = typer.Typer(
-    help="Object masks that cost nothing, and the augmentations they buy.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-masks.app.command("concat")(tables.concat)
-masks.app.command("filter")(tables.filter_)
-app.add_typer(masks.app, name="masks")
-for command in (orand_cams.cams, orand_net.train, orand_net.apply, orand_refine.refine):
-    orand.app.command()(command)
-orand.app.command("irn-train")(orand_refine.irn_train)
-orand.app.command("irn-apply")(orand_refine.irn_apply)
-app.add_typer(orand.app, name="orand")
-app.add_typer(export.app, name="export")
-app.command("demo")(demo.demo)
+# So that a shell which completes a command, and an interruption in the first second, need not wait for any library.
+INTERRUPTED = "tobias-aug: interrupted; run the same command again to continue"
 
 
 def main() -> None:
-    """Run the command line; an error the library raises on purpose becomes one line and exit status 2."""
+    """Run the command line; :mod:`tobias_aug.cli.commands` says what becomes of errors."""
     try:
-        app()
-    except (TobiasError, ValueError, OSError, ImportError) as error:
-        print(f"tobias-aug: {error}", file=sys.stderr)
-        sys.exit(2)
+        from tobias_aug.cli.commands import app
+
+        app(args=_with_traceback_first(sys.argv[1:]))
     except KeyboardInterrupt:
-        print("tobias-aug: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)
+
+
+def _with_traceback_first(arguments: list[str]) -> list[str]:
+    """Let ``--traceback`` stand anywhere, since it is added to a command that has just failed."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    if "--traceback" not in arguments[:end]:
+        return arguments
+    return ["--traceback", *(each for each in arguments[:end] if each != "--traceback"), *arguments[end:]]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tobias_aug.cli.commands import app
+
+    return app

@@ -25,7 +25,7 @@ PHOTOGRAPHS = {
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("demo"),
     arch: Annotated[str, typer.Option(help="torchvision CNN whose random weights find the objects.")] = "resnet50",
-    seed: Annotated[int, typer.Option(help="Seed of the random weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random weights.")] = 0,
 ) -> None:
     """Make masks of a few photographs with a CNN that was never trained, and draw what they are good for."""
     from tobias_aug.cli.localizers import make_localizer
@@ -59,6 +59,6 @@ def built_in_photographs() -> list[Path]:
     if missing:
         raise FileNotFoundError(
             f"the demo's photographs {', '.join(missing)} are missing; "
-            "install the packages that bring them with: pip install 'tobias-aug[demo]'"
+            "install the packages that bring them: pip install '.[demo]', in a clone of the repository"
         )
     return found

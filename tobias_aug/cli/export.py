@@ -22,7 +22,10 @@ def detectron2(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write: .pkl or .pth.")],
     prefix: Annotated[
-        str | None, typer.Option(help="Of the network to take, such as 'module.encoder_k.'; the first by default.")
+        str | None,
+        typer.Option(
+            help="Of the network to take, such as 'module.encoder_k.' or 'teacher.backbone.'. Default: the first."
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--list", help="Name every tensor and what became of it.")] = False,
 ) -> None:
@@ -33,7 +36,7 @@ def detectron2(
     tensors = read_checkpoint(checkpoint)
     weights = to_detectron2(tensors, prefix)
     write_detectron2(out, weights)
-    print(f"{out}: ResNet-{weights.depth}, from {weights.prefix!r} of {checkpoint}")
+    print(f"{out}: {weights.name}, from {weights.prefix!r} of {checkpoint}")
     print(f"{len(tensors)} tensors: {len(weights.names)} mapped", end="")
     print(f", {len(weights.left)} left out, {len(weights.unexpected)} unexpected")
     groups: dict[str, list[str]] = {}
@@ -47,6 +50,6 @@ def detectron2(
         print(f"left out, {reason}: {', '.join(shown)}")
     for name in weights.unexpected:
         print(f"unexpected: {name}")
-    print("read it with MODEL.RESNETS.STRIDE_IN_1X1 False, INPUT.FORMAT RGB and ImageNet's mean and deviation")
+    print(f"read it with {weights.settings}, INPUT.FORMAT RGB and ImageNet's mean and deviation")
     if weights.unexpected:
         raise typer.Exit(1)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tobias_aug.errors import TableError
-from tobias_aug.masks.localizer import NAMED, Localizer, named_localizer
+
+if TYPE_CHECKING:
+    from tobias_aug.masks.localizer import Localizer
 
 # What each localizer takes from the command line, with its default.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -34,6 +36,8 @@ def make_localizer(name: str, **options: Any) -> Localizer:
     Raises:
         ValueError: if the name or an option is unknown.
     """
+    from tobias_aug.masks.localizer import named_localizer
+
     return named_localizer(name, **options)
 
 
@@ -64,6 +68,8 @@ def remake_localizer(described: dict[str, Any], weights: Path | None = None) -> 
         TableError: if it had weights of its own, and they are not given, or the command line does not know it.
         ValueError: if weights are given and it had none of its own.
     """
+    from tobias_aug.masks.localizer import NAMED
+
     name, options = described.get("name"), described.get("options")
     if name not in NAMED or not isinstance(options, dict):
         raise TableError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,7 +65,7 @@ def fuse(
     extension: Format = Extension.npz,
     ground_truth_labels: GroundTruthLabels = None,
 ) -> None:
-    """Fuse the maps of two classifiers, image by image; run it again to go on after an interruption."""
+    """Fuse the maps of two classifiers, image by image; run it again to resume after an interruption."""
     from tobias_aug.orand.folders import fuse_folder
 
     result = fuse_folder(
@@ -89,23 +91,34 @@ def labels(
     refinement: Annotated[
         Refinement | None, typer.Option("--refine", help="Refine the labels of both thresholds, as IRN does.")
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for --refine.")] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the images: masks get their size, and images without a class a mask too."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
-    """Write the pseudo mask of each image as an index PNG; run it again to go on after an interruption."""
+    """Write the pseudo mask of each image as an index PNG; run it again to resume after an interruption."""
     from tobias_aug.orand.pseudo_labels import power_threshold
 
     if (low is None) == (alpha is None) or (high is not None and low is None):
         raise ValueError("say where background ends: --low (and --high), or --alpha")
-    if (refinement is None) != (images is None):
-        raise ValueError("labels follow their pictures with both --refine and --images, or with neither")
+    if refinement is not None and images is None:
+        raise ValueError(
+            "labels follow their images' edges with both --refine and --images, or with neither; --images alone gives "
+            "them their images' size"
+        )
     lowest: float = low if alpha is None else power_threshold(alpha)  # type: ignore[assignment]  # one of them is there
-    if refinement is None or images is None:
+    if refinement is None:
         from tobias_aug.orand.folders import label_folder
 
-        result = label_folder(cams, out, low=lowest, high=high)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = label_folder(cams, out, low=lowest, high=high, images=images)
+        for warning in caught:
+            print(f"warning: {warning.message}", file=sys.stderr)
     else:
-        from tobias_aug.masks.builder import pick_device
+        assert images is not None
+        from tobias_aug.devices import pick_device
         from tobias_aug.orand.refine_folder import refined_label_folder
 
         highest = lowest if high is None else high
@@ -119,7 +132,9 @@ def labels(
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder of index PNGs; of class maps with --sweep.")],
     truth: Annotated[Path, typer.Option(help="Folder of the true index PNGs.")],
-    names: Annotated[Path | None, typer.Option("--list", help="File with one image name a line.")] = None,
+    names: Annotated[
+        Path | None, typer.Option("--list", help="File with one image per line: a, a.jpg, /JPEGImages/a.jpg /x/a.png.")
+    ] = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Score class maps at every hundredth as threshold.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the sweep into this file; needs matplotlib.")] = None,
@@ -127,7 +142,7 @@ def evaluate(
 ) -> None:
     """Score pseudo masks, or maps at every threshold, against the truth: mIoU, precision and recall of all classes."""
     from tobias_aug.files import write_text
-    from tobias_aug.masks.formats import VOC_CLASSES
+    from tobias_aug.masks.formats import VOC_CLASSES, read_names
     from tobias_aug.metrics.plots import plot_sweep, require_matplotlib
     from tobias_aug.orand.scores import score_masks, sweep_maps
 
@@ -137,7 +152,7 @@ def evaluate(
         require_matplotlib()
     if not truth.is_dir():
         raise ValueError(f"{truth} is not a folder; give the folder of the true index masks")
-    listed = None if names is None else [line.strip() for line in names.read_text().splitlines() if line.strip()]
+    listed = None if names is None else read_names(names)
     classes = VOC_CLASSES if num_classes == len(VOC_CLASSES) else [str(number) for number in range(num_classes)]
     content: dict[str, object] = {}
     if sweep:
@@ -157,6 +172,7 @@ def evaluate(
         scores = confusion.scores()
     _print_table(scores, classes)
     print(f"{result.done} images scored")
+    list_without_class(result)
     content = {**scores.means(), **content, "images": result.done, "classes": scores.table(classes)}
     content["failures"] = {failure.key: failure.reason for failure in result.failures}
     if json_file is not None:
@@ -177,7 +193,16 @@ def _print_table(scores: SegmentationScores, classes: list[str] | tuple[str, ...
 def report(result: FolderResult, out: Path, what: str) -> None:
     """Say what there is, and what there is not; leave with status 1 where anything failed."""
     print(f"{out}: {result.done} {what}")
+    list_without_class(result)
     list_failures(result)
+
+
+def list_without_class(result: FolderResult) -> None:
+    """Count the images without a class, and those of them that got no file."""
+    if result.without_class:
+        print(f"without a class: {len(result.without_class)} images, such as {result.without_class[0]}")
+    if result.skipped:
+        print(f"skipped: {len(result.skipped)} of them, whose size is not known; --images gives them a background")
 
 
 def list_failures(result: FolderResult) -> None:

@@ -25,7 +25,10 @@ def cams(
     weights: Annotated[Path, typer.Option(help="Checkpoint of that classifier: .pth or .safetensors.")],
     labels: Annotated[
         str | None,
-        typer.Option(help="CSV file of key,class rows, or folder-names (in alphabetical order); else predictions."),
+        typer.Option(
+            help="CSV file of key,class rows, IRN's cls_labels.npy, or folder-names (in alphabetical order); else "
+            "predictions."
+        ),
     ] = None,
     method: Annotated[Method | None, typer.Option(help="By default cam of a CNN, relevance of a ViT.")] = None,
     scales: Annotated[str | None, typer.Option(help="By default 1,0.5,1.5,2 of a CNN, 1 of a ViT.")] = None,
@@ -45,7 +48,7 @@ def cams(
     extension: Format = Extension.npz,
     max_pixels: MaxPixels = None,
 ) -> None:
-    """Make the class maps of each image with your own classifier; run it again to go on after an interruption."""
+    """Make the class maps of each image with your own classifier; run it again to resume after an interruption."""
     from tobias_aug.orand.cam_folder import class_map_folder
     from tobias_aug.orand.classifiers import load_classifier
     from tobias_aug.orand.image_labels import read_labels

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tobias_aug.cli.localizers import Precision
-from tobias_aug.cli.orand import Device, Extension, Format, GroundTruthLabels, Out, Variant, report
+from tobias_aug.cli.orand import Device, Extension, Format, GroundTruthLabels, Out, report
+
+
+class Loss(str, Enum):
+    competing = "competing"
+    paper = "paper"
+    official = "official"
+
 
 CamsA = Annotated[Path, typer.Argument(help="Folder of class maps: .npz, .safetensors, or the field's .npy.")]
 
@@ -25,9 +33,14 @@ def train(
     size: Annotated[int | None, typer.Option(min=1, help="Side to resize maps to; their own if not given.")] = None,
     padding: Annotated[int, typer.Option(min=1, help="Of the first convolution; 1 is the fastest.")] = 100,
     width: Annotated[int, typer.Option(min=1, help="Channels of fc6 and fc7.")] = 4096,
-    variant: Annotated[Variant, typer.Option(help="As the paper says, or as its code does.")] = Variant.paper,
+    variant: Annotated[
+        Loss,
+        typer.Option(
+            help="Loss: over an image's classes and background, each class by itself, or as the paper's code does."
+        ),
+    ] = Loss.paper,
     offset: Annotated[float, typer.Option(help="Of the official variant; added to CAMS_B.")] = 0.15,
-    smoothing: Annotated[float, typer.Option(help="Of the labels, in the paper's variant.")] = 0.1,
+    smoothing: Annotated[float, typer.Option(help="Of the labels; the official variant has none.")] = 0.1,
     threshold: Annotated[float | None, typer.Option(help="Make the AND map a mask: 1 above this.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Checkpoint of a VGG-16 to start from.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights, order and dropout.")] = 0,
@@ -36,18 +49,20 @@ def train(
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option(help="Of the arithmetic.")] = Precision.fp32,
 ) -> None:
-    """Train ORANDNet to give AND maps for OR maps; run it again to go on after an interruption.
+    """Train ORANDNet to give AND maps for OR maps; run it again to resume after an interruption.
 
     Under torchrun, several processes train one network.
     """
     import torch
 
+    from tobias_aug.orand.loss import fusion_variant
     from tobias_aug.orand.net import ORANDNet
     from tobias_aug.orand.pairs import MapPairs
     from tobias_aug.orand.training import train_orandnet
     from tobias_aug.training.launch import launch_on
 
-    pairs = MapPairs(cams_a, cams_b, fused=fused, variant=variant.value, offset=offset, size=size, threshold=threshold)
+    fusion = fusion_variant(variant.value)
+    pairs = MapPairs(cams_a, cams_b, fused=fused, variant=fusion, offset=offset, size=size, threshold=threshold)
     torch.manual_seed(seed)
     net = ORANDNet(padding=padding, width=width, variant=variant.value, smoothing=smoothing, weights=weights)
     fabric = launch_on(device, precision.value)
@@ -78,7 +93,7 @@ def apply(
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option(help="bf16 is faster.")] = Precision.fp32,
 ) -> None:
-    """Write what a trained ORANDNet makes of each image; run it again to go on after an interruption."""
+    """Write what a trained ORANDNet makes of each image; run it again to resume after an interruption."""
     from tobias_aug.orand.apply import apply_orandnet
 
     result = apply_orandnet(

@@ -28,8 +28,8 @@ def refine(
     extension: Format = Extension.npz,
     device: Device = "auto",
 ) -> None:
-    """Make class maps follow the edges of their pictures; run it again to go on after an interruption."""
-    from tobias_aug.masks.builder import pick_device
+    """Make class maps follow the edges of their pictures; run it again to resume after an interruption."""
+    from tobias_aug.devices import pick_device
     from tobias_aug.orand.refine_folder import refine_folder
 
     result = refine_folder(
@@ -63,7 +63,7 @@ def irn_train(
     device: Device = "auto",
     precision: Annotated[Precision, typer.Option(help="Of the arithmetic.")] = Precision.fp32,
 ) -> None:
-    """Train IRN's edges on pseudo masks; run it again to go on after an interruption. Works under torchrun."""
+    """Train IRN's edges on pseudo masks; run it again to resume after an interruption. Works under torchrun."""
     import torchvision
     from torch import nn
 
@@ -101,12 +101,20 @@ def irn_apply(
     beta: Annotated[float, typer.Option(help="The larger, the less passes a weak edge.")] = 10.0,
     extension: Format = Extension.npz,
     device: Device = "auto",
+    precision: Annotated[Precision, typer.Option(help="bf16 runs the network under autocast.")] = Precision.fp32,
 ) -> None:
-    """Spread class maps up to the edges of a trained IRN; run it again to go on after an interruption."""
-    from tobias_aug.masks.builder import pick_device
+    """Spread class maps up to the edges of a trained IRN; run it again to resume after an interruption."""
+    from tobias_aug.devices import pick_device
     from tobias_aug.orand.irn_apply import walk_folder
 
     result = walk_folder(
-        images, cams, run, out, beta=beta, extension=f".{extension.value}", device=str(pick_device(device))
+        images,
+        cams,
+        run,
+        out,
+        beta=beta,
+        extension=f".{extension.value}",
+        device=str(pick_device(device)),
+        precision=precision.value,
     )
     report(result, out, "refined maps")

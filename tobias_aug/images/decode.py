@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from tobias_aug.errors import ImageError
+from tobias_aug.images.limits import pixel_limit
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -42,20 +43,19 @@ def open_image(file: str | os.PathLike[str] | IOBase, max_pixels: int | None = N
     Args:
         file: path or open file of one of ``FORMATS``, whatever the name's extension.
         max_pixels: more are refused before any is decoded, so that a small file cannot ask for all of the memory;
-            Pillow's own ``Image.MAX_IMAGE_PIXELS`` (89,478,485, unless the program has set another) where not given.
+            Default: the program's ``Image.MAX_IMAGE_PIXELS``, 89,478,485 in Pillow. It is raised for the block alone.
 
     Raises:
         ImageError: if there are too many pixels, the file is no regular one, or the decoder fails.
         OSError: if the file is missing, truncated or no image.
     """
-    limit = Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
-    if limit is not None and Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
-        # Pillow looks at its own limit alone, whoever asks.
-        Image.MAX_IMAGE_PIXELS = limit
     name = getattr(file, "name", "an open file") if isinstance(file, IOBase) else os.fspath(file)
     # An open file, because Pillow maps some formats into memory where it knows a path, and a file that is cut meanwhile
     # would then end the process.
-    with nullcontext(file) if isinstance(file, IOBase) else open(file, "rb", opener=_open_regular) as opened:
+    with (
+        nullcontext(file) if isinstance(file, IOBase) else open(file, "rb", opener=_open_regular) as opened,
+        pixel_limit(max_pixels) as limit,
+    ):
         try:
             with Image.open(opened, formats=_formats()) as image:  # type: ignore[arg-type]  # IOBase is IO[bytes]
                 if limit is not None and image.width * image.height > limit:
@@ -142,16 +142,24 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any Pillow mode to RGB; alpha is dropped as torchvision's loader drops it, 16 bits are scaled to 8."""
+    """Convert any Pillow mode to RGB; alpha is dropped as torchvision's loader drops it, 16 bits are scaled to 8.
+
+    A 32-bit image says nothing of its range, so its values decide: up to 255 they are taken as they are, up to 65535
+    scaled as 16 bits are, and beyond, or below 0, the image is rejected.
+
+    Raises:
+        ImageError: if the range is unknown: integers beyond 16 bits, or floating point.
+    """
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 65535):
-            raise ImageError("32-bit picture beyond the 16-bit range; convert it to 8 or 16 bits")
-        grey = Image.fromarray((values >> 8).astype(np.uint8))
+            raise ImageError("32-bit image beyond the 16-bit range; convert it to 8 or 16 bits")
+        eight_bits = image.mode == "I" and (not values.size or values.max() <= 255)
+        grey = Image.fromarray((values if eight_bits else values >> 8).astype(np.uint8))
         grey.info = image.info
         return grey.convert("RGB")
     if image.mode == "F":
-        raise ImageError("floating-point picture of unknown range; convert it to 8 or 16 bits")
+        raise ImageError("floating-point image of unknown range; convert it to 8 or 16 bits")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
@@ -208,6 +216,7 @@ def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
     # A constant made in inference mode could not be used in training later.
     with torch.inference_mode(False):
         mean, deviation = (
-            torch.tensor(values, device=device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+            torch.tensor(values, dtype=torch.float32, device=device).view(3, 1, 1)
+            for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
         )
     return mean, deviation

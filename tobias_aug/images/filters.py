@@ -23,13 +23,13 @@ def gaussian_matrix(length: int, sigma: float, device: torch.device) -> Float[Te
     """The blur along a side as a matrix: on a CPU two matrix products are faster than a long depthwise convolution."""
     radius = math.ceil(4 * sigma)
     offsets = torch.arange(-radius, radius + 1, device=device)
-    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
+    weights = torch.exp(-(offsets**2).float() / (2 * sigma**2))
     places = torch.arange(length, device=device)[:, None] + offsets
     # Reflected at the outermost pixels, which are not repeated.
     period = 2 * (length - 1)
     places = places.remainder(period)
     places = torch.where(places < length, places, period - places)
-    matrix = torch.zeros(length, length, device=device)
+    matrix = torch.zeros(length, length, dtype=torch.float32, device=device)
     return matrix.scatter_add_(1, places, (weights / weights.sum()).expand(length, -1))
 
 

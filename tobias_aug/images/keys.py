@@ -1,14 +1,20 @@
-"""Keys: what ties a picture to its mask."""
+"""Keys: what ties an image to its mask."""
 
 from __future__ import annotations
 
+import operator
 import os
+import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from inspect import signature
 from mmap import mmap
+from numbers import Integral
 from pathlib import PurePath
 from typing import Any, overload
 
 import numpy as np
+from torch.utils.data import ConcatDataset, Subset
 
 
 class KeyList(Sequence[str]):
@@ -79,18 +85,101 @@ def printable(key: str) -> str:
     return os.fsencode(key).decode("utf-8", "backslashreplace")
 
 
-def sample_key(dataset: Any, index: int) -> str:
-    """The key of a data set's sample: its path below the data set's root with "/" between, else its index.
+def as_key(key: str | os.PathLike[str]) -> str:
+    """A key as a string; a path is written with "/" between."""
+    return key.as_posix() if isinstance(key, PurePath) else os.fsdecode(key)
 
-    Understands this library's own data sets, torchvision's ``ImageFolder``, lightly's ``LightlyDataset``, and
-    ``Subset`` of any of these.
+
+def sample_key(dataset: Any, index: int) -> str:
+    """The key of a dataset's sample: its path below the folder of the dataset with "/" between, else its index.
+
+    Understands this library's own datasets and every dataset with a method ``key(index)``; torchvision's
+    ``ImageFolder`` and the datasets made from it, whose keys start at the folder of the classes; lightly's
+    ``LightlyDataset``; timm's ``ImageDataset``; ``Subset`` of any of these; and ``ConcatDataset``, where the number of
+    the dataset stands in front, ``1/cat/01.jpg``, since names may repeat. Attributes of the same names that hold
+    something else are passed over.
     """
-    if hasattr(dataset, "key"):
-        return str(dataset.key(index))
-    if hasattr(dataset, "indices") and hasattr(dataset, "dataset"):
+    index = operator.index(index)
+    key = _path_key(dataset, index)
+    return str(index) if key is None else key
+
+
+def _path_key(dataset: Any, index: int) -> str | None:
+    """The key of a sample, where a dataset knows more of it than its index."""
+    if isinstance(dataset, Subset):
         return sample_key(dataset.dataset, dataset.indices[index])
-    if hasattr(dataset, "index_to_filename") and hasattr(dataset, "dataset"):
-        return PurePath(dataset.index_to_filename(dataset.dataset, index)).as_posix()
-    if hasattr(dataset, "samples") and hasattr(dataset, "root"):
-        return PurePath(os.path.relpath(dataset.samples[index][0], dataset.root)).as_posix()
-    return str(index)
+    if isinstance(dataset, ConcatDataset):
+        index += len(dataset) if index < 0 else 0
+        number = bisect_right(dataset.cumulative_sizes, index)
+        start = dataset.cumulative_sizes[number - 1] if number else 0
+        key = _path_key(dataset.datasets[number], index - start)
+        return None if key is None else f"{number}/{key}"
+    for rule in (_own_key, _lightly_key, _timm_key, _samples_key):
+        if (key := rule(dataset, index)) is not None:
+            return key
+    return None
+
+
+def _own_key(dataset: Any, index: int) -> str | None:
+    key = getattr(dataset, "key", None)
+    if not callable(key):
+        return None
+    try:
+        found = key(index)
+    except TypeError:
+        try:
+            signature(key).bind(index)
+        except TypeError:  # A method of another meaning.
+            return None
+        raise
+    return _as_text(found)
+
+
+def _lightly_key(dataset: Any, index: int) -> str | None:
+    named = getattr(dataset, "index_to_filename", None)
+    if not callable(named) or not hasattr(dataset, "dataset"):
+        return None
+    return _as_text(named(dataset.dataset, index))
+
+
+def _timm_key(dataset: Any, index: int) -> str | None:
+    named = getattr(dataset, "filename", None)
+    return _as_text(named(index)) if callable(named) and hasattr(dataset, "reader") else None
+
+
+def _samples_key(dataset: Any, index: int) -> str | None:
+    """From ``samples`` of (path, class), as torchvision's ``DatasetFolder`` keeps them beside ``root``."""
+    root, samples = getattr(dataset, "root", None), getattr(dataset, "samples", None)
+    if not isinstance(root, (str, PurePath)) or not isinstance(samples, (list, tuple)):
+        return None
+    entry = samples[index]
+    if not isinstance(entry, (list, tuple)) or not entry or not isinstance(entry[0], (str, PurePath)):
+        return None
+    # By their letters alone: what the working directory is, must not change a key.
+    path, folder = PurePath(os.path.normpath(entry[0])), PurePath(os.path.normpath(root))
+    if path.is_relative_to(folder):
+        path = path.relative_to(folder)
+    elif path.is_absolute() or ".." in path.parts:
+        return None
+    return "/".join(path.parts[_class_level(dataset, entry, path.parts[:-1]) :])
+
+
+def _class_level(dataset: Any, entry: Sequence[Any], folders: tuple[str, ...]) -> int:
+    """How many folders lie above the folder of the sample's class.
+
+    torchvision's ImageNet and Country211 name a ``root`` that is above the folder they read.
+    """
+    torchvision = sys.modules.get("torchvision.datasets")  # Loaded, where the dataset is one of its.
+    if torchvision is None or not isinstance(dataset, torchvision.DatasetFolder):
+        return 0
+    names = getattr(dataset, "wnids", dataset.classes)
+    target = entry[1] if len(entry) > 1 else None
+    if not isinstance(names, (list, tuple)) or not isinstance(target, int) or not 0 <= target < len(names):
+        return 0
+    return folders.index(names[target]) if names[target] in folders else 0
+
+
+def _as_text(key: Any) -> str | None:
+    if isinstance(key, (str, os.PathLike)):
+        return as_key(key)
+    return str(key) if type(key) is not bool and isinstance(key, Integral) else None

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from tobias_aug.errors import ImageError
-from tobias_aug.files import local_path
+from tobias_aug.images.keys import as_key
+from tobias_aug.images.lists import listed_paths
 from tobias_aug.images.origin import ImageOrigin
 from tobias_aug.images.parquet import ParquetImages
-from tobias_aug.images.places import ListedImages, expand, file_system, is_url, read_bytes
+from tobias_aug.images.places import ListedImages, absolute, expand, files_below, is_url, path_of, read_bytes
 from tobias_aug.images.shards import TarImages
 from tobias_aug.images.sources import EXTENSIONS, ImageFiles, ImageSource
 
 SUFFIXES = {"list": (".txt", ".lst"), "tar": (".tar", ".tar.gz", ".tgz"), "parquet": (".parquet", ".pq")}
 
 
+ImagePath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
 def open_images(
-    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    path: ImagePath,
     kind: str = "auto",
     *,
     root: str | os.PathLike[str] | None = None,
@@ -32,7 +36,8 @@ def open_images(
     A local path becomes absolute, with ``~`` for the home folder, so that a later change of folder does no harm.
 
     Args:
-        path: where they are; several tar or Parquet files may be a list, or joined by ``::`` as WebDataset does.
+        path: where they are. A zip file counts as the folder inside. Several tar or Parquet files may be a Python list,
+            or joined by ``::`` as WebDataset does. A Python list of image files is taken as it is.
         kind: "folder", "list", "tar", "parquet", or "auto", which goes by the end of the name and takes a folder where
             that says nothing.
         root: what the lines of a list are relative to. Default: the list's own folder.
@@ -42,8 +47,9 @@ def open_images(
         max_pixels: images of more are rejected; see :func:`~tobias_aug.images.decode.open_image`.
 
     Returns:
-        The images; ``origin`` says how they were opened. Keys are paths below the folder, lines of the list, names
-        inside the shards, or as :class:`~tobias_aug.images.parquet.ParquetImages` says.
+        The images; ``origin`` says how they were opened, except for a Python list of image files. Keys are paths below
+        the folder, paths as the list gives them, names inside the shards, or as
+        :class:`~tobias_aug.images.parquet.ParquetImages` says.
 
     Raises:
         ImageError: if there are no images, or the path cannot be read.
@@ -53,12 +59,16 @@ def open_images(
         >>> len(open_images("shards/train-{000..146}.tar"))  # doctest: +SKIP
         1281167
     """
-    paths = _absolute(path)
+    if not isinstance(path, (str, os.PathLike)) and kind in ("auto", "list") and all(map(_is_image, path)):
+        return _open_names(dict.fromkeys(map(as_key, path)), root, max_pixels)
+    paths = [text for one in ([path] if isinstance(path, (str, os.PathLike)) else path) for text in absolute(one)]
+    if not paths:
+        raise ImageError("no images: the list of paths is empty")
     if kind == "auto":
         kind = _kind(paths[0])
-    base = None if root is None else _absolute(root)[0]
-    one = paths[0] if len(paths) == 1 else tuple(paths)
+    base = None if root is None else absolute(root)[0]
     source = _open(paths, kind, base, column, key_column, keys_by_file, max_pixels)
+    one = paths[0] if len(paths) == 1 else tuple(paths)
     source.origin = ImageOrigin(one, kind, base, column, key_column, keys_by_file, max_pixels)
     return source
 
@@ -80,44 +90,45 @@ def _open(
     if kind not in ("folder", "list"):
         raise ValueError(f"unknown kind of images {kind!r}; choose auto, folder, {', '.join(SUFFIXES)}")
     if len(paths) > 1:
-        raise ImageError(f"{paths[0]} and {len(paths) - 1} more are no tar or Parquet files; give one folder or list")
+        raise ImageError(
+            f"{paths[0]} and {len(paths) - 1} more are no tar or Parquet files; give one folder, one list file, or a "
+            "Python list of image files"
+        )
+    path = paths[0]
     if kind == "list":
-        return _open_list(paths[0], root, max_pixels)
-    if is_url(paths[0]):
-        return ListedImages(paths[0], _files_below(paths[0]), max_pixels)
-    return ImageFiles(paths[0], None, max_pixels)
+        return _open_list(path, root, max_pixels)
+    if path_of(path).lower().endswith(".zip") and not Path(path).is_dir():
+        path = f"zip://::{path}"
+    if not is_url(path):
+        return ImageFiles(path, None, max_pixels)
+    return ListedImages(path, files_below(path, EXTENSIONS), max_pixels, encoded=True)
 
 
-def _absolute(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """The paths in what a user gave: local ones absolute, several after one another."""
-    if isinstance(path, (str, os.PathLike)):
-        path = [path]
-    return [text if is_url(text) else str(local_path(text)) for text in [os.fsdecode(one) for one in path]]
+def _is_image(path: str | os.PathLike[str]) -> bool:
+    return os.fsdecode(path).lower().endswith(tuple(EXTENSIONS)) and not Path(path).is_dir()
 
 
-def _kind(place: str) -> str:
-    if not is_url(place) and Path(place).is_dir():
+def _open_names(
+    names: Iterable[str], root: str | os.PathLike[str] | None, max_pixels: int | None
+) -> ImageFiles | ListedImages:
+    """Image files by their names, which are also their keys."""
+    names, base = list(names), absolute("." if root is None else root)[0]
+    if is_url(base) or any(map(is_url, names)):
+        return ListedImages(base, names, max_pixels)
+    return ImageFiles(base, names, max_pixels)
+
+
+def _kind(path: str) -> str:
+    if not is_url(path) and Path(path).is_dir():
         return "folder"
-    return next((kind for kind, suffixes in SUFFIXES.items() if place.lower().endswith(suffixes)), "folder")
+    return next((kind for kind, suffixes in SUFFIXES.items() if path_of(path).lower().endswith(suffixes)), "folder")
 
 
-def _files_below(url: str) -> list[str]:
-    """Keys of the image files below a URL, sorted."""
-    system, path = file_system(url.rstrip("/"))
-    found = [file for file in system.find(path) if PurePosixPath(file).suffix.lower() in EXTENSIONS]
-    if not found:
-        raise ImageError(f"{url} holds no images; looked for {', '.join(sorted(EXTENSIONS))} at any depth")
-    return sorted(file[len(path.rstrip("/")) + 1 :] for file in found)
-
-
-def _open_list(place: str, root: str | None, max_pixels: int | None) -> ImageFiles | ListedImages:
-    """One path a line, kept in this order; empty lines are skipped."""
-    lines = [os.fsdecode(line.rstrip(b"\r")) for line in read_bytes(place).split(b"\n")]
-    keys = [line for line in lines if line]
+def _open_list(path: str, root: str | None, max_pixels: int | None) -> ImageFiles | ListedImages:
+    """The images that a file lists; see :func:`~tobias_aug.images.lists.listed_paths`."""
     if root is None:
-        root = place.rpartition("/")[0] if is_url(place) else str(Path(place).parent)
+        root = path.rpartition("/")[0] if is_url(path) else str(Path(path).parent)
+    keys = listed_paths(read_bytes(path), None if is_url(root) else Path(root))
     if not keys:
-        raise ImageError(f"{place} lists no images; give one path a line")
-    if is_url(root) or any(map(is_url, keys)):
-        return ListedImages(root, keys, max_pixels)
-    return ImageFiles(root, keys, max_pixels)
+        raise ImageError(f"{path} lists no images; give one path per line")
+    return _open_names(keys, root, max_pixels)

@@ -1,21 +1,22 @@
-"""Where images come from: a folder of files, or a data set the user already has."""
+"""Where images come from: a folder of files, or a dataset the user already has."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tobias_aug.errors import ImageError, SampleError
+from tobias_aug.errors import ImageError
 from tobias_aug.files import local_path
-from tobias_aug.images.decode import read_rgb, to_rgb, upright
-from tobias_aug.images.keys import KeyList, sample_key
+from tobias_aug.images.datasets import DatasetImages
+from tobias_aug.images.decode import read_rgb
+from tobias_aug.images.keys import KeyList, as_key
 from tobias_aug.images.origin import ImageOrigin
 
 EXTENSIONS = frozenset(
@@ -40,35 +41,41 @@ class ImageSource(Protocol):
 
 
 class ImageFiles(Dataset[tuple[Image.Image, int]]):
-    """The image files below a folder, in the order of their keys; a sample is (upright RGB picture, target).
+    """The image files below a folder, in the order of their keys; a sample is (upright RGB image, target).
 
     The key of a file is its path below the folder with "/" between. The target numbers the folders right below
-    ``root`` in alphabetical order, as torchvision's ``ImageFolder`` does; a file right in ``root`` has target 0.
+    ``root`` in alphabetical order, empty ones too, as torchvision's ``ImageFolder`` does; a file in none of them has
+    target 0.
 
     Args:
         root: the folder; links to folders are followed, but never in a circle.
-        keys: the files to take, relative to ``root``; all with an image's extension where not given.
-        max_pixels: pictures of more are refused; see :func:`~tobias_aug.images.decode.open_image`.
+        keys: the files to take, relative to ``root``, or absolute. Default: all with an image's extension.
+        max_pixels: images of more are rejected; see :func:`~tobias_aug.images.decode.open_image`.
 
     Raises:
-        ImageError: if ``root`` is missing, is no folder, or holds no image.
+        ImageError: if ``root`` is missing, is no folder, holds no image, or it or a folder below may not be listed.
     """
 
     origin: ImageOrigin | None = None
 
     def __init__(
-        self, root: str | os.PathLike[str], keys: Iterable[str] | None = None, max_pixels: int | None = None
+        self,
+        root: str | os.PathLike[str],
+        keys: Iterable[str | os.PathLike[str]] | None = None,
+        max_pixels: int | None = None,
     ) -> None:
         self.root, self.max_pixels = local_path(root), max_pixels
         if not self.root.is_dir():
             state = "is not a folder" if self.root.exists() else "does not exist"
             raise ImageError(f"{self.root} {state}; give a folder with images in it")
-        self.keys = KeyList(sorted(_walk(self.root)) if keys is None else keys)
+        self.keys = KeyList(sorted(_walk(self.root)) if keys is None else map(as_key, keys))
         if not len(self.keys):
             raise ImageError(f"{self.root} holds no images; looked for {', '.join(sorted(EXTENSIONS))} at any depth")
         if keys is None:
             self.origin = ImageOrigin(str(self.root), "folder", max_pixels=max_pixels)
-        self.classes = sorted({key.split("/")[0] for key in self.keys if "/" in key})
+        with _listing(self.root) as entries:
+            self.classes = sorted(entry.name for entry in entries if _is_folder(entry))
+        self._targets = {name: number for number, name in enumerate(self.classes)}
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -77,57 +84,47 @@ class ImageFiles(Dataset[tuple[Image.Image, int]]):
         return self.keys[index]
 
     def load(self, index: int, at_least: int | None = None) -> Image.Image:
-        return read_rgb(self.root / self.keys[index], at_least, self.max_pixels)
+        return read_rgb(below(self.root, self.keys[index]), at_least, self.max_pixels)
 
     def target(self, index: int) -> int:
         """Number of the class folder that holds image ``index``."""
-        first, slash, _ = self.keys[index].partition("/")
-        return self.classes.index(first) if slash else 0
+        return self._targets.get(self.keys[index].partition("/")[0], 0)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return self.load(index), self.target(index)
 
 
-class DatasetImages:
-    """The pictures of a user's data set: samples that are a picture, or a tuple that starts with one."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def key(self, index: int) -> str:
-        return sample_key(self.dataset, index)
-
-    def load(self, index: int, at_least: int | None = None) -> Image.Image | Tensor:
-        sample = self.dataset[index]
-        image = sample[0] if isinstance(sample, (tuple, list)) else sample
-        if isinstance(image, Image.Image):
-            return upright(to_rgb(image))
-        if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.shape[:-2] == (3,):
-            return image
-        came = f"a tensor of {image.dtype}, {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        raise SampleError(
-            f"expected pictures or uint8 tensors of shape (3, height, width) from the data set, got {came}; "
-            "masks are made before any augmentation: give the data set without its transform"
-        )
-
-
 def as_source(images: Any, max_pixels: int | None = None) -> ImageSource:
-    """Accept a place as ``open_images`` takes it, an :class:`ImageSource`, or a data set with a length.
+    """Accept paths as ``open_images`` takes them, an :class:`ImageSource`, or a dataset with a length.
 
-    Pictures of more than ``max_pixels`` are refused; sources and data sets that come ready decode as they do.
+    Images of more than ``max_pixels`` are rejected; sources and datasets that come ready decode as they do.
+
+    Raises:
+        ImageError: if there are no images.
+        TypeError: if these are no images, such as several datasets in a mapping, or have no length.
     """
-    if isinstance(images, (str, os.PathLike)):
+    if isinstance(images, (str, os.PathLike)) or _are_paths(images):
         from tobias_aug.images.opening import open_images  # It builds on this module.
 
         return open_images(images, max_pixels=max_pixels)
-    if isinstance(images, ImageSource):
+    if isinstance(images, ImageSource) and callable(images.key) and callable(images.load):
         return images
+    if isinstance(images, Mapping):
+        names = ", ".join(map(str, images)) or "nothing"
+        raise TypeError(f"expected one dataset of images, got {type(images).__name__} of {names}; give one of them")
     if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
-        raise TypeError(f"expected a folder or a data set with a length, got {type(images).__name__}")
+        raise TypeError(f"expected a folder or a dataset with a length, got {type(images).__name__}")
+    if not len(images):
+        raise ImageError(f"no images: the {type(images).__name__} is empty")
     return DatasetImages(images)
+
+
+def _are_paths(images: Any) -> bool:
+    return (
+        isinstance(images, (list, tuple))
+        and bool(images)
+        and all(isinstance(one, (str, os.PathLike)) for one in images)
+    )
 
 
 def image_files_by_name(folder: str | os.PathLike[str]) -> dict[str, Path]:
@@ -146,17 +143,35 @@ def image_files_by_name(folder: str | os.PathLike[str]) -> dict[str, Path]:
     return found
 
 
+def below(root: Path, key: str) -> Path:
+    """The file that a key names: relative to ``root``, absolute, or from the home folder by ``~/``."""
+    return local_path(key) if key.startswith("~/") else root / key
+
+
 def _walk(folder: Path, prefix: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
     """Keys of the image files below ``folder``; links are followed, but never back into a folder above."""
     real = os.path.realpath(folder)
     if real in above:
         return
-    with os.scandir(folder) as entries:
+    with _listing(folder) as entries:
         for entry in entries:
             if _is_folder(entry):
                 yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {real})
             elif PurePath(entry.name).suffix.lower() in EXTENSIONS:
                 yield prefix + entry.name
+
+
+@contextmanager
+def _listing(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+    try:
+        entries = os.scandir(folder)
+    except OSError as error:
+        raise ImageError(
+            f"{folder} cannot be listed ({error.strerror}), so its images would be missing without a word; make it "
+            "readable, or give a list file of the images to take"
+        ) from error
+    with entries:
+        yield entries
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -6,6 +6,8 @@ the picture: it describes 28 × 28 cells by colour and texture and asks how far 
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from tobias_aug.devices import full_precision
 from tobias_aug.images.decode import normalize, to_unit
 from tobias_aug.images.filters import gaussian_blur, gaussian_matrix, sobel
 from tobias_aug.localization.colour import rgb_to_lab
+from tobias_aug.localization.inputs import check_grid, check_images, whole_number
 from tobias_aug.masks.regions import Box, bounding_box, largest_component
 
 _SIZE, _CELLS, _BLOCK = 224, 28, 8
@@ -38,7 +42,7 @@ class BorderContrast:
             scores do not depend on it.
 
     Raises:
-        ValueError: if ``features`` is unknown or ``threshold`` is not positive.
+        ValueError: if ``features`` is unknown, the seed is negative or ``threshold`` is not positive.
 
     Example:
         >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
@@ -51,9 +55,9 @@ class BorderContrast:
     def __init__(self, features: str = "colour-texture", seed: int = 0, *, threshold: float = 1.0) -> None:
         if features not in ("colour-texture", "random-convolution"):
             raise ValueError(f"unknown features {features!r}; choose colour-texture or random-convolution")
-        if not threshold > 0:
+        if not 0 < threshold < math.inf:
             raise ValueError(f"threshold is a positive share of Otsu's threshold, got {threshold}")
-        self.features, self.seed, self.threshold = features, seed, threshold
+        self.features, self.seed, self.threshold = features, whole_number("seed", seed, 0), threshold
 
     def heatmaps(
         self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
@@ -64,7 +68,12 @@ class BorderContrast:
     def cell_scores(
         self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"], grid: int = 4
     ) -> Float[Tensor, "batch {grid} {grid}"]:
-        """Mean contrast of each cell, under a narrower Gaussian a little below the middle."""
+        """Mean contrast of each cell, under a narrower Gaussian a little below the middle.
+
+        Raises:
+            ValueError: besides what :meth:`contrast` raises, if the grid is no whole number from 1 to 28.
+        """
+        check_grid(grid, _CELLS, "localizer's")
         weighted = self.contrast(images) * _gaussian(_CELL_WIDTH, _CELL_SHIFT, images.device)
         return F.adaptive_avg_pool2d(weighted, grid)
 
@@ -75,18 +84,31 @@ class BorderContrast:
 
         The largest component of the heat map above Otsu's threshold, drawn a quarter of the way to a centred box.
         """
-        found = torch.tensor([self._component_box(heatmap) for heatmap in self.heatmaps(images)], dtype=torch.float32)
-        boxes = _BOX_TRUST * found.view(-1, 4) * _BLOCK + (1 - _BOX_TRUST) * torch.tensor(_CENTRE_BOX)
+        found = _on_cpu([self._component_box(heatmap) for heatmap in self.heatmaps(images)])
+        boxes = _BOX_TRUST * found.view(-1, 4) * _BLOCK + (1 - _BOX_TRUST) * _on_cpu(_CENTRE_BOX)
         height, width = images.shape[-2:]
-        return boxes * torch.tensor([width, height, width, height]) / _SIZE
+        return boxes * _on_cpu([width, height, width, height]) / _SIZE
 
     def contrast(
         self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 28 28"]:
-        """Mean distance of each cell to the five nearest of the 108 border cells, scaled to [0, 1] over the picture."""
+        """Mean distance of each cell to the five nearest of the 108 border cells, scaled to [0, 1] over the picture.
+
+        Args:
+            images: uint8, or float in [0, 1]; any size.
+
+        Raises:
+            TypeError: if they are no tensor.
+            ValueError: if float images hold NaN or values outside [0, 1], or the shape is another.
+        """
+        check_images(images)
+        with full_precision(images.device):
+            return self._contrast(images)
+
+    def _contrast(self, images: Tensor) -> Tensor:
         pixels = to_unit(images, _SIZE)
         described = self._colour_texture(pixels) if self.features == "colour-texture" else self._random(pixels)
-        place = torch.arange(_CELLS, device=images.device) / _CELLS
+        place = torch.arange(_CELLS, dtype=torch.float32, device=images.device) / _CELLS
         where = torch.stack(torch.meshgrid(place, place, indexing="ij"), -1).view(1, -1, 2).expand(len(images), -1, -1)
         cells = torch.cat([described, where], dim=2)
         distances = torch.cdist(cells, cells[:, _border(images.device)])
@@ -159,11 +181,19 @@ def otsu_threshold(values: Float[Tensor, " count"], bins: int = 256) -> float:
 
 def _gaussian(width: float, shift: float, device: torch.device) -> Tensor:
     """exp(-((u_y - shift)² + u_x²) / (2 width²)) for u from -1 to 1 over the cells' centres."""
-    u = (torch.arange(_CELLS, device=device) + 0.5) / _CELLS * 2 - 1
+    u = (torch.arange(_CELLS, dtype=torch.float32, device=device) + 0.5) / _CELLS * 2 - 1
     return torch.exp(-((u[:, None] - shift) ** 2 + u[None] ** 2) / (2 * width**2))
 
 
+def _on_cpu(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device="cpu")
+
+
+@lru_cache(maxsize=16)
 def _border(device: torch.device) -> Int[Tensor, "108"]:
-    inside = torch.zeros(_CELLS, _CELLS, dtype=torch.bool, device=device)
-    inside[1:-1, 1:-1] = True
-    return (~inside).flatten().nonzero()[:, 0]
+    """Numbers of the border cells, copied to a device once, since that copy makes the host wait."""
+    last = _CELLS - 1
+    numbers = [row * _CELLS + column for row in range(_CELLS) for column in range(_CELLS) if {row, column} & {0, last}]
+    # A constant made in inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, device=device)

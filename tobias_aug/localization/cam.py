@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,15 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from tobias_aug.checkpoints import common_prefix, read_checkpoint
+from tobias_aug.checkpoints import as_tensors, common_prefix
+from tobias_aug.devices import full_precision
+from tobias_aug.localization.frozen import Frozen
+from tobias_aug.localization.inputs import check_images, whole_number
 from tobias_aug.localization.random_cnn import RandomCNN, pool_cells
 from tobias_aug.weights import seeded, weight_hash
 
 
-class CAM(nn.Module):
+class CAM(Frozen):
     """Class activation maps of a CNN that pools its last map of features and classifies by one linear layer.
 
     The map of class k is the sum of the features weighted by the classifier's row k. With your own weights the
@@ -49,17 +52,18 @@ class CAM(nn.Module):
         precision: str = "fp32",
     ) -> None:
         super().__init__()
-        if isinstance(weights, str | Path):
-            weights = read_checkpoint(weights)
+        weights = None if weights is None else as_tensors(weights)
         self.cnn = RandomCNN(arch, seed, weights=weights, input_size=input_size, precision=precision)
-        blank = torch.zeros(1, 3, input_size, input_size, dtype=torch.uint8)
+        blank = torch.zeros(1, 3, input_size, input_size, dtype=torch.uint8, device="cpu")
         with torch.inference_mode():
             channels = self.cnn.features(blank).shape[1]
         if weights is None:
-            self.classifier: nn.Linear = seeded(lambda: nn.Linear(channels, num_classes), seed)  # type: ignore[assignment]
+            classes = whole_number("num_classes", num_classes, 1)
+            self.classifier: nn.Linear = seeded(lambda: nn.Linear(channels, classes), seed)  # type: ignore[assignment]
         else:
             self.classifier = _classifier_of(weights, self.cnn, channels)
         self.requires_grad_(False)
+        self.eval()
 
     @property
     def input_size(self) -> int:
@@ -72,18 +76,33 @@ class CAM(nn.Module):
     def heatmaps(
         self,
         images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
-        classes: Int[Tensor, " batch"] | None = None,
+        classes: Int[Tensor, " batch"] | Sequence[int] | None = None,
     ) -> Float[Tensor, "batch rows columns"]:
-        """The maps of the given classes, or of the classes that the classifier sees."""
+        """The maps of the given classes, or of the classes that the classifier sees.
+
+        Args:
+            images: as for :meth:`~tobias_aug.RandomCNN.features`.
+            classes: an index for each image, in [0, number of classes).
+
+        Raises:
+            TypeError: if the images are no tensor, or the classes no whole numbers.
+            ValueError: besides what :meth:`~tobias_aug.RandomCNN.features` raises, if there is not one class for each
+                image, or the classifier lacks it.
+        """
         return self._maps(images, classes, None)
 
     def cell_scores(
         self,
         images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
         grid: int = 4,
-        classes: Int[Tensor, " batch"] | None = None,
+        classes: Int[Tensor, " batch"] | Sequence[int] | None = None,
     ) -> Float[Tensor, "batch {grid} {grid}"]:
-        """The same maps, each cell by its maximum."""
+        """The same maps, each cell by its maximum; args and errors as above.
+
+        Raises:
+            ValueError: besides the above, if the grid is no whole number from 1, or finer than the map.
+        """
+        whole_number("grid", grid, 1)
         return self._maps(images, classes, grid)
 
     def identity(self) -> dict[str, Any]:
@@ -92,16 +111,35 @@ class CAM(nn.Module):
         weights = f"{described['weights']}-{weight_hash(self.classifier)}"
         return described | {"name": "cam", "weights": weights}
 
-    def _maps(self, images: Tensor, classes: Tensor | None, grid: int | None) -> Tensor:
+    def _maps(self, images: Tensor, classes: Tensor | Sequence[int] | None, grid: int | None) -> Tensor:
+        check_images(images)
         size = 4 if images.device.type == "cpu" else max(1, len(images))
-        given = [None] * len(images.split(size)) if classes is None else classes.to(images.device).split(size)
+        chunks = images.split(size)
+        given = [None] * len(chunks) if classes is None else self._indices(classes, images).split(size)
         maps = []
-        for chunk, own in zip(images.split(size), given, strict=True):
+        for chunk, own in zip(chunks, given, strict=True):
             features = self.cnn.features(chunk).float()
-            chosen = self.classifier(features.mean((2, 3))).argmax(1) if own is None else own
-            weighted = torch.einsum("bchw,bc->bhw", features, self.classifier.weight[chosen])
+            with full_precision(images.device):
+                chosen = self.classifier(features.mean((2, 3))).argmax(1) if own is None else own
+                weighted = torch.einsum("bchw,bc->bhw", features, self.classifier.weight[chosen])
             maps.append(weighted if grid is None else pool_cells(weighted[:, None], grid)[:, 0])
         return torch.cat(maps)
+
+    def _indices(self, classes: Any, images: Tensor) -> Tensor:
+        indices = torch.as_tensor(classes, device=images.device)
+        counted = indices.numel() == 0 or not (indices.is_floating_point() or indices.is_complex())
+        if not counted or indices.dtype == torch.bool:
+            raise TypeError(f"classes are whole numbers, one for each image, got {indices.dtype}")
+        if indices.shape != (len(images),):
+            raise ValueError(f"expected a class for each of {len(images)} images, got shape {tuple(indices.shape)}")
+        known = self.classifier.out_features
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < known:
+            raise ValueError(
+                f"the classifier has {known} classes, from 0 to {known - 1}; "
+                f"got {int(indices.min())} to {int(indices.max())}"
+            )
+        # As whole numbers of 64 bits: those of 8 would be taken for a mask.
+        return indices.long()
 
 
 def _classifier_of(weights: Mapping[str, Tensor], cnn: RandomCNN, channels: int) -> nn.Linear:
@@ -116,7 +154,7 @@ def _classifier_of(weights: Mapping[str, Tensor], cnn: RandomCNN, channels: int)
             f"the checkpoint leaves over {', '.join(rest) or 'nothing'}"
         )
     weight, bias = rest[fits[0]], rest.get(fits[0].removesuffix("weight") + "bias")
-    classifier = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    classifier = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="cpu", dtype=torch.float32)
     classifier.weight.data.copy_(weight)
     if bias is not None:
         classifier.bias.data.copy_(bias)

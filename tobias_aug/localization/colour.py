@@ -19,8 +19,8 @@ def rgb_to_lab(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "
         [100.0, 0.0, 0.0]
     """
     linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055).clamp(min=0) ** 2.4, images / 12.92)
-    matrix = torch.tensor(_RGB_TO_XYZ, device=images.device) / torch.tensor(_WHITE, device=images.device)[:, None]
-    xyz = torch.einsum("ij,bjhw->bihw", matrix, linear)
+    matrix, white = (torch.tensor(values, dtype=images.dtype, device=images.device) for values in (_RGB_TO_XYZ, _WHITE))
+    xyz = torch.einsum("ij,bjhw->bihw", matrix / white[:, None], linear)
     f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp(min=1e-12) ** (1 / 3), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
     x, y, z = f.unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)

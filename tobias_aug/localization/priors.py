@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tobias_aug.localization.inputs import check_images, whole_number
+
 
 class CentrePrior:
     """Objects are in the middle: the same heat map, cells and box for every picture.
@@ -25,23 +27,27 @@ class CentrePrior:
     """
 
     def __init__(self, box: Sequence[float] = (0.70, 0.75)) -> None:
-        if not all(0 < side <= 1 for side in box):
+        if len(box) != 2 or not all(0 < side <= 1 for side in box):
             raise ValueError(f"box is a share of the picture's width and height in (0, 1], got {box}")
         self.box = float(box[0]), float(box[1])
 
     def heatmaps(self, images: Tensor) -> Float[Tensor, "batch 28 28"]:
         """A Gaussian a little below the middle."""
+        check_images(images, channels=None)
         return self._map(28, images).expand(len(images), -1, -1)
 
     def cell_scores(self, images: Tensor, grid: int = 4) -> Float[Tensor, "batch {grid} {grid}"]:
         """The same Gaussian at the cells' centres; of 4 × 4 the better half is 0000 0110 1111 0110."""
-        return self._map(grid, images).expand(len(images), -1, -1)
+        check_images(images, channels=None)
+        return self._map(whole_number("grid", grid, 1), images).expand(len(images), -1, -1)
 
     def boxes(self, images: Tensor) -> Float[Tensor, "batch 4"]:
         """The centred box as (xmin, ymin, xmax, ymax) in pixels of the images given."""
+        check_images(images, channels=None)
         height, width = images.shape[-2:]
         x, y = (1 - self.box[0]) / 2 * width, (1 - self.box[1]) / 2 * height
-        return torch.tensor([x, y, width - x, height - y]).expand(len(images), -1)
+        box = torch.tensor([x, y, width - x, height - y], dtype=torch.float32, device="cpu")
+        return box.expand(len(images), -1)
 
     def identity(self) -> dict[str, Any]:
         """What tells this localizer from another, for the table's description."""
@@ -52,5 +58,5 @@ class CentrePrior:
 
     @staticmethod
     def _map(side: int, images: Tensor) -> Tensor:
-        u = (torch.arange(side, device=images.device) + 0.5) / side * 2 - 1
+        u = (torch.arange(side, dtype=torch.float32, device=images.device) + 0.5) / side * 2 - 1
         return torch.exp(-((u[:, None] - 0.1) ** 2 + u[None] ** 2) / (2 * 0.6**2))[None]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from tobias_aug.checkpoints import load_weights
+from tobias_aug.devices import full_precision
 from tobias_aug.images.decode import normalize, to_unit
+from tobias_aug.localization.frozen import Frozen
 from tobias_aug.localization.fusion import fused_for_cpu
+from tobias_aug.localization.inputs import check_grid, check_images, whole_number
 from tobias_aug.localization.variants import PAPER
 from tobias_aug.weights import seeded, weight_hash
 
@@ -25,7 +29,7 @@ from tobias_aug.weights import seeded, weight_hash
 _CPU_BATCH = 4
 
 
-class RandomCNN(nn.Module):
+class RandomCNN(Frozen):
     """An untrained torchvision CNN as a localizer: where many channels respond, there is the object.
 
     Batch normalisation stays in evaluation mode, where an untrained one is the identity. The same seed gives the same
@@ -40,14 +44,15 @@ class RandomCNN(nn.Module):
             self-supervised training. See :func:`~tobias_aug.checkpoints.read_checkpoint` for what is
             read. Pictures are normalised by the mean and deviation of ImageNet.
         input_size: side in pixels that pictures are squashed to.
-        precision: "fp32", or "bf16" for twice the speed; scores then carry three decimal digits.
+        precision: "fp32", or "bf16" for twice the speed; scores then carry three decimal digits. It stays what it is
+            where a model around this one is cast, and inside autocast.
 
     Attributes:
         unused: names of those of your weights that the map of features has no place for, such as the classifier's.
 
     Raises:
-        ValueError: if ``arch`` or ``precision`` is unknown, the network has no map of features, or the checkpoint does
-            not fit, naming the tensors.
+        ValueError: if ``arch`` or ``precision`` is unknown, the seed is negative, the network has no map of features,
+            or the checkpoint does not fit, naming the tensors.
 
     Example:
         >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
@@ -68,7 +73,9 @@ class RandomCNN(nn.Module):
         self._fused: tuple[nn.Module] | None = None
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"unknown precision {precision!r}; choose fp32 or bf16")
-        self.arch, self.input_size, self.precision = arch, input_size, precision
+        self.arch, self.precision = arch, precision
+        self.input_size = whole_number("input_size", input_size, 1)
+        seed = whole_number("seed", seed, 0)
         self.seed = seed if weights is None else None
         whole: Any = seeded(lambda: _construct(arch), seed).eval()
         if weights is not None and hasattr(whole, "transform_input"):
@@ -81,10 +88,6 @@ class RandomCNN(nn.Module):
         self._weights = weight_hash(self.network)
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.network.to(self.dtype).to(memory_format=torch.channels_last)
-
-    def train(self, mode: bool = True) -> RandomCNN:
-        """Stay in evaluation mode, also inside a model that is trained."""
-        return super().train(False)
 
     def forward(self, images: Tensor) -> Float[Tensor, "batch rows columns"]:
         """The same as :meth:`heatmaps`."""
@@ -99,16 +102,13 @@ class RandomCNN(nn.Module):
             images: uint8, or float in [0, 1]; any size. They are squashed to the input size and normalised here.
 
         Raises:
+            TypeError: if they are no tensor.
             ValueError: if float images hold NaN or values outside [0, 1], or the shape is another.
         """
+        check_images(images)
         network = self._network_for(images)
-        images = self._prepare(images)
-        exact: AbstractContextManager[None] = nullcontext()
-        if images.device.type == "cuda":
-            # TF32 keeps ten bits of mantissa: enough to move a cell across the half.
-            exact = torch.backends.cudnn.flags(allow_tf32=False, deterministic=True)
-        with exact:
-            features: Tensor = network(images)
+        with full_precision(images.device):
+            features: Tensor = network(self._prepare(images))
         return features
 
     def heatmaps(
@@ -125,8 +125,9 @@ class RandomCNN(nn.Module):
         """Sum over the channels of the features' maximum in each cell; args as above.
 
         Raises:
-            ValueError: besides the above, if the grid is finer than the map of features.
+            ValueError: besides the above, if the grid is no whole number from 1, or finer than the map of features.
         """
+        whole_number("grid", grid, 1)
         return self._chunked(images, lambda features: pool_cells(features, grid).sum(1, dtype=torch.float32))
 
     def identity(self) -> dict[str, Any]:
@@ -147,14 +148,14 @@ class RandomCNN(nn.Module):
         if images.device.type != "cpu" or images.requires_grad:
             return self.network
         if self._fused is None:
-            sample = torch.zeros(_CPU_BATCH, 3, self.input_size, self.input_size, dtype=self.dtype)
+            sample = torch.zeros(_CPU_BATCH, 3, self.input_size, self.input_size, dtype=self.dtype, device="cpu")
             # In a tuple, since a module's attribute that is a module would be saved and moved with it.
             self._fused = (fused_for_cpu(self.network, sample.to(memory_format=torch.channels_last)),)
         return self._fused[0]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._fused = None
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         self._fused = None
@@ -164,6 +165,7 @@ class RandomCNN(nn.Module):
         return self.__dict__ | {"_fused": None}
 
     def _chunked(self, images: Tensor, reduce: Any) -> Tensor:
+        check_images(images)
         size = _CPU_BATCH if images.device.type == "cpu" else max(1, len(images))
         return torch.cat([reduce(self.features(chunk)) for chunk in images.split(size)])
 
@@ -184,11 +186,7 @@ def pool_cells(features: Float[Tensor, "batch channels rows columns"], grid: int
     rows, columns = features.shape[-2:]
     if (rows, columns) == (grid, grid):
         return features
-    if grid > min(rows, columns):
-        raise ValueError(
-            f"a grid of {grid} x {grid} is finer than the network's {rows} x {columns} map; "
-            "use a coarser grid, a larger input_size or a network with a smaller stride"
-        )
+    check_grid(grid, min(rows, columns), "network's", ", a larger input_size or a network with a smaller stride")
     if rows // 2 + 1 == grid == columns // 2 + 1:
         return F.max_pool2d(features, 2, stride=2, padding=1)
     return F.adaptive_max_pool2d(features, grid)
@@ -198,11 +196,19 @@ def feature_network(network: nn.Module, input_size: int) -> fx.GraphModule:
     """Cut a classification CNN after its last map of features: the last 4-d value of more than one position.
 
     Raises:
-        ValueError: if there is no such value.
+        ValueError: if there is no such value, or the network takes no images of that size.
     """
     graph = fx.symbolic_trace(network)
-    with torch.inference_mode():
-        ShapeProp(graph).propagate(torch.zeros(1, 3, input_size, input_size))
+    first = next(network.parameters())
+    blank = torch.zeros(1, 3, input_size, input_size, dtype=first.dtype, device=first.device)
+    try:
+        # It prints the traceback of what it raises.
+        with torch.inference_mode(), redirect_stderr(StringIO()):
+            ShapeProp(graph).propagate(blank)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{type(network).__name__} does not run at {input_size} x {input_size} pixels; use a larger input_size"
+        ) from error
     last = None
     for node in graph.graph.nodes:
         shape: tuple[int, ...] = tuple(getattr(node.meta.get("tensor_meta"), "shape", ()))

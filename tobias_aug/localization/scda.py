@@ -10,47 +10,62 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import torchvision
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from tobias_aug.checkpoints import load_weights
+from tobias_aug.devices import full_precision
 from tobias_aug.images.decode import normalize, to_unit
+from tobias_aug.localization.frozen import Frozen
+from tobias_aug.localization.inputs import check_images, whole_number
 from tobias_aug.masks.regions import Box, bounding_box, largest_component
 from tobias_aug.weights import seeded
 
 
-def scda_box(heatmap: Float[Tensor, "rows columns"], size: tuple[int, int]) -> Box:
+def scda_box(heatmap: Shaped[Tensor, "rows columns"], size: tuple[int, int]) -> Box:
     """Box of the largest 8-connected component of what is above the heat map's mean.
 
     M = A > mean(A), strictly (equation 1 of Cao and Wu 2022). The component is upsampled to the image with the
     nearest neighbour before the box is taken.
 
     Args:
-        heatmap: objectness at any resolution.
+        heatmap: objectness at any resolution, of any real dtype; of a mask, True is above the mean.
         size: (height, width) of the image in pixels.
 
     Returns:
         (xmin, ymin, xmax, ymax) in pixels of the image, half open; the whole image where nothing is above the mean.
 
     Raises:
-        ValueError: if the heat map holds NaN.
+        TypeError: if the heatmap is no tensor of real numbers.
+        ValueError: if it is not of two dimensions, is empty, or holds NaN or infinite values; if a side of the image is
+            no whole number from 1.
 
     Example:
         >>> scda_box(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), (10, 20))
         (10, 5, 20, 10)
     """
+    size = (whole_number("size[0]", size[0], 1), whole_number("size[1]", size[1], 1))
     component = object_component(heatmap)
-    return bounding_box(_nearest(component, size).cpu())
+    return bounding_box(_nearest(component.cpu(), size))
 
 
-def object_component(heatmap: Float[Tensor, "rows columns"]) -> Bool[Tensor, "rows columns"]:
+def object_component(heatmap: Shaped[Tensor, "rows columns"]) -> Bool[Tensor, "rows columns"]:
     """The largest 8-connected component of what is strictly above the mean; all cells where nothing is.
 
     Raises:
-        ValueError: if the heat map holds NaN.
+        TypeError, ValueError: as :func:`scda_box`.
     """
-    if heatmap.isnan().any():
-        raise ValueError("SCDA got NaN in the heat map; look at the image or the network that made it")
+    if not isinstance(heatmap, Tensor) or heatmap.is_complex():
+        found = heatmap.dtype if isinstance(heatmap, Tensor) else type(heatmap).__name__
+        raise TypeError(f"SCDA takes a heatmap as a tensor of real numbers, got {found}; make one by torch.as_tensor")
+    if heatmap.ndim != 2 or not heatmap.numel():
+        raise ValueError(f"SCDA takes one heatmap of shape (rows, columns), got {tuple(heatmap.shape)}")
+    if not heatmap.isfinite().all():
+        what = "NaN" if heatmap.isnan().any() else "infinite values"
+        raise ValueError(f"SCDA got {what} in the heat map; look at the image or the network that made it")
+    if heatmap.dtype != torch.float64:
+        # Whole numbers have no mean of their own dtype, and that of half precision is rounded.
+        heatmap = heatmap.float() if heatmap.is_floating_point() else heatmap.cpu().double()
     above = heatmap > heatmap.mean()
     return largest_component(above) if above.any() else torch.ones_like(above)
 
@@ -85,7 +100,7 @@ def scda_descriptor(
     return torch.cat(parts)
 
 
-class SCDA(nn.Module):
+class SCDA(Frozen):
     """The descriptor of the object in an image, for retrieval: "SCDA_flip+" of the paper, 4096 numbers.
 
     Args:
@@ -102,7 +117,7 @@ class SCDA(nn.Module):
 
     def __init__(self, weights: str | Path | Mapping[str, Tensor] | None = None, seed: int = 0) -> None:
         super().__init__()
-        vgg: Any = seeded(lambda: torchvision.models.vgg16(weights=None), seed)
+        vgg: Any = seeded(lambda: torchvision.models.vgg16(weights=None), whole_number("seed", seed, 0))
         # Under torchvision's names, so that its checkpoints fit.
         network = nn.Sequential(OrderedDict(features=vgg.features))
         if weights is not None:
@@ -115,8 +130,14 @@ class SCDA(nn.Module):
         """Describe images of any size: uint8, or float in [0, 1]; the shorter side is brought down to 700 pixels.
 
         Raises:
+            TypeError: if they are no tensor.
             ValueError: if float images hold NaN or values outside [0, 1], or the shape is another.
         """
+        check_images(images)
+        with full_precision(images.device):
+            return self._described(images)
+
+    def _described(self, images: Tensor) -> Tensor:
         pixels = to_unit(images)
         shrink = self._SHORT_SIDE / min(pixels.shape[-2:])
         if shrink < 1:
@@ -133,5 +154,7 @@ class SCDA(nn.Module):
 
 def _nearest(cells: Bool[Tensor, "rows columns"], size: tuple[int, int]) -> Bool[Tensor, "height width"]:
     # In integers, where torch's own nearest interpolation can miss a pixel by a rounding.
-    down, across = (torch.arange(side) * count // side for side, count in zip(size, cells.shape, strict=True))
-    return cells[down.to(cells.device)][:, across.to(cells.device)]
+    down, across = (
+        torch.arange(side, device=cells.device) * count // side for side, count in zip(size, cells.shape, strict=True)
+    )
+    return cells[down][:, across]

@@ -92,7 +92,10 @@ class Variant:
         return nn.Sequential(OrderedDict((name, getattr(network, name)) for name in kept))
 
 
-# Names of the rows, in the paper's order. The released code keeps stride 2 for sigmoid and arctan.
+# Names of the rows, in the paper's order. The official code keeps stride 2 for sigmoid and arctan. Its r50-arctan
+# differs from this one in two ways. Kaiming's initialization takes the gain of tanh (5/3 instead of the square root of
+# 2), so its convolutions start 1.18 times wider. And the network is cut by its children, which loses the arctan behind
+# bn1 that is no module. Here arctan stands in every ReLU's place, as in the paper.
 PAPER: dict[str, Variant] = {
     "r50": Variant(),
     "r50-sigmoid": Variant(activation="sigmoid", last_stride=2),

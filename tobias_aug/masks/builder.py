@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import torch
 
+from tobias_aug.devices import pick_device
 from tobias_aug.errors import ImageError, TableError
 from tobias_aug.files import make_folder
 from tobias_aug.images.keys import printable
 from tobias_aug.images.origin import origin_of
 from tobias_aug.images.sources import as_source
-from tobias_aug.masks.compute import Job, cell_scores_of, compute_parts, pick_device, try_first
+from tobias_aug.masks.compute import Job, cell_scores_of, compute_parts, try_first
 from tobias_aug.masks.folder import (
     FAILURES,
     UNFINISHED,
@@ -127,6 +128,8 @@ def build_masks(
         if value is not None and value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
     rank, world = shard_of(shard) if engine == "local" else (0, 1)
+    if engine == "local":
+        pick_device(device)
     origin = origin_of(source)
     description = TableDescription(
         identity(localizer),

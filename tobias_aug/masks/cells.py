@@ -6,10 +6,15 @@ columns floor(jW/g) .. floor((j+1)W/g) - 1, so a mask of cells is free of resolu
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+
+from tobias_aug.devices import reading_waits
+from tobias_aug.draws import uniform
 
 
 def half_mask(scores: Float[Tensor, "*batch grid grid"]) -> Bool[Tensor, "*batch grid grid"]:
@@ -54,9 +59,50 @@ def random_cells(
         >>> random_cells(3).flatten(1).sum(1).tolist()
         [8, 8, 8]
     """
-    if generator is None:  # torch.compile takes no generator, not even None, beside sizes that vary.
-        return half_mask(torch.rand(count, grid, grid))
-    return half_mask(torch.rand(count, grid, grid, generator=generator, device=generator.device))
+    return half_mask(uniform(count, grid, grid, generator=generator))
+
+
+def boolean_cells(masks: Any) -> Bool[Tensor, "*batch rows columns"]:
+    """Return masks of cells as one tensor of booleans, on their own device.
+
+    Args:
+        masks: a tensor, an array, or a list of either or of numbers; booleans, or integers that are 0 and 1.
+
+    Raises:
+        TypeError: if they are none of these, or floating point, as scores are.
+        ValueError: if integers are others than 0 and 1, or the masks of a list differ in shape.
+
+    Example:
+        >>> boolean_cells([[1, 0], [0, 1]])
+        tensor([[ True, False],
+                [False,  True]])
+    """
+    if isinstance(masks, (list, tuple)) and any(isinstance(one, Tensor) for one in masks):
+        shapes = {tuple(one.shape) if isinstance(one, Tensor) else None for one in masks}
+        if len(shapes) > 1:
+            raise ValueError(f"masks must be tensors of one shape, got {', '.join(map(str, shapes))}")
+        masks = torch.stack(list(masks))
+    elif isinstance(masks, (np.ndarray, list, tuple)):
+        array = np.asarray(masks)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"masks must be booleans, or integers that are 0 and 1, got an array of {array.dtype}")
+        masks = torch.from_numpy(array)
+    if not isinstance(masks, Tensor):
+        raise TypeError(
+            f"masks must be a tensor, an array or a list of booleans, got {type(masks).__name__}; a table gives them "
+            "by table.masks(keys)"
+        )
+    if masks.dtype == torch.bool:
+        return masks
+    if masks.dtype.is_floating_point or masks.dtype.is_complex:
+        raise TypeError(
+            f"masks must be booleans, or integers that are 0 and 1, got {masks.dtype}; scores become masks by "
+            "half_mask(scores)"
+        )
+    cells = masks.bool()
+    if not torch.compiler.is_compiling() and not reading_waits(masks) and not torch.equal(cells.to(masks.dtype), masks):
+        raise ValueError(f"masks of {masks.dtype} must hold 0 and 1 alone, got {masks.min()} to {masks.max()}")
+    return cells
 
 
 def cell_edges(length: int, grid: int) -> list[int]:

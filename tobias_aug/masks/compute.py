@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from tobias_aug.devices import pick_device
 from tobias_aug.errors import ImageError, SampleError
 from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.keys import printable
@@ -130,8 +131,8 @@ def _scored(
     scores = scores.float().cpu()
     lost = scores.flatten(1).isnan().any(1).tolist()
     texts = [text or ("the localizer gave NaN scores" if nan else "") for text, nan in zip(texts, lost, strict=True)]
-    without = torch.tensor([bool(text) for text in texts], dtype=torch.bool)[:, None, None]
-    return torch.where(without, 0.0, scores), texts
+    without = torch.tensor([bool(text) for text in texts], dtype=torch.bool)
+    return scores.masked_fill(without[:, None, None], 0), texts
 
 
 def _raise_faults(reasons: Sequence[str | Exception]) -> list[str]:
@@ -141,13 +142,6 @@ def _raise_faults(reasons: Sequence[str | Exception]) -> list[str]:
             raise reason
         texts.append(reason)
     return texts
-
-
-def pick_device(device: str | torch.device) -> torch.device:
-    """Resolve "auto" to the GPU where there is one, else to the CPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
 
 
 class _Images(Dataset[tuple[Tensor, str | Exception]]):

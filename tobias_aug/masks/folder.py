@@ -56,8 +56,8 @@ def require_same_build(
             raise TableError(f"{folder} holds masks of another build: {difference}; choose another folder")
     elif has_parts and not any(part.is_in(folder) for part in parts):
         raise TableError(
-            f"{folder} holds Parquet files of a build whose {DESCRIPTION} is lost, or that are no mask table; choose "
-            "another folder"
+            f"{folder} holds Parquet files that are no mask table, or one of other images or another localizer whose "
+            f"{DESCRIPTION} is lost; choose another folder"
         )
 
 

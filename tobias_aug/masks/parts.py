@@ -69,8 +69,8 @@ class TableDescription:
         """Name a field that decides the masks and differs, with both values; "" where there is none."""
         there, here = (_flat(json.loads(json.dumps(each.made_by()))) for each in (self, other))
         for name in [*there, *here]:
-            # As text, where NaN is equal to itself.
-            texts = [repr(values[name]) if name in values else "absent" for values in (there, here)]
+            # As JSON, where NaN is equal to itself.
+            texts = [json.dumps(values[name]) if name in values else "absent" for values in (there, here)]
             if texts[0] != texts[1]:
                 shown = [text if len(text) <= 80 else text[:77] + "..." for text in texts]
                 return f"{name} is {shown[0]} there and {shown[1]} here"
@@ -97,7 +97,7 @@ class TableDescription:
         if version != FORMAT_VERSION:
             raise TableError(
                 f"{path} has format version {version}, this release reads {FORMAT_VERSION}; "
-                "build the table again into another folder, or install the release that made it"
+                "build into another folder, or install the release that made it"
             )
         try:
             described = cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
@@ -280,11 +280,10 @@ def _part(path: Path) -> Iterator[pq.ParquetFile]:
 
 def _damaged(path: Path, error: BaseException) -> TableError:
     """Say what is wrong with a part, and nothing of a file that is merely out of reach."""
-    if isinstance(error, OSError) and error.errno and not isinstance(error, ABSENT):
+    if isinstance(error, ABSENT):
+        return TableError(f"{path} is missing; run the same build again to make it anew")
+    if isinstance(error, OSError) and error.errno:
         return TableError(f"{path} cannot be read ({error.strerror}); the table is as it was, mend that and try again")
     if isinstance(error, MemoryError):
         return TableError(f"{path} needs more memory than there is, or is damaged ({error})")
-    return TableError(
-        f"{path} is missing or damaged ({error}); move it away, if it is there, and run the same build again to make "
-        "it anew"
-    )
+    return TableError(f"{path} is damaged ({error}); move it away and run the same build again to make it anew")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tobias_aug.errors import TableError
+from tobias_aug.errors import TableError, needs_extra
 from tobias_aug.masks.compute import Job, compute_parts
 from tobias_aug.masks.plan import Part
 
@@ -156,5 +156,5 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise ImportError("the engine ray needs Ray Data; install it with: pip install 'tobias-aug[ray]'") from error
+        raise needs_extra("the engine ray needs Ray Data", "ray") from error
     return ray

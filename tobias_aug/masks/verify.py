@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
+from tobias_aug.devices import pick_device
 from tobias_aug.errors import TableError
 from tobias_aug.files import local_path
 from tobias_aug.images.keys import printable
 from tobias_aug.images.opening import open_images
 from tobias_aug.images.origin import ImageOrigin
 from tobias_aug.images.sources import ImageSource, as_source
-from tobias_aug.masks.builder import cell_scores_of, pick_device
+from tobias_aug.masks.builder import cell_scores_of
 from tobias_aug.masks.cells import half_mask
 from tobias_aug.masks.folder import FAILURES, read_failures
 from tobias_aug.masks.localizer import Localizer, as_localizer, identity, input_size

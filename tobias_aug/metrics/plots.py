@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tobias_aug.errors import needs_extra
 from tobias_aug.files import atomic_path
 from tobias_aug.metrics.segmentation import SegmentationScores
 
@@ -43,4 +44,4 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError("a plot needs matplotlib; install it with: pip install 'tobias-aug[plot]'") from error
+        raise needs_extra("a plot needs matplotlib", "plot") from error

@@ -17,15 +17,20 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from tobias_aug.mixing.labels import LabelsGetter, check_labels, check_labels_getter, find_labels, soft_labels
+from tobias_aug.mixing.leftovers import describe, lies_in_list_per_image, looks_like_image
 
 
 class BatchMix(v2.Transform):
     """Base of the mixes: a batch in, a batch of its images' mixtures out, with the labels softened alike.
 
     A batch is ``mix(images, labels)``, or any nest of tuples, lists and dicts, as it comes from a ``DataLoader``. Its
-    images are the ``tv_tensors.Image`` and ``Video`` in it, or, where there are none, the first plain tensor. Labels
-    are found as torchvision's ``CutMix`` and ``MixUp`` find them, and become distributions (batch, num_classes).
-    Strings, numbers and tensors that are not of the images' size are left as they are.
+    images are the ``tv_tensors.Image`` and ``Video`` in it, or, where there are none, the first plain tensor of the
+    images' rank. Labels are found as torchvision's ``CutMix`` and ``MixUp`` find them, and become distributions
+    (batch, num_classes).
+
+    What else looks like an image is rejected by name: tensors and arrays of the images' size or of another, PIL images,
+    masks in lists with an entry per image. Strings, numbers and other tensors are left as they are. Plain boxes and key
+    points are among these, since no shape tells them; give them as ``tv_tensors``, which are rejected.
 
     A subclass writes ``draw`` and ``mix_images``, and ``mix_masks`` where segmentation masks can be carried.
 
@@ -90,7 +95,7 @@ class BatchMix(v2.Transform):
             ValueError: if the nest holds what the mix cannot carry, or shapes do not fit.
             TypeError: if it holds no batch of images.
         """
-        batch = inputs if len(inputs) > 1 else inputs[0]
+        batch = inputs[0] if len(inputs) == 1 else inputs
         params = self.make_params(batch)
         self._find_labels(batch, required=self._softens_labels())
         return self.apply(batch, params)
@@ -183,16 +188,19 @@ class BatchMix(v2.Transform):
         """The flattened batch, and what each item of it is: "image", "mask", "labels" or nothing to mix."""
         flat, _ = tree_flatten(batch, self._is_leaf)
         wrapped = any(isinstance(item, (tv_tensors.Image, tv_tensors.Video)) for item in flat)
-        # Where nothing says that it is an image, the first plain tensor is one.
+        # Where nothing says that it is an image, the first plain tensor of the right rank is one.
         image = (tv_tensors.Image, tv_tensors.Video) if wrapped else Tensor
+        plain = [n for n, item in enumerate(flat) if isinstance(item, Tensor) and item is not labels]
+        fitting = (n for n in plain if flat[n].ndim in self._dimensions)
+        first = next(fitting, plain[0] if plain else None)
         roles: list[str | None] = []
-        for item in flat:
+        for number, item in enumerate(flat):
             role = None
             if item is labels and labels is not None:
                 role = "labels"
             elif isinstance(item, tv_tensors.Mask):
                 role = "mask"
-            elif isinstance(item, image) and (wrapped or "image" not in roles):
+            elif isinstance(item, image) and (wrapped or number == first):
                 role = "image"
             roles.append(role)
         return flat, roles
@@ -204,24 +212,29 @@ class BatchMix(v2.Transform):
             rest = {type(item).__name__ for item, role in zip(flat, roles, strict=True) if role is None}
             held = ", ".join(sorted(rest)) or "nothing"
             raise TypeError(f"{name} works on a batch of images {self._shape} as one tensor, got {held}")
-        images: Tensor = flat[roles.index("image")]
-        for item, role in zip(flat, roles, strict=True):
+        first = roles.index("image")
+        images: Tensor = flat[first]
+        listed = lies_in_list_per_image(tree_flatten(batch, self._is_leaf)[1], flat, first, len(images))
+        for number, (item, role) in enumerate(zip(flat, roles, strict=True)):
+            if role in ("image", "mask") and listed[number]:
+                raise ValueError(
+                    f"{name} cannot carry the {describe(item)} at {self._place(batch, number)}: it belongs to one "
+                    "image; give all images' as one batch, or take them out"
+                )
             dimensions = (3, 4) if role == "mask" else (5,) if isinstance(item, tv_tensors.Video) else self._dimensions
             if role in ("image", "mask") and item.ndim not in dimensions:
                 raise ValueError(f"{name} expected a batch {self._shape}, got shape {tuple(item.shape)}")
         sizes = {len(item) for item, role in zip(flat, roles, strict=True) if role in ("image", "mask")}
         if len(sizes) != 1:
             raise ValueError(f"{name} expected images and masks of one batch size, got {sorted(sizes)}")
-        plane = max(1, images.ndim - 2)
         for number, (item, role) in enumerate(zip(flat, roles, strict=True)):
             # Labels of more than two dimensions are none, but images or masks.
-            least = 2 if role == "labels" else plane
-            stays = role in (None, "labels") and isinstance(item, Tensor) and item.ndim > least
-            if stays and len(item) == len(images) and item.shape[-plane:] == images.shape[-plane:]:
-                place = self._place(batch, number)
+            stays = role is None or (role == "labels" and item.ndim > 2)
+            if stays and looks_like_image(item, images, listed[number]):
                 raise ValueError(
-                    f"{name} would leave the tensor of shape {tuple(item.shape)} at {place} beside "
-                    "mixed images; wrap it in tv_tensors.Image or tv_tensors.Mask to mix it, or take it out"
+                    f"{name} would leave the {describe(item)} at {self._place(batch, number)} beside mixed images; "
+                    "wrap it in tv_tensors.Image or tv_tensors.Mask, as one tensor of the batch, to mix it, or take it "
+                    "out"
                 )
         return images
 

@@ -34,13 +34,16 @@ class _Wrapped(BatchMix):
             raise ValueError(f"alpha of the Beta distribution must be positive, got {alpha}")
         self.alpha = float(alpha)
         self._theirs = self._wraps(alpha=self.alpha, num_classes=num_classes)
+        # Theirs is of the program's default dtype, and torch draws none in half precision.
+        concentration = torch.tensor([self.alpha], dtype=torch.float32)
+        self._theirs._dist = torch.distributions.Beta(concentration, concentration)
 
     def draw(self, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
         with drawing_from(self.generator):
             params: dict[str, Any] = self._theirs.make_params([images.as_subclass(Tensor)])
         own = torch.arange(len(images))
         partner = own.roll(1)  # torchvision pairs an image with the one before it.
-        ratio = torch.full((len(images),), params[self._ratio]).masked_fill(partner == own, 1.0)
+        ratio = torch.full((len(images),), params[self._ratio], dtype=torch.float32).masked_fill(partner == own, 1.0)
         return {**params, "partner": partner, "ratio": ratio}
 
     def mix_images(self, images: Tensor, params: dict[str, Any]) -> Tensor:

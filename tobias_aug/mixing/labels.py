@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from tobias_aug.draws import integers, uniform
+
 LabelsGetter = Callable[[Any], Any]
 
 
@@ -74,7 +76,7 @@ def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Non
         raise ValueError("labels are class indices, so num_classes must be given")
     # Looking at values on a GPU would wait for it; there the scatter itself refuses.
     elif len(labels) and labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        least, most = (int(value) for value in labels.aminmax())
+        least, most = (int(value) for value in labels.long().aminmax())
         if not 0 <= least <= most < num_classes:
             raise ValueError(f"class indices must lie in 0 .. {num_classes - 1}, got {least} to {most}")
 
@@ -86,7 +88,7 @@ def draw_partners(count: int, generator: torch.Generator | None = None) -> Int[T
         >>> draw_partners(3, torch.Generator().manual_seed(0)).shape
         torch.Size([3])
     """
-    return torch.randint(max(1, count), (count,), generator=generator, device=device_of(generator))
+    return integers(max(1, count), count, generator=generator)
 
 
 def draw_other_class_partners(
@@ -111,9 +113,11 @@ def draw_other_class_partners(
         True
     """
     check_same_class(same_class)
-    kinds = labels.argmax(1) if labels.ndim == 2 else labels
+    # Booleans and unsigned integers have neither argmax nor a sorted search.
+    kinds = (labels if labels.is_floating_point() else labels.long()).argmax(1) if labels.ndim == 2 else labels.long()
     count = len(kinds)
-    draw = torch.rand(count, generator=generator, dtype=torch.float64, device=device_of(generator)).to(kinds.device)
+    wide = torch.float32 if kinds.device.type == "mps" else torch.float64
+    draw = uniform(count, generator=generator, dtype=torch.float64).to(wide).to(kinds.device)
     if not count:
         return draw.long()
     # Sorted, a class is one block; the others are what lies before and behind it.
@@ -126,7 +130,8 @@ def draw_other_class_partners(
             f"all {count} images of the batch are of one class, so none has a partner of another; shuffle the data or "
             'use larger batches, or leave such a batch unmixed with same_class="keep"'
         )
-    place = (draw * others).long().clamp(max=count - 1)
+    # Rounded to float32, a draw may be 1.
+    place = torch.minimum((draw * others).long(), (others - 1).clamp(min=0))
     place = torch.where(place >= start, place + own, place).clamp(max=count - 1)
     return torch.where(others > 0, order[place], torch.arange(count, device=kinds.device))
 
@@ -139,11 +144,6 @@ def check_same_class(same_class: str) -> None:
     """
     if same_class not in ("keep", "error"):
         raise ValueError(f'same_class must be "keep" or "error", got {same_class!r}')
-
-
-def device_of(generator: torch.Generator | None) -> torch.device:
-    """Where a generator draws."""
-    return torch.device("cpu") if generator is None else generator.device
 
 
 def check_labels_getter(labels_getter: Any) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tobias_aug.masks.builder import pick_device
+from tobias_aug.devices import pick_device
 from tobias_aug.masks.formats import ClassMaps, read_class_maps, write_class_maps
 from tobias_aug.orand.folder_runs import FolderResult, each_file
-from tobias_aug.orand.folders import fuse_class_maps, require_unit_range
+from tobias_aug.orand.folders import fuse_class_maps, require_unit_range, stride_of
 from tobias_aug.orand.matching import MatchedFolders
 from tobias_aug.orand.net import ORANDNet
+from tobias_aug.orand.run_settings import digest
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -57,7 +57,7 @@ def apply_orandnet(
     precision: str = "fp32",
     quiet: bool = False,
 ) -> FolderResult:
-    """Write what a trained network makes of each image's OR maps; run it again to go on after an interruption.
+    """Write what a trained network makes of each image's OR maps; run it again to resume after an interruption.
 
     Maps are fused and resized as in training, and the network's answer is brought to the maps' own size; see
     :meth:`~tobias_aug.orand.net.ORANDNet.predict`.
@@ -83,14 +83,14 @@ def apply_orandnet(
     net, about = load_orandnet(run)
     place = pick_device(device)
     net.to(place).to(memory_format=torch.channels_last)
-    matched = MatchedFolders(*(Path(folder) for folder in (first, second) if folder is not None))
+    matched = MatchedFolders(*(folder for folder in (first, second) if folder is not None))
 
-    def work(name: str, target: Path) -> None:
+    def work(name: str, target: Path) -> bool:
         maps = [read_class_maps(path) for path in matched.paths(name)]
         either = maps[0]
         if len(maps) == 2:
-            either = fuse_class_maps(maps[0], maps[1], "or", variant=net.variant, offset=about["offset"])
-        elif net.variant == "paper":
+            either = fuse_class_maps(maps[0], maps[1], "or", variant=about["variant"], offset=about["offset"])
+        elif about["variant"] == "paper":
             require_unit_range(either, "OR")
         with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
             found = net.predict(torch.from_numpy(either.maps).to(place), about["size"])
@@ -99,15 +99,17 @@ def apply_orandnet(
             "stage": "orandnet",
             "thresholds": None,
             "ground_truth_labels": said if ground_truth_labels is None else ground_truth_labels,
+            **stride_of(either),
             "network": {"run": str(Path(run).resolve()), "step": about["step"], **net.settings()},
             "or": dict(either.metadata),
         }
         write_class_maps(target, ClassMaps(either.keys, found.cpu().numpy(), metadata))
+        return len(either.keys) > 0
 
     settings = {
         "stage": "orandnet",
-        "maps": [str(folder.resolve()) for folder in matched.folders],
-        "checkpoint": _digest(run),
+        "maps": matched.sources(),
+        "checkpoint": digest(_checkpoint(run)),
         "precision": precision,
         "ground_truth_labels": ground_truth_labels,
     }
@@ -117,12 +119,3 @@ def apply_orandnet(
 def _checkpoint(run: str | Path) -> Path:
     path = Path(run)
     return path / CHECKPOINT if path.is_dir() else path
-
-
-def _digest(run: str | Path) -> str:
-    """A trained network's name: what is in the file, not where it lies."""
-    with open(_checkpoint(run), "rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 24):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models import VisionTransformer
 
-from tobias_aug.orand.linear_head import check_classes
+from tobias_aug.orand.linear_head import check_classes, check_owners
 
 
 def relevance_maps(
     network: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
-    owners: Int[Tensor, " maps"],
-    classes: Int[Tensor, " maps"],
+    owners: Int[Tensor, " _"],
+    classes: Int[Tensor, " _"],
 ) -> Float[Tensor, "maps rows columns"]:
     """How much each patch of image ``owners[i]`` speaks for ``classes[i]``.
 
@@ -32,8 +32,10 @@ def relevance_maps(
 
     Raises:
         TypeError: if this is no vision transformer whose attention can be read.
-        ValueError: if the network does not take images of this size, or does not know a class.
+        ValueError: if the network does not take images of this size, does not know a class, or there is not one class
+            per owner.
     """
+    check_owners(owners, classes)
     tokens = Tokens.of(network)
     grid = tokens.grid(images.shape[-2], images.shape[-1])
     with torch.enable_grad(), _reading_attention(network) as attention:
@@ -52,8 +54,8 @@ def relevance_maps(
 def rollout_maps(
     network: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
-    owners: Int[Tensor, " maps"],
-    classes: Int[Tensor, " maps"],
+    owners: Int[Tensor, " _"],
+    classes: Int[Tensor, " _"],
 ) -> Float[Tensor, "maps rows columns"]:
     """What each patch of image ``owners[i]`` hands on to the class token; the same for every class.
 
@@ -62,8 +64,9 @@ def rollout_maps(
 
     Raises:
         TypeError: if this is no vision transformer whose attention can be read.
-        ValueError: if the network does not take images of this size.
+        ValueError: if the network does not take images of this size, or there is not one class per owner.
     """
+    check_owners(owners, classes)
     tokens = Tokens.of(network)
     grid = tokens.grid(images.shape[-2], images.shape[-1])
     with torch.no_grad(), _reading_attention(network) as attention:
@@ -233,14 +236,17 @@ class _AttentionWatch(TorchFunctionMode):
         unusual = (bias_k, bias_v, key_padding_mask, attn_mask)
         if query is not key or key is not value or in_weight is None or any(each is not None for each in unusual):
             raise TypeError("cannot read attention with masks or between different tokens; expected self-attention")
-        length, batch = query.shape[:2]
+        # (tokens, batch, width) is a view of what lies in memory the other way round; a linear layer on the view would
+        # copy its weights once per token in bfloat16.
+        tokens = query.transpose(0, 1)
+        batch, length = tokens.shape[:2]
 
         def split(values: Tensor) -> Tensor:  # to (batch, heads, tokens, width of a head)
-            return values.reshape(length, batch, heads, width // heads).permute(1, 2, 0, 3)
+            return values.reshape(batch, length, heads, width // heads).transpose(1, 2)
 
-        queries, keys, values = map(split, F.linear(query, in_weight, in_bias).chunk(3, -1))
-        joined = self._attend(queries, keys, values)
-        return F.linear(joined.permute(2, 0, 1, 3).reshape(length, batch, width), out_weight, out_bias), None
+        queries, keys, values = map(split, F.linear(tokens, in_weight, in_bias).chunk(3, -1))
+        joined = self._attend(queries, keys, values).transpose(1, 2).reshape(batch, length, width)
+        return F.linear(joined, out_weight, out_bias).transpose(0, 1), None
 
 
 def _check_read(attention: list[Tensor], network: nn.Module) -> None:

@@ -14,15 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from tobias_aug.devices import pick_device
 from tobias_aug.errors import WriteError
 from tobias_aug.images.decode import IMAGENET_DEVIATION, IMAGENET_MEAN, squash, to_tensor
 from tobias_aug.images.sources import ImageSource, as_source
-from tobias_aug.masks.builder import pick_device
 from tobias_aug.masks.formats import write_class_maps
 from tobias_aug.orand.attention import Tokens
-from tobias_aug.orand.cams import class_activation_maps, default_method, default_scales, frozen
+from tobias_aug.orand.cams import class_activation_maps, default_method, default_scales
 from tobias_aug.orand.folder_runs import FolderResult, FolderRun, folder_run
-from tobias_aug.orand.image_labels import folder_labels
+from tobias_aug.orand.label_checks import labels_of
+from tobias_aug.orand.run_settings import SourceFolder
 from tobias_aug.weights import weight_hash
 from tobias_aug.workers import watched_workers
 
@@ -34,9 +35,9 @@ _BLOCK_BATCHES = 4
 def class_map_folder(
     images: Any,
     network: nn.Module,
-    out: Path,
+    out: str | Path,
     *,
-    labels: Mapping[str, int | Sequence[int]] | str | None = None,
+    labels: Mapping[Any, Any] | str | None = None,
     input_size: int | None = None,
     method: str | None = None,
     scales: Sequence[float | int] | None = None,
@@ -53,7 +54,7 @@ def class_map_folder(
     max_pixels: int | None = None,
     quiet: bool = False,
 ) -> FolderResult:
-    """Write the class maps of each image of a folder or data set; run it again to go on after an interruption.
+    """Write the class maps of each image of a folder or data set; run it again to resume after an interruption.
 
     The maps of the image with key ``cat/01.jpg`` are in ``cat/01.npz``, at the image's own size over ``stride``,
     whatever size the network saw. An image that cannot be read, or has no label, is listed in ``failures.jsonl``. Which
@@ -64,9 +65,10 @@ def class_map_folder(
         images: a folder, a data set of pictures (without its augmentation), or an ``ImageSource``.
         network: moved to ``device``, its weights laid out channels last; otherwise left as it was.
         out: folder of the maps.
-        labels: for each key its class or classes (:func:`read_labels` reads them from a CSV file); "folder-names"
-            numbers the folders right below ``images`` in alphabetical order, as torchvision's ``ImageFolder`` does;
-            what the network predicts where not given.
+        labels: for each key its class or classes, of which there may be none (:func:`read_labels` reads them from a
+            file); see :func:`~tobias_aug.orand.image_labels.match_labels` for other names than keys. "folder-names"
+            numbers the folders right below ``images`` in alphabetical order, as torchvision's ``ImageFolder`` does.
+            Default: what the network predicts.
         input_size: side in pixels that pictures are squashed to for the network; their own size where not given,
             unless the network is a vision transformer that takes one size only.
         method, scales, flip, threshold, stride, precision, mean, deviation: see
@@ -109,15 +111,10 @@ def class_map_folder(
     }
     # A network or options that fit no image are refused here, before anything is written.
     class_activation_maps(network, blank, [[0]], **options)
-    by_folder: dict[str, Any] = {}
-    if isinstance(labels, str):
-        if labels != "folder-names":
-            raise ValueError(f'labels must be a mapping from keys to classes, or "folder-names", got {labels!r}')
-        labels, by_folder["class_folders"] = folder_labels(source)
-        _refuse_other_count(by_folder["class_folders"], network, blank)
+    labels, by_folder = labels_of(source, labels, network, blank)
     settings = {
         "stage": method,
-        "images": str(Path(source.root).resolve()) if hasattr(source, "root") else type(source).__name__,
+        "images": _noted(source),
         "network": type(network).__name__,
         "weights": weight_hash(network),
         "ground_truth_labels": labels is not None,
@@ -125,7 +122,7 @@ def class_map_folder(
         **options,
         **by_folder,
     }
-    with folder_run(list(names), out, extension, settings, "class maps", quiet) as run:
+    with folder_run(list(names), Path(out), extension, settings, "class maps", quiet) as run:
         entries = _of_pending_blocks(list(names), run.pending, _BLOCK_BATCHES * batch_size)
         if workers is None:
             workers = 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
@@ -137,18 +134,17 @@ def class_map_folder(
         readable = _readable(zip(entries, pictures, strict=True), source, names, labels, run)
         for batch in _batches_of_one_size(readable, batch_size):
             _write_batch(batch, network, device, run, options, labels is not None)
-    return FolderResult(len(names) - len(run.failures), run.failures)
+    return run.result(list(names))
 
 
-def _refuse_other_count(folders: list[str], network: nn.Module, blank: Tensor) -> None:
-    """Refuse class folders of which the numbers would not be the network's, because some are not there."""
-    with frozen(network), torch.no_grad():
-        known = network(blank.to(next(network.parameters()).dtype)).shape[1]
-    if len(folders) != known:
-        raise ValueError(
-            f"there are {len(folders)} class folders and the network knows {known} classes, so that their numbers "
-            "would not agree; give labels as a CSV file of key,class or as a mapping"
-        )
+def _noted(source: ImageSource) -> Any:
+    """What the settings say of the images: the folder where they are one, else the source's kind."""
+    root = getattr(source, "root", None)
+    if root is None:
+        return type(source).__name__
+    if not Path(root).is_dir():
+        return str(root)
+    return SourceFolder(root, (Path(root) / source.key(index) for index in range(len(source))))
 
 
 @dataclass(frozen=True)
@@ -221,14 +217,14 @@ def _readable(
     pictures: Any,
     source: ImageSource,
     names: Mapping[str, int],
-    labels: Mapping[str, int | Sequence[int]] | None,
+    labels: Mapping[str, Sequence[int]] | None,
     run: FolderRun,
 ) -> Iterator[_Job]:
     for entry, picture in pictures:
         key = source.key(names[entry.name])
         found = () if labels is None else labels.get(key)
         if not picture.reason and found is not None:
-            yield _Job(entry, picture, [int(each) for each in np.atleast_1d(found)])
+            yield _Job(entry, picture, list(found))
         elif entry.pending:
             run.fail(entry.name, picture.reason or f"no class of {key} among the labels")
             run.advance()
@@ -274,6 +270,8 @@ def _write_batch(
             continue
         try:
             write_class_maps(run.path(job.entry.name), own)
+            if not len(own.keys):
+                run.note_without_class(job.entry.name)
         except WriteError:
             raise
         except OSError as error:  # Such as a name that is too long with its new extension.

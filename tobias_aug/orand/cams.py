@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from tobias_aug.images.decode import IMAGENET_DEVIATION, IMAGENET_MEAN
 from tobias_aug.masks.formats import ClassMaps
 from tobias_aug.orand.attention import is_vision_transformer, relevance_maps, rollout_maps
+from tobias_aug.orand.given_classes import class_lists
+from tobias_aug.orand.held import frozen
 from tobias_aug.orand.linear_head import linear_head_maps
 
 Maker = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
@@ -25,7 +27,7 @@ IRN_SCALES = (1.0, 0.5, 1.5, 2.0)
 def class_activation_maps(
     network: nn.Module,
     images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
-    classes: Int[Tensor, " batch"] | Sequence[Sequence[int]] | None = None,
+    classes: Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."] | Sequence[Any] | None = None,
     *,
     method: str | None = None,
     scales: Sequence[float | int] | None = None,
@@ -46,8 +48,9 @@ def class_activation_maps(
     Args:
         network: a classifier in whatever mode; it is left as it was. It must stand on the images' device.
         images: normalised as the network wants them; or uint8, which is normalised by ``mean`` and ``deviation``.
-        classes: of each image one, or any number; what the network predicts where not given.
-        method: "cam" for a CNN that ends in global average pooling and one linear layer
+        classes: one id per image, a list of ids per image (which may be empty), or multi-hot (images, classes) as a
+            tensor or an array. Default: what the network predicts.
+        method: "cam" for a CNN that ends in global average pooling and one linear layer, in either order
             (:func:`~tobias_aug.orand.linear_head.linear_head_maps`), "relevance" for a vision transformer, class by
             class (:func:`~tobias_aug.orand.attention.relevance_maps`), "rollout" for one, the same for all classes
             (:func:`~tobias_aug.orand.attention.rollout_maps`); "relevance" where not given and the network is
@@ -57,7 +60,9 @@ def class_activation_maps(
         flip: whether the mirror image is seen too.
         threshold: of predicted classes: those with a sigmoid above it, be it none; the strongest alone where not
             given.
-        sizes: height and width of each image's maps before ``stride``; the images' where not given.
+        sizes: height and width of each image's maps before ``stride``; the images' where not given. Maps are stretched
+            from corner to corner of this size. IRN's ``high_res`` has another geometry where a side is no multiple of
+            16: it stretches them to the next multiple and cuts that off.
         stride: 4 makes maps of a quarter of the height and width, rounded up, as IRN keeps them.
         precision: "fp32", or "bf16" for the network under autocast.
         mean, deviation: for each channel of uint8 images, after division by 255.
@@ -66,9 +71,9 @@ def class_activation_maps(
         Maps in [0, 1] of each image, by ascending class id.
 
     Raises:
-        TypeError: if the network is not of the method's kind, saying what was found.
-        ValueError: if the network does not know a class or does not take images of a scale's size, or an option is
-            unknown.
+        TypeError: if the network is not of the method's kind, saying what was found, or a class id no whole number.
+        ValueError: if the network does not know a class or does not take images of a scale's size, there are classes
+            or sizes for another number of images, or an option is unknown.
 
     Example:
         >>> network = torchvision.models.resnet18()
@@ -88,20 +93,25 @@ def class_activation_maps(
         raise ValueError(f"unknown precision {precision!r}; choose fp32 or bf16")
     if len(images) == 0:
         return []
+    if sizes is not None and len(sizes) != len(images):
+        raise ValueError(f"expected the sizes of {len(images)} images, got those of {len(sizes)}")
+    dtype = next((each.dtype for each in network.parameters()), torch.float32)
     if images.dtype == torch.uint8:
         images = (images.float() / 255 - _channels(mean, images)) / _channels(deviation, images)
-        images = images.to(next((each.dtype for each in network.parameters()), torch.float32))
+    # Resized in single precision at least, since torch resizes no others with antialiasing, and cast for the network.
+    images = images.to(torch.promote_types(torch.promote_types(images.dtype, dtype), torch.float32))
     images = images.contiguous(memory_format=torch.channels_last)
     autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16")
     # Inference mode would keep relevance from taking its gradient.
     with torch.inference_mode(False), torch.no_grad(), frozen(network), autocast:
         if classes is None:
-            chosen = _predicted(network, _resized(images, scales[0]), threshold)
+            chosen = _predicted(network, _resized(images, scales[0], dtype), threshold)
         else:
-            chosen = _given(classes, len(images))
+            one = partial(_resized, images[:1], scales[0], dtype)
+            chosen = class_lists(classes, len(images), lambda: network(one()).shape[1])
         full = [tuple(images.shape[-2:])] * len(images) if sizes is None else sizes
         shapes = [(-(-height // stride), -(-width // stride)) for height, width in full]
-        maps = _summed(network, METHODS[method], images, chosen, shapes, scales, flip)
+        maps = _summed(network, METHODS[method], images, chosen, shapes, scales, flip, dtype)
     normalised = [_by_maximum(each) if method == "cam" else _to_unit_range(each) for each in maps]
     metadata = {
         "stage": method,
@@ -127,21 +137,6 @@ def default_scales(method: str) -> tuple[float, ...]:
     return IRN_SCALES if method == "cam" else (1.0,)
 
 
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Hold a network in evaluation mode without gradients of its parameters, and leave every part as it was."""
-    training = [(module, module.training) for module in network.modules()]
-    learning = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    try:
-        network.eval().requires_grad_(False)
-        yield
-    finally:
-        for module, was in training:
-            module.training = was
-        for parameter, was in learning:
-            parameter.requires_grad_(was)
-
-
 def _summed(
     network: nn.Module,
     maker: Maker,
@@ -150,6 +145,7 @@ def _summed(
     shapes: Sequence[tuple[int, int]],
     scales: Sequence[float],
     flip: bool,
+    dtype: torch.dtype,
 ) -> list[Tensor]:
     counts = [len(own) for own in classes]
     owners = torch.arange(len(images), device=images.device).repeat_interleave(
@@ -158,7 +154,7 @@ def _summed(
     wanted = torch.tensor([each for own in classes for each in own], device=images.device, dtype=torch.long)
     sums = [torch.zeros(count, *shape, device=images.device) for count, shape in zip(counts, shapes, strict=True)]
     for scale in scales if len(wanted) else ():
-        view = _resized(images, scale)
+        view = _resized(images, scale, dtype)
         if flip:
             both = torch.cat([view, view.flip(-1)]).contiguous(memory_format=torch.channels_last)
             maps = maker(network, both, torch.cat([owners, owners + len(view)]), wanted.repeat(2)).relu()
@@ -172,12 +168,11 @@ def _summed(
     return sums
 
 
-def _resized(images: Tensor, scale: float) -> Tensor:
-    if scale == 1:
-        return images
-    height, width = (max(1, round(side * scale)) for side in images.shape[-2:])
-    resized = F.interpolate(images, (height, width), mode="bicubic", align_corners=False, antialias=True)
-    return resized.contiguous(memory_format=torch.channels_last)
+def _resized(images: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    if scale != 1:
+        height, width = (max(1, round(side * scale)) for side in images.shape[-2:])
+        images = F.interpolate(images, (height, width), mode="bicubic", align_corners=False, antialias=True)
+    return images.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _predicted(network: nn.Module, images: Tensor, threshold: float | int | None) -> list[list[int]]:
@@ -185,14 +180,6 @@ def _predicted(network: nn.Module, images: Tensor, threshold: float | int | None
     if threshold is None:
         return [[int(best)] for best in logits.argmax(1)]
     return [above.nonzero()[:, 0].tolist() for above in logits.sigmoid() > threshold]
-
-
-def _given(classes: Int[Tensor, " batch"] | Sequence[Sequence[int]], count: int) -> list[list[int]]:
-    if len(classes) != count:
-        raise ValueError(f"expected the classes of {count} images, got those of {len(classes)}")
-    if isinstance(classes, Tensor):
-        return [[int(each)] for each in classes]
-    return [sorted({int(each) for each in own}) for own in classes]
 
 
 def _by_maximum(maps: Tensor) -> Tensor:

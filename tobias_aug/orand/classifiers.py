@@ -11,6 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from tobias_aug.checkpoints import common_prefix, load_weights, read_checkpoint
+from tobias_aug.errors import needs_extra
 from tobias_aug.orand.attention import is_vision_transformer
 
 
@@ -62,7 +63,7 @@ def _build(arch: str, options: dict[str, Any]) -> nn.Module:
         try:
             import timm
         except ImportError as error:
-            raise ImportError(f"{arch} needs timm: pip install 'tobias-aug[timm]'") from error
+            raise needs_extra(f"{arch} needs timm", "timm") from error
         name = arch.removeprefix("timm:")
         if not timm.is_model(name):
             raise ValueError(f"timm has no {name!r}; timm.list_models() lists what it has")

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer, UInt8
+from jaxtyping import Float, Float32, Integer, Shaped
+
+from tobias_aug.errors import needs_extra
+from tobias_aug.orand.named_images import require_rgb
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ FOR_PROBABILITIES = Pairwise(far_pixels=80, far_colours=13)
 
 def crf_labels(
     labels: Integer[np.ndarray, "height width"],
-    image: UInt8[np.ndarray, "rows columns 3"],
+    image: Shaped[np.ndarray, "..."],
     num_labels: int,
     *,
     certainty: float | int = 0.7,
@@ -53,7 +56,7 @@ def crf_labels(
 
     Args:
         labels: 0 to ``num_labels - 1``.
-        image: RGB, 0 to 255, as it was decoded.
+        image: RGB, uint8 (height, width, 3), as it was decoded.
         num_labels: how many labels a pixel may have; with a single one nothing changes.
         certainty: 0.7 in IRN, AMN and ORANDNet.
         pairwise: strengths and reaches.
@@ -64,7 +67,8 @@ def crf_labels(
 
     Raises:
         ImportError: without the extra ``crf``.
-        ValueError: if the sizes differ, a label is out of range, or the certainty is not between 0 and 1.
+        ValueError: if the sizes differ, a label is out of range, the certainty is not between 0 and 1, or the image is
+            gray or of floats.
 
     Example:
         >>> image = np.zeros((20, 40, 3), np.uint8)
@@ -73,6 +77,7 @@ def crf_labels(
         >>> crf_labels(off_by_two, image, 2)[0].sum()  # doctest: +SKIP
         20
     """
+    require_rgb(image)
     if not 0 < certainty < 1:
         raise ValueError(f"certainty must lie between 0 and 1, got {certainty}")
     if labels.size and (labels.min() < 0 or labels.max() >= num_labels):
@@ -88,7 +93,7 @@ def crf_labels(
 
 def crf_probabilities(
     probabilities: Float[np.ndarray, "labels height width"],
-    image: UInt8[np.ndarray, "rows columns 3"],
+    image: Shaped[np.ndarray, "..."],
     *,
     scale: float | int = 1,
     pairwise: Pairwise = FOR_PROBABILITIES,
@@ -98,7 +103,7 @@ def crf_probabilities(
 
     Args:
         probabilities: they sum to 1 over the labels, background being one of them; zeros count as 1e-5.
-        image: RGB, 0 to 255, as it was decoded, and of the probabilities' size.
+        image: RGB, uint8 (height, width, 3), as it was decoded, and of the probabilities' size.
         scale: by how much the image was reduced before; both reaches in pixels are divided by it.
         pairwise: strengths and reaches.
         iterations: of mean field.
@@ -108,8 +113,9 @@ def crf_probabilities(
 
     Raises:
         ImportError: without the extra ``crf``.
-        ValueError: if the sizes differ, or the values are no probabilities.
+        ValueError: if the sizes differ, the values are no probabilities, or the image is gray or of floats.
     """
+    require_rgb(image)
     total = probabilities.sum(0, dtype=np.float64)
     if probabilities.size and (not probabilities.min() >= 0 or np.abs(total - 1).max() > 1e-3):
         raise ValueError(
@@ -136,9 +142,10 @@ def require_crf() -> Any:
     try:
         import pydensecrf.densecrf
     except ImportError as error:
-        raise ImportError(
-            "dense CRF needs pydensecrf: pip install 'tobias-aug[crf]'. It is compiled on installation and needs a C++ "
-            "compiler and Python's headers; PAMR needs neither"
+        raise needs_extra(
+            "dense CRF needs pydensecrf, which is compiled on installation with a C++ compiler and Python's headers "
+            "(PAMR needs neither)",
+            "crf",
         ) from error
     return pydensecrf.densecrf
 

@@ -5,28 +5,39 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tobias_aug.errors import TobiasError, WriteError
-from tobias_aug.files import exclusive, make_folder, remove_leftovers, write_text
+from tobias_aug.errors import WriteError
+from tobias_aug.files import exclusive, make_folder, remove_leftovers, write_text, writing
 from tobias_aug.images.keys import printable
 from tobias_aug.masks.parts import Failure
+from tobias_aug.orand.run_settings import refuse_other_settings as refuse_other_settings
 from tobias_aug.progress import Progress
 from tobias_aug.workers import watched_workers
 
 FAILURES = "failures.jsonl"
 SETTINGS = "settings.json"
+WITHOUT_CLASS = "without_class.jsonl"
 
 
 @dataclass(frozen=True)
 class FolderResult:
-    """What became of a folder: ``done`` files are there, and the failures say why others are not."""
+    """What became of a folder: ``done`` files are there, and the failures say why others are not.
+
+    Attributes:
+        done: number of files.
+        failures: names that got no file, and why.
+        without_class: names of the images without a class, which are no failures.
+        skipped: those of them that got no file, because the image's size is not known.
+    """
 
     done: int
     failures: list[Failure]
+    without_class: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,7 @@ class FolderRun:
     pending: list[str]
     failures: list[Failure]
     progress: Progress
+    without_class: set[str]
 
     def path(self, name: str) -> Path:
         """Where the file of a name belongs; its folder is there."""
@@ -54,9 +66,22 @@ class FolderRun:
         said = f"{type(reason).__name__}: {reason}" if isinstance(reason, Exception) else reason
         self.failures.append(Failure(printable(name), said))
 
+    def note_without_class(self, name: str) -> None:
+        """List an image without a class at once, so that a run that is resumed counts it too."""
+        self.without_class.add(name)
+        path = self.out / WITHOUT_CLASS
+        with writing(path), open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(name) + "\n")
+
     def advance(self, count: int = 1) -> None:
         """Show that so many more names are dealt with, made or failed."""
         self.progress.advance(count, f"{len(self.failures)} failed" if self.failures else "")
+
+    def result(self, names: Sequence[str]) -> FolderResult:
+        """What became of the names."""
+        empty = [name for name in names if name in self.without_class]
+        skipped = [name for name in empty if not (self.out / f"{name}{self.extension}").is_file()]
+        return FolderResult(len(names) - len(self.failures) - len(skipped), self.failures, empty, skipped)
 
 
 @contextmanager
@@ -74,9 +99,21 @@ def folder_run(
         pending = [name for name in names if not (out / f"{name}{extension}").is_file()]
         done = len(names) - len(pending)
         with Progress(len(names), done=done, label=label, unit="images", quiet=quiet) as progress:
-            run = FolderRun(out, extension, pending, [], progress)
+            noted = _names_in(out / WITHOUT_CLASS).difference(pending)
+            run = FolderRun(out, extension, pending, [], progress, noted)
             yield run
         write_text(out / FAILURES, "".join(json.dumps(asdict(failure)) + "\n" for failure in run.failures))
+        if run.without_class or (out / WITHOUT_CLASS).is_file():
+            write_text(out / WITHOUT_CLASS, "".join(json.dumps(name) + "\n" for name in sorted(run.without_class)))
+
+
+def _names_in(path: Path) -> set[str]:
+    names = set()
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        # A line that was being written when the process died is no line.
+        with suppress(ValueError):
+            names.add(str(json.loads(line)))
+    return names
 
 
 def each_file(
@@ -84,7 +121,7 @@ def each_file(
     out: Path,
     extension: str,
     settings: dict[str, Any],
-    work: Callable[[str, Path], None],
+    work: Callable[[str, Path], bool],
     label: str,
     quiet: bool,
     threads: int = 1,
@@ -95,9 +132,10 @@ def each_file(
         names: without extension.
         out: folder; made where it is missing, and held for this process alone.
         extension: of the files, with its dot.
-        settings: all that the results depend on; JSON, kept in the folder.
-        work: takes a name and the path to write to, atomically. An image's ValueError, TypeError or OSError is listed
-            as its failure.
+        settings: all that the results depend on, kept in the folder; see
+            :func:`~tobias_aug.orand.run_settings.refuse_other_settings`.
+        work: takes a name and the path to write to, atomically, and returns whether the image has a class. An image's
+            ValueError, TypeError or OSError is listed as its failure.
         label: shown beside the progress.
         quiet: show no progress.
         threads: names worked on at a time.
@@ -106,8 +144,13 @@ def each_file(
         TobiasError: if ``out`` was made with other settings, is being written, or cannot be written to.
     """
     with folder_run(names, out, extension, settings, label, quiet) as run:
-        run.failures.extend(attempt_each(run.pending, lambda name: work(name, run.path(name)), run.progress, threads))
-    return FolderResult(len(names) - len(run.failures), run.failures)
+
+        def make(name: str) -> None:
+            if not work(name, run.path(name)):
+                run.note_without_class(name)
+
+        run.failures.extend(attempt_each(run.pending, make, run.progress, threads))
+    return run.result(names)
 
 
 def attempt_each(
@@ -137,19 +180,3 @@ def attempt_each(
     finally:
         pool.shutdown(cancel_futures=True)
     return failures
-
-
-def refuse_other_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Note what the results of a folder depend on in the file ``path``, or hold it against what is noted there.
-
-    Raises:
-        TobiasError: if it says something else.
-    """
-    text = json.dumps(settings, indent=2) + "\n"
-    if not path.is_file():
-        write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        raise TobiasError(
-            f"{path.parent} holds results of {' '.join(path.read_text(encoding='utf-8').split())}, not of "
-            f"{json.dumps(settings)}; choose another folder, or delete this one"
-        )

@@ -1,7 +1,8 @@
 """Fuse the class activation maps of two classifiers: probabilistic OR and AND, and their average to compare with.
 
 Maps are read as probabilities, pixel by pixel (Park and Shim, "Precision matters", 2024, equation 1). They are expected
-in [0, 1] and not checked here, so that nothing waits for a GPU; :func:`~tobias_aug.orand.files.fuse_class_maps` checks.
+in [0, 1] and not checked here, so that nothing waits for a GPU; :func:`~tobias_aug.orand.folders.fuse_class_maps`
+checks.
 """
 
 from __future__ import annotations

@@ -128,20 +128,21 @@ class IRNet(nn.Module):
         return mean.sigmoid()
 
 
-def save_irn(path: Path, network: IRNet, crop_size: int) -> None:
+def save_irn(path: str | Path, network: IRNet, crop_size: int) -> None:
     """Write a trained network, backbone included, atomically."""
     content = {"shape": network.shape, "crop_size": crop_size, "state_dict": network.state_dict()}
-    with atomic_path(path) as temporary:
+    with atomic_path(Path(path)) as temporary:
         torch.save(content, temporary)
 
 
-def read_irn(path: Path) -> tuple[IRNet, int]:
+def read_irn(path: str | Path) -> tuple[IRNet, int]:
     """Read what :func:`save_irn` wrote, in eval mode, and the side of its training crops; nothing is unpickled freely.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it holds something else.
     """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no trained network at {path}; run orand irn-train to its end")
     stored: Any = torch.load(path, map_location="cpu", weights_only=True)

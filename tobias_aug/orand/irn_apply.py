@@ -3,46 +3,55 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 
-from tobias_aug.images.decode import read_rgb, to_tensor
-from tobias_aug.images.sources import image_files_by_name
 from tobias_aug.masks.formats import ClassMaps, class_map_files, read_class_maps, write_class_maps
 from tobias_aug.orand.folder_runs import FolderResult, each_file
 from tobias_aug.orand.irn import CROP, FILE, STRIDE, IRNet, read_irn
 from tobias_aug.orand.irn_walk import random_walk
+from tobias_aug.orand.named_images import NamedImages, require_rgb
 from tobias_aug.orand.refine import resize_maps
+from tobias_aug.orand.run_settings import SourceFolder
 from tobias_aug.weights import weight_hash
 
 
 def walk_class_maps(
     network: IRNet,
     maps: ClassMaps,
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Shaped[np.ndarray, "..."],
     *,
     beta: float | int = 10,
     steps: int = 256,
     crop_size: int = CROP,
+    precision: str = "fp32",
 ) -> ClassMaps:
     """Refine an image's class maps by IRN: edges, random walk, and division by the maximum over all classes.
 
     Args:
         network: trained, in eval mode; its device does the work.
-        maps: of any size; brought to a quarter of the picture's.
-        image: RGB, 0 to 255.
+        maps: of any size; brought to a quarter of the image's.
+        image: RGB, uint8 (height, width, 3).
         beta, steps: see :func:`~tobias_aug.orand.irn_walk.random_walk`.
         crop_size: side of the crops that the network was trained on.
+        precision: "fp32", or "bf16" for the network under autocast; the walk itself is in single precision.
 
     Returns:
-        Maps of the picture's size in [0, 1]; IRN takes a class where it is above 0.25.
+        Maps of the image's size in [0, 1]; IRN takes a class where it is above 0.25.
+
+    Raises:
+        ValueError: if the image is no RGB image, or the precision is unknown.
     """
+    require_rgb(image)
+    require_precision(precision)
     height, width = image.shape[:2]
     size = (-(-height // STRIDE), -(-width // STRIDE))
-    edges = network.edges(torch.from_numpy(np.array(image)).permute(2, 0, 1), crop_size)
+    with torch.autocast(network.edge_head.weight.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        edges = network.edges(torch.from_numpy(np.array(image)).permute(2, 0, 1), crop_size).float()
     seeds = torch.from_numpy(np.array(resize_maps(maps.maps, size))).to(edges.device)
     walked = random_walk(seeds, edges, beta=beta, steps=steps)
     if len(maps.keys):
@@ -63,39 +72,49 @@ def walk_class_maps(
     return ClassMaps(maps.keys, (walked / top if top > 0 else walked).cpu().numpy(), about)
 
 
+def require_precision(precision: str) -> None:
+    """Raise ValueError unless a precision is "fp32" or "bf16"."""
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f'precision must be "fp32" or "bf16", got {precision!r}')
+
+
 def walk_folder(
-    images: Path,
-    maps: Path,
-    run: Path,
-    out: Path,
+    images: str | Path,
+    maps: str | Path,
+    run: str | Path,
+    out: str | Path,
     *,
     beta: float | int = 10,
     steps: int = 256,
     extension: str = ".npz",
     device: str = "cpu",
+    precision: str = "fp32",
     quiet: bool = False,
 ) -> FolderResult:
     """Refine each file of class maps by the network of a run; see :func:`walk_class_maps` for the options.
 
-    Maps without a picture are listed as failures. Run it again to go on after an interruption; a file that is there is
-    complete and is left alone.
+    Maps without an image are listed as failures, an image without a class is counted apart. Run it again to resume
+    after an interruption; a file that is there is complete and is left alone.
 
     Raises:
         FileNotFoundError: if the run has not been finished.
-        ValueError: if a folder holds no class maps or no pictures.
+        ValueError: if a folder holds no class maps or no images, or the precision is unknown.
         TobiasError: if ``out`` was made by another network or with other options, or is being written.
     """
-    network, crop_size = read_irn(run / FILE)
+    require_precision(precision)
+    network, crop_size = read_irn(Path(run) / FILE)
     network.to(device)
-    files, pictures = class_map_files(maps), image_files_by_name(images)
+    files = class_map_files(maps)
+    named = NamedImages(images, files)
+    options: dict[str, Any] = {"beta": beta, "steps": steps, "crop_size": crop_size}
+    if precision != "fp32":
+        options["precision"] = precision
 
-    def work(name: str, target: Path) -> None:
-        if name not in pictures:
-            raise FileNotFoundError(f"no picture of this name in {images}")
-        image = to_tensor(read_rgb(pictures[name])).permute(1, 2, 0).numpy()
-        content = read_class_maps(files[name])
-        write_class_maps(target, walk_class_maps(network, content, image, beta=beta, steps=steps, crop_size=crop_size))
+    def work(name: str, target: Path) -> bool:
+        image, content = named.read(name), read_class_maps(files[name])
+        write_class_maps(target, walk_class_maps(network, content, image, **options))
+        return len(content.keys) > 0
 
-    settings = {"stage": "irn", "images": str(images.resolve()), "maps": str(maps.resolve())}
-    options = {"network": weight_hash(network), "crop_size": crop_size, "beta": beta, "steps": steps}
-    return each_file(list(files), out, extension, {**settings, **options}, work, "random walk", quiet)
+    settings = {"stage": "irn", "images": named.source(), "maps": SourceFolder(maps, files.values())}
+    settings |= {"network": weight_hash(network), **options}
+    return each_file(list(files), Path(out), extension, settings, work, "random walk", quiet)

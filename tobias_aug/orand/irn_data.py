@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tobias_aug.images.decode import normalize, read_rgb, to_tensor, to_unit
-from tobias_aug.images.sources import image_files_by_name
-from tobias_aug.masks.formats import UNCERTAIN, ClassMaps, class_map_files, read_class_maps, read_index_mask
+from tobias_aug.masks.formats import UNCERTAIN, class_map_files, file_name, read_class_maps, read_index_mask
 from tobias_aug.orand.irn import CROP, STRIDE
+from tobias_aug.orand.named_images import NamedImages
 from tobias_aug.orand.pseudo_labels import index_mask
-from tobias_aug.orand.refine import resize_maps
+from tobias_aug.orand.refine import at_size
+from tobias_aug.orand.run_settings import SourceFolder
 
 
 class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
@@ -26,34 +27,48 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
     A sample is a normalised image (3, crop, crop), and labels at a quarter of its size.
 
     Args:
-        images: folder of pictures at any depth.
+        images: folder of images at any depth.
         labels: folder of index PNGs of the same names, or of class maps, which are cut at two thresholds; images
-            without labels are left out.
+            without labels are left out. An image without a class is all background.
         low, high: thresholds of class maps; see :func:`~tobias_aug.orand.pseudo_labels.index_mask`.
         crop_size: side in pixels, a multiple of 16.
 
     Raises:
-        ValueError: if labels lack their picture, there are none, or the crop's side does not fit.
+        ValueError: if labels lack their image, there are none, or the crop's side does not fit.
     """
 
     def __init__(
-        self, images: Path, labels: Path, *, low: float | int = 0.05, high: float | int = 0.30, crop_size: int = CROP
+        self,
+        images: str | Path,
+        labels: str | Path,
+        *,
+        low: float | int = 0.05,
+        high: float | int = 0.30,
+        crop_size: int = CROP,
     ) -> None:
         if crop_size < 16 or crop_size % 16:
             raise ValueError(f"the crop's side must be a multiple of 16 pixels, got {crop_size}")
-        self._pictures = image_files_by_name(images)
-        self._labels = {path.stem: path for path in sorted(labels.glob("*.png"))} or class_map_files(labels)
+        labels = Path(labels)
+        masks = {file_name(path, labels): path for path in sorted(labels.rglob("*.png"))}
+        self._labels = masks or class_map_files(labels)
         self.names = list(self._labels)
-        missing = [name for name in self.names if name not in self._pictures]
+        named = NamedImages(images, self.names)
+        self._paths, missing = {}, []
+        for name in self.names:
+            try:
+                self._paths[name] = named.path(name)
+            except FileNotFoundError:
+                missing.append(name)
         if missing:
             raise ValueError(f"{len(missing)} labels have no picture in {images}: {', '.join(missing[:5])}")
+        self.sources = {"images": named.source(), "labels": SourceFolder(labels, self._labels.values())}
         self._low, self._high, self.crop_size = low, high, crop_size
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        picture = read_rgb(self._pictures[self.names[index]])
+        picture = read_rgb(self._paths[self.names[index]])
         labels = Image.fromarray(self._label(index, (picture.height, picture.width)))
         scale = float(torch.empty(()).uniform_(0.5, 1.5))
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -68,15 +83,14 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def upper_left(self, index: int) -> Float[Tensor, "3 crop crop"]:
         """The upper left part of an image as it is, for the mean displacement."""
-        image = normalize(to_unit(to_tensor(read_rgb(self._pictures[self.names[index]]))[None]))[0]
+        image = normalize(to_unit(to_tensor(read_rgb(self._paths[self.names[index]]))[None]))[0]
         return _window(image, 0, 0, self.crop_size, 0)
 
     def _label(self, index: int, size: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
         path = self._labels[self.names[index]]
         if path.suffix == ".png":
             return read_index_mask(path, size)
-        maps = read_class_maps(path)
-        return index_mask(ClassMaps(maps.keys, resize_maps(maps.maps, size)), self._low, self._high)
+        return index_mask(at_size(read_class_maps(path), size), self._low, self._high)
 
 
 def _place(side: int, crop: int) -> int:

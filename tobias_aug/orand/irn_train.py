@@ -25,9 +25,9 @@ from tobias_aug.weights import weight_hash
 def train_irn(
     fabric: Fabric,
     backbone: ResNet,
-    images: Path,
-    labels: Path,
-    run: Path,
+    images: str | Path,
+    labels: str | Path,
+    run: str | Path,
     *,
     epochs: int = 3,
     batch_size: int = 32,
@@ -71,12 +71,12 @@ def train_irn(
         ValueError: if pictures and labels do not fit, or do not fill a batch.
         TobiasError: if ``run`` was begun with another backbone or other options, or is being written.
     """
+    run = Path(run)
     crops = LabelledCrops(images, labels, low=low, high=high, crop_size=crop_size)
     fabric.seed_everything(seed, verbose=False)
     network = IRNet(backbone)
     settings = {
-        "images": str(images.resolve()),
-        "labels": str(labels.resolve()),
+        **crops.sources,
         "backbone": network.shape,
         "weights": weight_hash(network.stages),
         "epochs": epochs,

@@ -1,4 +1,8 @@
-"""CAM of a CNN that pools its last map of features and classifies by one linear layer (Zhou et al., CVPR 2016)."""
+"""CAM of a CNN that averages its last feature map and classifies by one linear layer, in either order.
+
+Zhou et al., "Learning deep features for discriminative localization", CVPR 2016. The mean and a linear layer commute:
+a network that classifies by a 1 x 1 convolution and averages after it (SEAM, SqueezeNet) has its maps at hand.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +20,41 @@ _POOLINGS = ("mean", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_max_pool2d",
 def linear_head_maps(
     network: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
-    owners: Int[Tensor, " maps"],
-    classes: Int[Tensor, " maps"],
+    owners: Int[Tensor, " _"],
+    classes: Int[Tensor, " _"],
 ) -> Float[Tensor, "maps rows columns"]:
     """The features of image ``owners[i]``, summed with the weights that the classifier has for ``classes[i]``.
 
     Before any bias the class's logit is the mean of its map; that this is so is checked on every batch. A layer norm
     between pooling and classifier (ConvNeXt) scales and shifts the map by what it measured on the pooled features,
-    which keeps that equality.
+    which keeps that equality. Where the network pools last, the map is what it pooled: before the classifier's bias,
+    or behind what follows it (the ReLU of SqueezeNet).
 
     Raises:
-        TypeError: if the network has no global average pooling or not one linear layer after it, saying what it has.
-        ValueError: if the network does not know a class.
+        TypeError: if the network has no global average pooling or not one linear layer beside it, saying what it has.
+        ValueError: if the network does not know a class, or there is not one class per owner.
     """
+    check_owners(owners, classes)
     with torch.no_grad(), _HeadWatch() as watch:
-        network(images)
+        logits = network(images)
+    if watch.pooled is not None and not watch.weights and isinstance(logits, Tensor):
+        planes = _pooled_classes(watch, logits)
+        if planes is not None:
+            check_classes(classes, planes.shape[1])
+            return planes[owners, classes]
     weight = _only_linear_layer(watch, network)
     check_classes(classes, len(weight))
     return torch.einsum("mchw,mc->mhw", _features(watch, network)[owners], weight.float()[classes])
+
+
+def check_owners(owners: Int[Tensor, " _"], classes: Int[Tensor, " _"]) -> None:
+    """Raise where maps are asked for without exactly one image and one class each.
+
+    Raises:
+        ValueError: if owners and classes differ in number.
+    """
+    if len(owners) != len(classes):
+        raise ValueError(f"expected one class per owner, got {len(classes)} classes for {len(owners)} owners")
 
 
 def check_classes(classes: Int[Tensor, " maps"], known: int) -> None:
@@ -56,6 +77,9 @@ class _HeadWatch(TorchFunctionMode):
         self.weights: list[Tensor] = []
         self.input: Tensor | None = None
         self.norm: Callable[[Tensor, Tensor], Tensor] | None = None
+        self.bias: Tensor | None = None
+        # The last layer that classifies every position: its output, how often that was written to, and the bias.
+        self.dense: tuple[Tensor, int, Tensor | None] | None = None
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -66,12 +90,27 @@ class _HeadWatch(TorchFunctionMode):
             return result
         if name in _POOLINGS and source.ndim == 4 and _is_one_value_a_channel(source, result):
             self.pooled, self.weights, self.input, self.norm = source, [], None, None
-        elif name == "linear" or (name.startswith("conv2d") and source.shape[2:].numel() == 1):
-            self.weights.append(args[1])
-            self.input = source
+            self.bias = self._bias_of(source)
+        elif name == "linear" or name.startswith("conv2d"):
+            if name == "linear" or source.shape[2:].numel() == 1:
+                self.weights.append(args[1])
+                self.input = source
+            self.dense = result, _version(result), args[2] if len(args) > 2 else (kwargs or {}).get("bias")
         elif name == "layer_norm" and self.pooled is not None and not self.weights:
             self.norm = _same_layer_norm(*args, **(kwargs or {}))
         return result
+
+    def _bias_of(self, pooled: Tensor) -> Tensor | None:
+        """The bias that the pooled map holds, where it is a layer's output as it was: no ReLU came between."""
+        if self.dense is None:
+            return None
+        output, version, bias = self.dense
+        return bias if output.data_ptr() == pooled.data_ptr() and version == _version(output) else None
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor has been written to in place, which inference mode does not count."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _is_one_value_a_channel(source: Tensor, result: Tensor) -> bool:
@@ -95,6 +134,22 @@ def _same_layer_norm(
     return apply
 
 
+def _pooled_classes(watch: _HeadWatch, logits: Tensor) -> Float[Tensor, "batch classes rows columns"] | None:
+    """The map that was pooled last, classes first, where its mean is the network's answer; else ``None``."""
+    assert watch.pooled is not None
+    seen = logits.float().flatten(1)
+    for planes in (watch.pooled.float(), watch.pooled.permute(0, 3, 1, 2).float()):
+        tolerance = _tolerance(logits.dtype, seen)
+        if planes.shape[:2] == seen.shape and torch.allclose(planes.mean((2, 3)), seen, rtol=0, atol=tolerance):
+            return planes if watch.bias is None else planes - watch.bias.float().view(-1, 1, 1)
+    return None
+
+
+def _tolerance(dtype: torch.dtype, values: Tensor) -> float:
+    exact = dtype in (torch.float32, torch.float64)
+    return (1e-4 if exact else 3e-2) * (1e-6 + float(values.abs().amax()) if values.numel() else 1.0)
+
+
 def _only_linear_layer(watch: _HeadWatch, network: nn.Module) -> Tensor:
     if watch.pooled is None or len(watch.weights) != 1:
         names = {id(value): name.removesuffix(".weight") for name, value in network.named_parameters()}
@@ -115,8 +170,7 @@ def _features(watch: _HeadWatch, network: nn.Module) -> Tensor:
     assert watch.pooled is not None
     assert watch.input is not None
     seen = watch.input.float().flatten(1)
-    exact = watch.input.dtype in (torch.float32, torch.float64)
-    tolerance = (1e-4 if exact else 3e-2) * (1e-6 + float(seen.abs().amax()) if seen.numel() else 1.0)
+    tolerance = _tolerance(watch.input.dtype, seen)
     for features in (watch.pooled, watch.pooled.permute(0, 3, 1, 2)):
         if features.shape[1] != seen.shape[1]:
             continue

@@ -1,4 +1,4 @@
-"""What ORANDNet learns from: the paper's class-balanced cross-entropy, and what the released code computes."""
+"""What ORANDNet learns from: class-balanced cross-entropy, alone or over an image's classes, and the official loss."""
 
 from __future__ import annotations
 
@@ -9,9 +9,26 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from tobias_aug.orand.fusion import VARIANTS
-
+VARIANTS = ("competing", "paper", "official")
+# Of the network, where none is given.
+VARIANT = "paper"
 SMOOTHING = 0.1
+
+
+def fusion_variant(variant: str) -> str:
+    """Return the fusion that a variant of the network is trained on: "official" has its own, the others equation 1.
+
+    Raises:
+        ValueError: if the variant is unknown.
+    """
+    check_variant(variant)
+    return "official" if variant == "official" else "paper"
+
+
+def check_variant(variant: str) -> None:
+    """Raise a ValueError unless ``variant`` is a loss of ORANDNet."""
+    if variant not in VARIANTS:
+        raise ValueError(f'variant must be "competing", "paper" or "official", got {variant!r}')
 
 
 def orand_loss(
@@ -24,26 +41,38 @@ def orand_loss(
 ) -> Float[Tensor, ""]:
     """Compare ORANDNet's logits with AND maps.
 
-    The paper names its loss "class-balanced cross entropy with label smoothing" (Figure 2) and gives no formula; it is
-    taken from AMN, of the same group, with the two classes "object" and "not" of a single map: half the mean over
-    foreground pixels, half the mean over background pixels. The network is "to predict the AND CAM", so that the
-    target ``y`` is that map itself: a pixel is foreground by ``y`` and background by ``1 - y``,
+    The paper names its loss "class-balanced cross entropy with label smoothing" (Figure 2) and gives no formula. It is
+    taken from AMN, of the same group: half the mean over foreground pixels, half the mean over background pixels. The
+    network is "to predict the AND CAM", so that the target ``y`` is that map itself.
+
+    **paper**: each map for itself, object or not. A pixel is foreground by ``y`` and background by ``1 - y``,
 
         1/2 sum(y * ce(1 - smoothing)) / sum(y)  +  1/2 sum((1 - y) * ce(smoothing)) / sum(1 - y)
 
     with ``ce(t) = -t log(sigmoid(logit)) - (1 - t) log(1 - sigmoid(logit))``, averaged over the maps. Without
     foreground (or background) that half is zero. For a map of zeros and ones it is AMN's loss;
-    :class:`~tobias_aug.orand.pairs.MapPairs` can make such targets by a threshold. Each map counts for itself, so that
-    images of one class train like others.
+    :class:`~tobias_aug.orand.pairs.MapPairs` can make such targets by a threshold.
+
+    **competing**: the ``K`` classes of one image and its background share each pixel, as in AMN's softmax. With
+    ``p = softmax(0, logits)``, of which ``p_0`` is background, and the AND maps competing likewise,
+    ``t_k = y_k ** 2 / sum(y)`` and ``t_0 = 1 - sum(t_k)``,
+
+        1/2 mean over k of sum(t_k * ce_k) / sum(t_k)  +  1/2 sum(t_0 * ce_0) / sum(t_0)
+
+    with ``ce_c = -(1 - smoothing) log(p_c) - smoothing / K * (sum of log(p_j) over all j but c)``, averaged over the
+    images. For an image of one class this is the paper's loss, value and gradient, so that such images train.
+
+    **official**: cross-entropy over the classes of each image, with the AND maps as targets that do not add up to one.
+    It and its gradient are exactly zero for an image of one class.
 
     Args:
         logits: of any number of images, map after map. Computed in at least single precision.
-        target: AND maps of the same shape; in [0, 1] for the paper's variant.
-        variant: "paper", or "official": cross-entropy over the classes of each image, with the AND maps as targets
-            that do not add up to one. It and its gradient are exactly zero for an image of one class.
-        smoothing: what either class gives to the other. The paper does not state it. AMN gives away 0.4, which leaves
-            0.6 to be told from 20 times 0.02; between two classes that would be 0.6 from 0.4, hence a smaller default.
-        classes: number of maps of each image, for the official variant; one image where not given.
+        target: AND maps of the same shape; in [0, 1] unless the variant is official.
+        variant: "paper", "competing" or "official".
+        smoothing: what a label gives to all others together. The paper does not state it. AMN gives away 0.4, which
+            leaves 0.6 to be told from 20 times 0.02; between two classes that would be 0.6 from 0.4, hence a smaller
+            default.
+        classes: number of maps of each image, which "competing" and "official" need. Default: all are of one image.
 
     Raises:
         ValueError: if shapes, variant, smoothing or classes do not fit.
@@ -53,8 +82,7 @@ def orand_loss(
         >>> orand_loss(logits, target, smoothing=0) < orand_loss(-logits, target, smoothing=0)
         tensor(True)
     """
-    if variant not in VARIANTS:
-        raise ValueError(f'variant must be "paper" or "official", got {variant!r}')
+    check_variant(variant)
     if logits.shape != target.shape or not logits.numel():
         raise ValueError(f"expected logits and target of one shape, got {tuple(logits.shape)}, {tuple(target.shape)}")
     if not 0 <= smoothing < 0.5:
@@ -64,9 +92,11 @@ def orand_loss(
         raise ValueError(f"classes {counts} do not add up to {len(logits)} maps")
     exact = torch.promote_types(logits.dtype, torch.float32)
     logits, target = logits.to(exact), target.to(exact)
+    pairs = zip(logits.split(counts), target.split(counts), strict=True)
     if variant == "official":
-        pairs = zip(logits.split(counts), target.split(counts), strict=True)
         return torch.stack([F.cross_entropy(one[None], goal[None]) for one, goal in pairs]).mean()
+    if variant == "competing":
+        return torch.stack([_competing(one, goal, smoothing) for one, goal in pairs]).mean()
     # Not by softplus(z) - t z, where all digits of a small loss cancel.
     on, off = -F.logsigmoid(logits), -F.logsigmoid(-logits)
     object_half = _mean((1 - smoothing) * on + smoothing * off, target)
@@ -74,6 +104,26 @@ def orand_loss(
     return (object_half + background_half).mean() / 2
 
 
+def compete(maps: Float[Tensor, "classes height width"]) -> Float[Tensor, "classes height width"]:
+    """Let the classes of one image compete for each pixel: each map times its share, ``y ** 2 / sum(y)``.
+
+    Maps in [0, 1] stay so, and no longer add up to more than one. A single map stays what it is.
+    """
+    total = maps.sum(0)
+    # A share times the map, and not a square, which would be zero for a small one.
+    return maps * (maps / torch.where(total > 0, total, 1))
+
+
+def _competing(logits: Tensor, target: Tensor, smoothing: float | int) -> Float[Tensor, ""]:
+    shares = compete(target)
+    labels = torch.cat([(1 - shares.sum(0, keepdim=True)).clamp(min=0), shares])
+    losses = -F.log_softmax(torch.cat([torch.zeros_like(logits[:1]), logits]), dim=0)
+    given = smoothing / len(logits)
+    means = _mean((1 - smoothing - given) * losses + given * losses.sum(0), labels)
+    return (means[0] + means[1:].mean()) / 2
+
+
 def _mean(values: Tensor, weights: Tensor) -> Float[Tensor, " maps"]:
-    total = weights.sum((-2, -1))
-    return (values * weights).sum((-2, -1)) / torch.where(total > 0, total, 1)
+    total = weights.sum((-2, -1), keepdim=True)
+    # Divided first: by a total near 0 the gradient of the sum's division would overflow.
+    return (values * (weights / torch.where(total > 0, total, 1))).sum((-2, -1))

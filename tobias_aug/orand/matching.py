@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tobias_aug.masks.formats import class_map_files
+from tobias_aug.orand.run_settings import SourceFolder
 
 
 class MatchedFolders:
@@ -21,14 +22,14 @@ class MatchedFolders:
         ValueError: if a folder holds no class maps, or the folders have no name in common.
     """
 
-    def __init__(self, *folders: Path) -> None:
-        self.folders = folders
+    def __init__(self, *folders: str | Path) -> None:
+        self.folders = tuple(map(Path, folders))
         self._files = [class_map_files(folder) for folder in folders]
         self.names = sorted(set().union(*self._files))
         self.common = [name for name in self.names if all(name in files for files in self._files)]
         if not self.common:
             raise ValueError(
-                f"{' and '.join(map(str, folders))} have no file name in common; files are matched by their names"
+                f"{' and '.join(map(str, self.folders))} have no file name in common; files are matched by their names"
             )
 
     def paths(self, name: str) -> list[Path]:
@@ -41,3 +42,8 @@ class MatchedFolders:
             if name not in files:
                 raise FileNotFoundError(f"no class maps of this name in {folder}")
         return [files[name] for files in self._files]
+
+    def sources(self) -> list[SourceFolder]:
+        """What the settings of a run note, in the folders' order."""
+        pairs = zip(self.folders, self._files, strict=True)
+        return [SourceFolder(folder, files.values()) for folder, files in pairs]

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torchvision.models import vgg16
 
 from tobias_aug.checkpoints import common_prefix, read_checkpoint
-from tobias_aug.orand.fusion import VARIANTS
-from tobias_aug.orand.loss import SMOOTHING
+from tobias_aug.orand.held import evaluating
+from tobias_aug.orand.loss import SMOOTHING, VARIANT, check_variant
 
 # From here on every image, however small, leaves fc6 at least 7 x 7 positions.
 UNPADDED = 97
@@ -33,14 +33,17 @@ class ORANDNet(nn.Module):
         padding: of the first convolution; 100 as in FCN and the authors' code. A small image is then mostly padding:
             with less than 97, fc6 is padded by 3 to keep its input's size, and 1 ("same") is the fastest.
         width: channels of fc6 and fc7.
-        variant: "paper", or "official": score maps are cut at their centres, by the height's difference, as the
-            authors do, instead of where their pixels meet; at some sizes that is one pixel of a score map off.
-            It also decides how :meth:`predict` reads the logits.
+        variant: the loss, and with it how :meth:`predict` reads the logits: "competing", "paper" or "official"; see
+            :func:`~tobias_aug.orand.loss.orand_loss`. In "official", score maps are cut at their centers, by the
+            height's difference, as the authors do, instead of where their pixels meet (5, 9 and 31, as in FCN). At
+            padding 100 that moves the logits by 1 to 15 pixels, and pool3's map by 2 of its pixels at a quarter of the
+            sizes: of 113 square sizes from 64 to 512 none is aligned.
         smoothing: of the labels it is trained with, which :meth:`predict` undoes; see
             :func:`~tobias_aug.orand.loss.orand_loss`.
         weights: a VGG-16's, as path (see :func:`~tobias_aug.checkpoints.read_checkpoint`) or state dict. The first
-            convolution is left random, since it sees one channel of another kind, as in the authors' code. fc6 and fc7
-            are reshaped from the classifier, where it is there and ``width`` is 4096.
+            convolution is left random, since it sees one channel of another kind, as in the authors' code. Its start
+            is He's without a bias here (std 0.46), torch's own with one there (0.19). fc6 and fc7 are reshaped from
+            the classifier, where it is there and ``width`` is 4096.
 
     Raises:
         ValueError: if an argument is out of range, or the weights are no VGG-16's.
@@ -56,15 +59,14 @@ class ORANDNet(nn.Module):
         *,
         padding: int = 100,
         width: int = 4096,
-        variant: str = "paper",
+        variant: str = VARIANT,
         smoothing: float | int = SMOOTHING,
         weights: str | Path | Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         if padding < 1 or width < 1:
             raise ValueError(f"padding and width must be 1 or more, got {padding} and {width}")
-        if variant not in VARIANTS:
-            raise ValueError(f'variant must be "paper" or "official", got {variant!r}')
+        check_variant(variant)
         self.padding, self.width, self.variant, self.smoothing = padding, width, variant, smoothing
         self.weights = None if weights is None else "a state dict" if isinstance(weights, Mapping) else str(weights)
         self._inner = 0 if padding >= UNPADDED else 3
@@ -119,30 +121,40 @@ class ORANDNet(nn.Module):
             start = (logits.shape[-2] - height) // 2
         return logits[..., start : start + height, start : start + width]
 
-    @torch.no_grad()
     def predict(
         self, maps: Float[Tensor, "classes height width"], size: int | None = None
     ) -> Float[Tensor, "classes height width"]:
         """From the OR maps of an image to what the trained network says of each class, in [0, 1].
 
-        What the labels' smoothing adds is taken off the probability: ``relu(sigmoid(logit) - smoothing)``, so that
-        background is near 0. The official variant takes ``relu(logit)``. Either is divided by its spatial maximum, as
-        all maps of this field are (the official one's plus 1e-5); a map without any object is zero. The paper says no
-        more than "the predictions of ORANDNet".
+        What the labels' smoothing adds is taken off the probability, so that background is near 0:
+        ``relu(sigmoid(logit) - smoothing)``, or with the competing loss, whose ``K`` classes share each pixel,
+        ``relu(softmax(0, logits) - smoothing / K)``. The official variant takes ``relu(logit)``. Each is divided by its
+        spatial maximum, as all maps of this field are (the official one's plus 1e-5); a map without any object is zero.
+        The paper says no more than "the predictions of ORANDNet". Dropout is off, and the network's mode is restored
+        afterwards.
 
         Args:
-            maps: on the network's device.
+            maps: of all classes of the image, on the network's device.
             size: side in pixels of the square that the network sees; it should be that of training. The maps' own size
                 where not given.
         """
-        seen = maps if size is None else resize_maps(maps, (size, size))
-        # A few classes at a time, so that an image of many needs no more memory.
-        logits = [self(part[:, None])[:, 0].float() for part in seen.split(4)]
-        whole = resize_maps(torch.cat(logits), (maps.shape[-2], maps.shape[-1])) if logits else maps
+        if not len(maps):
+            return maps
+        # Without dropout, in whatever mode training left the network.
+        with torch.no_grad(), evaluating(self):
+            seen = maps if size is None else resize_maps(maps.float(), (size, size))
+            # A few classes at a time, so that an image of many needs no more memory.
+            parts = seen.to(self.score.weight.dtype)[:, None].split(4)
+            logits = torch.cat([self(part)[:, 0].float() for part in parts])
+            whole = resize_maps(logits, (maps.shape[-2], maps.shape[-1]))
         if self.variant == "official":
             found = whole.relu()
             return found / (found.amax((-2, -1), keepdim=True) + 1e-5)
-        found = (whole.sigmoid() - self.smoothing).relu()
+        if self.variant == "competing" and len(whole):
+            shares = torch.cat([torch.zeros_like(whole[:1]), whole]).softmax(0)[1:]
+            found = (shares - self.smoothing / len(whole)).relu()
+        else:
+            found = (whole.sigmoid() - self.smoothing).relu()
         top = found.amax((-2, -1), keepdim=True)
         return found / torch.where(top > 0, top, 1)
 

@@ -37,7 +37,8 @@ class MapBatch(NamedTuple):
 class MapPairs(Dataset[MapPair]):
     """Pairs of OR and AND maps from two folders of class maps, fused when read; one sample is one image's classes.
 
-    A sample that cannot be read, or has no class, is replaced by the next one that can, and named in ``failures``.
+    A sample that cannot be read is replaced by the next one that can, and named in ``failures``; one without a class,
+    which is no failure, is replaced too.
 
     Args:
         first: a classifier's class maps; files of the two folders are matched by name, their classes by id.
@@ -52,6 +53,7 @@ class MapPairs(Dataset[MapPair]):
     Attributes:
         names: of the images, in alphabetical order.
         missing: names that only one folder has.
+        sources: "first" and "second", as the settings of a run note folders that may move.
 
     Raises:
         ValueError: if a folder holds no class maps, the folders have no name in common, or an option is out of range.
@@ -75,6 +77,7 @@ class MapPairs(Dataset[MapPair]):
         self.folders = Path(first), Path(second)
         self.fused, self.variant, self.offset, self.size, self.threshold = fused, variant, offset, size, threshold
         matched = MatchedFolders(*self.folders)
+        self.sources = dict(zip(("first", "second"), matched.sources(), strict=True))
         self.names = matched.common
         self._paths = [matched.paths(name) for name in self.names]
         self.missing = []
@@ -106,13 +109,25 @@ class MapPairs(Dataset[MapPair]):
             ValueError: if none can.
         """
         failures: list[tuple[str, str]] = []
+        first = ""
         for place in (*range(index, len(self)), *range(index)):
+            reason = "ValueError: no class, so that there is nothing to learn from"
             try:
-                return MapPair(*self._read(place), failures)
+                either, both = self._read(place)
+                if len(either):
+                    return MapPair(either, both, failures)
             except (ValueError, TypeError, OSError) as error:
-                failures.append((self.names[place], f"{type(error).__name__}: {error}"))
-        name, reason = failures[0]
-        raise ValueError(f"none of {len(self)} images could be read; {name}: {reason}")
+                reason = f"{type(error).__name__}: {error}"
+                failures.append((self.names[place], reason))
+            first = first or f"{self.names[place]}: {reason}"
+        raise ValueError(f"none of {len(self)} images could be read; {first}")
+
+    def count_classes(self, index: int) -> int:
+        """Return the number of classes of one image, of both files together; 0 where it cannot be read."""
+        try:
+            return len(set().union(*(read_class_maps(path).keys.tolist() for path in self._paths[index])))
+        except (ValueError, TypeError, OSError):
+            return 0
 
     def _read(self, place: int) -> tuple[Tensor, Tensor]:
         first, second = (self._resized(read_class_maps(path)) for path in self._paths[place])
@@ -126,8 +141,6 @@ class MapPairs(Dataset[MapPair]):
                 fuse_class_maps(first, second, operation, variant=self.variant, offset=self.offset).maps
                 for operation in ("or", "and")
             )
-        if not len(either):
-            raise ValueError("no class, so that there is nothing to learn from")
         target = torch.from_numpy(both)
         return torch.from_numpy(either), target if self.threshold is None else (target > self.threshold).float()
 

@@ -57,12 +57,17 @@ def index_mask(maps: ClassMaps, low: float, high: float | None = None) -> UInt8[
         array([[  0, 255,  15]], dtype=uint8)
     """
     high = low if high is None else high
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"thresholds must be 0 <= low <= high <= 1, got low {low} and high {high}")
+    require_thresholds(low, high)
     mask, values = strongest_class(maps)
     mask[values <= np.float32(high)] = UNCERTAIN
     mask[values <= np.float32(low)] = 0
     return mask
+
+
+def require_thresholds(low: float, high: float) -> None:
+    """Raise ValueError unless ``0 <= low <= high <= 1``."""
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"thresholds must be 0 <= low <= high <= 1, got low {low} and high {high}")
 
 
 def power_threshold(alpha: float) -> float:

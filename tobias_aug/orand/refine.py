@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float32, Integer, UInt8
+from jaxtyping import Float32, Integer, Shaped, UInt8
 from torch import Tensor
 
 from tobias_aug.masks.formats import UNCERTAIN, ClassMaps
 from tobias_aug.orand.crf import crf_labels, crf_probabilities
+from tobias_aug.orand.named_images import require_rgb
 from tobias_aug.orand.pamr import pamr
 from tobias_aug.orand.pseudo_labels import index_mask
 
@@ -19,7 +20,7 @@ ALPHA = 4.0
 
 def refine_class_maps(
     maps: ClassMaps,
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Shaped[np.ndarray, "..."],
     method: str = "pamr",
     *,
     alpha: float | int = ALPHA,
@@ -34,7 +35,7 @@ def refine_class_maps(
 
     Args:
         maps: in [0, 1], of any size.
-        image: RGB, 0 to 255.
+        image: RGB, uint8 (height, width, 3).
         method: "pamr", or "crf" (needs the extra ``crf``).
         alpha: of the CRF's background; the larger, the more object. ORANDNet's code takes 4.
         iterations: of either method.
@@ -44,10 +45,12 @@ def refine_class_maps(
         Maps of the picture's size; the metadata's "stage" is the method, and "source" what the given maps said.
 
     Raises:
-        ValueError: if the method is unknown, the CRF's ``alpha`` not positive, or its maps not in [0, 1].
+        ValueError: if the method is unknown, the CRF's ``alpha`` not positive, its maps not in [0, 1], or the image no
+            RGB image.
         ImportError: if the CRF is not installed.
     """
     refuse_unknown(method)
+    require_rgb(image)
     planes = resize_maps(maps.maps, image.shape[:2])
     about = {
         "stage": method,
@@ -77,7 +80,7 @@ def refine_class_maps(
 
 def refine_labels(
     labels: Integer[np.ndarray, "height width"],
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Shaped[np.ndarray, "..."],
     num_labels: int,
     method: str = "pamr",
     *,
@@ -86,10 +89,11 @@ def refine_labels(
     """Refine labels 0 to ``num_labels - 1``: by :func:`~tobias_aug.orand.crf.crf_labels`, or by PAMR on one mask each.
 
     Raises:
-        ValueError: if the method is unknown, or a label out of range.
+        ValueError: if the method is unknown, a label out of range, or the image no RGB image.
         ImportError: if the CRF is not installed.
     """
     refuse_unknown(method)
+    require_rgb(image)
     if method == "crf":
         return crf_labels(labels, image, num_labels)
     masks = F.one_hot(torch.from_numpy(labels.astype(np.int64)).to(device), num_labels).permute(2, 0, 1).float()
@@ -100,7 +104,7 @@ def refine_labels(
 
 def refined_index_mask(
     maps: ClassMaps,
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Shaped[np.ndarray, "..."],
     low: float | int = 0.05,
     high: float | int = 0.30,
     method: str = "pamr",
@@ -115,7 +119,7 @@ def refined_index_mask(
 
     Args:
         maps: in [0, 1]; brought to the picture's size.
-        image: RGB, 0 to 255.
+        image: RGB, uint8 (height, width, 3).
         low, high: 0.05 and 0.30 in IRN.
         method: "pamr", or "crf" as in IRN (needs the extra ``crf``).
         device: where PAMR runs.
@@ -124,10 +128,11 @@ def refined_index_mask(
         0 for background, class id + 1, 255 for uncertain.
 
     Raises:
-        ValueError: if the thresholds are none, or the method is unknown.
+        ValueError: if the thresholds are none, the method is unknown, or the image no RGB image.
         ImportError: if the CRF is not installed.
     """
-    sized = ClassMaps(maps.keys, resize_maps(maps.maps, image.shape[:2]), maps.metadata)
+    require_rgb(image)
+    sized = at_size(maps, image.shape[:2])
     index_mask(sized, low, high)  # Refuses what are no thresholds.
     pixels = np.concatenate([[0], np.sort(maps.keys) + 1]).astype(np.uint8)
 
@@ -150,6 +155,12 @@ def resize_maps(
         return maps if len(maps) else np.zeros((0, *size), np.float32)
     resized: np.ndarray = F.interpolate(_tensor(maps)[None], tuple(size), mode="bilinear", antialias=True)[0].numpy()
     return resized
+
+
+def at_size(maps: ClassMaps, size: tuple[int, int]) -> ClassMaps:
+    """Bring class maps to the image's height and width; those of an image without a class too."""
+    metadata = {name: value for name, value in maps.metadata.items() if name != "stride"}
+    return ClassMaps(maps.keys, resize_maps(maps.maps, size), metadata)
 
 
 def refuse_unknown(method: str) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from tobias_aug.images.decode import read_rgb
-from tobias_aug.images.sources import image_files_by_name
 from tobias_aug.masks.formats import class_map_files, read_class_maps, write_class_maps, write_index_mask
 from tobias_aug.orand.crf import require_crf
 from tobias_aug.orand.folder_runs import FolderResult, each_file
+from tobias_aug.orand.named_images import NamedImages
+from tobias_aug.orand.pseudo_labels import require_thresholds
 from tobias_aug.orand.refine import ALPHA, refine_class_maps, refined_index_mask, refuse_unknown
+from tobias_aug.orand.run_settings import SourceFolder
 
 
 def refine_folder(
-    maps: Path,
-    images: Path,
-    out: Path,
+    maps: str | Path,
+    images: str | Path,
+    out: str | Path,
     method: str = "pamr",
     *,
     alpha: float | int = ALPHA,
@@ -26,36 +26,36 @@ def refine_folder(
     device: str = "cpu",
     quiet: bool = False,
 ) -> FolderResult:
-    """Refine each file of class maps with the picture of the same name; see :func:`refine_class_maps` for the options.
+    """Refine each file of class maps with the image of the same name; see :func:`refine_class_maps` for the options.
 
-    Maps without a picture are listed as failures. Run it again to go on after an interruption; a file that is there is
-    complete and is left alone.
+    Maps without an image are listed as failures, an image without a class is counted apart. Run it again to resume
+    after an interruption; a file that is there is complete and is left alone.
 
     Raises:
-        ValueError: if a folder holds no class maps or no pictures, or the method is unknown.
+        ValueError: if a folder holds no class maps or no images, or the method is unknown.
         TobiasError: if ``out`` was made with other options, or is being written.
         ImportError: if the CRF is not installed.
     """
     _require(method)
-    files, pictures = class_map_files(maps), image_files_by_name(images)
+    files = class_map_files(maps)
+    named = NamedImages(images, files)
 
-    def work(name: str, target: Path) -> None:
-        image = _picture(pictures, name, images)
-        content = read_class_maps(files[name])
+    def work(name: str, target: Path) -> bool:
+        image, content = named.read(name), read_class_maps(files[name])
         write_class_maps(
             target, refine_class_maps(content, image, method, alpha=alpha, iterations=iterations, device=device)
         )
+        return len(content.keys) > 0
 
-    settings = {"stage": method, "maps": str(maps.resolve()), "images": str(images.resolve()), "iterations": iterations}
-    if method == "crf":
-        settings["alpha"] = alpha
-    return each_file(list(files), out, extension, settings, work, "refinement", quiet)
+    settings: dict[str, Any] = {"stage": method, "maps": SourceFolder(maps, files.values()), "images": named.source()}
+    settings |= {"iterations": iterations, **({"alpha": alpha} if method == "crf" else {})}
+    return each_file(list(files), Path(out), extension, settings, work, "refinement", quiet)
 
 
 def refined_label_folder(
-    maps: Path,
-    images: Path,
-    out: Path,
+    maps: str | Path,
+    images: str | Path,
+    out: str | Path,
     method: str = "pamr",
     *,
     low: float | int = 0.05,
@@ -68,18 +68,18 @@ def refined_label_folder(
     Failures, resuming and errors are those of :func:`refine_folder`.
     """
     _require(method)
-    files, pictures = class_map_files(maps), image_files_by_name(images)
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"thresholds must be 0 <= low <= high <= 1, got low {low} and high {high}")
+    files = class_map_files(maps)
+    named = NamedImages(images, files)
+    require_thresholds(low, high)
 
-    def work(name: str, target: Path) -> None:
-        image = _picture(pictures, name, images)
-        mask = refined_index_mask(read_class_maps(files[name]), image, low, high, method, device=device)
-        write_index_mask(target, mask)
+    def work(name: str, target: Path) -> bool:
+        image, content = named.read(name), read_class_maps(files[name])
+        write_index_mask(target, refined_index_mask(content, image, low, high, method, device=device))
+        return len(content.keys) > 0
 
-    settings = {"stage": "labels", "maps": str(maps.resolve()), "low": low, "high": high}
-    settings |= {"refinement": method, "images": str(images.resolve())}
-    return each_file(list(files), out, ".png", settings, work, "labels", quiet)
+    settings: dict[str, Any] = {"stage": "labels", "maps": SourceFolder(maps, files.values()), "low": low, "high": high}
+    settings |= {"refinement": method, "images": named.source()}
+    return each_file(list(files), Path(out), ".png", settings, work, "labels", quiet)
 
 
 def _require(method: str) -> None:
@@ -87,9 +87,3 @@ def _require(method: str) -> None:
     refuse_unknown(method)
     if method == "crf":
         require_crf()
-
-
-def _picture(pictures: dict[str, Path], name: str, folder: Path) -> np.ndarray:
-    if name not in pictures:
-        raise FileNotFoundError(f"no picture of this name in {folder}")
-    return np.asarray(read_rgb(pictures[name]))

@@ -5,29 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from tobias_aug.masks.formats import class_map_files, file_name, read_class_maps, read_index_mask
+from tobias_aug.masks.formats import class_map_files, file_name, find_name, read_class_maps, read_index_mask
 from tobias_aug.metrics.segmentation import SegmentationConfusion, ThresholdSweep
 from tobias_aug.orand.folder_runs import FolderResult, attempt_each
 from tobias_aug.orand.pseudo_labels import strongest_class
+from tobias_aug.orand.refine import at_size
 from tobias_aug.progress import Progress
 
 
 def score_masks(
-    predictions: Path, truth: Path, names: Sequence[str] | None = None, *, num_classes: int = 21, quiet: bool = False
+    predictions: str | Path,
+    truth: str | Path,
+    names: Sequence[str] | None = None,
+    *,
+    num_classes: int = 21,
+    quiet: bool = False,
 ) -> tuple[SegmentationConfusion, FolderResult]:
     """Count the confusion of a folder of index PNGs with the true ones of the same name.
 
     Args:
         predictions: folder of index PNGs.
         truth: folder of index PNGs.
-        names: names without extension; those of the predictions where not given. A name without a prediction or truth
-            is listed as a failure.
+        names: in any form of the field's lists, see :func:`~tobias_aug.masks.formats.find_name`; those of the
+            predictions where not given. A name without a prediction or truth is listed as a failure.
         num_classes: background included.
         quiet: show no progress.
 
     Raises:
         ValueError: if there are no predictions, or none of them could be scored.
     """
+    predictions, truth = Path(predictions), Path(truth)
     files = {file_name(path, predictions): path for path in sorted(predictions.rglob("*.png"))}
     if not files:
         hint = "; class maps are scored with a sweep" if _holds_class_maps(predictions) else ""
@@ -37,27 +44,42 @@ def score_masks(
     def work(name: str) -> None:
         confusion.update(read_index_mask(_prediction(files, name, predictions)), read_index_mask(truth / f"{name}.png"))
 
-    return confusion, _score(files if names is None else names, work, quiet)
+    return confusion, _score(_chosen(names, files), work, quiet)
 
 
 def sweep_maps(
-    maps: Path,
-    truth: Path,
+    maps: str | Path,
+    truth: str | Path,
     names: Sequence[str] | None = None,
     *,
     num_classes: int = 21,
     thresholds: Sequence[float] | None = None,
     quiet: bool = False,
 ) -> tuple[ThresholdSweep, FolderResult]:
-    """Count, in one pass, the confusion of a folder of class maps at every threshold; see :func:`score_masks`."""
+    """Count, in one pass, the confusion of a folder of class maps at every threshold; see :func:`score_masks`.
+
+    Maps are brought to the truth's size, so that those of a quarter are scored as IRN scores them. An image without a
+    class is background everywhere, and counted apart in the result.
+    """
+    maps, truth = Path(maps), Path(truth)
     files = class_map_files(maps)
     sweep = ThresholdSweep(num_classes, thresholds)
+    without_class: list[str] = []
 
     def work(name: str) -> None:
-        strongest, values = strongest_class(read_class_maps(_prediction(files, name, maps)))
-        sweep.update(strongest, values, read_index_mask(truth / f"{name}.png"))
+        content = read_class_maps(_prediction(files, name, maps))
+        true = read_index_mask(truth / f"{name}.png")
+        strongest, values = strongest_class(at_size(content, true.shape))
+        sweep.update(strongest, values, true)
+        if not len(content.keys):
+            without_class.append(name)
 
-    return sweep, _score(files if names is None else names, work, quiet)
+    scored = _score(_chosen(names, files), work, quiet)
+    return sweep, FolderResult(scored.done, scored.failures, without_class)
+
+
+def _chosen(names: Sequence[str] | None, files: dict[str, Path]) -> list[str]:
+    return list(files) if names is None else [find_name(name, files) for name in names]
 
 
 def _holds_class_maps(folder: Path) -> bool:

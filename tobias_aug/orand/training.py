@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tobias_aug.errors import needs_extra
+
 try:
     from lightning.fabric import Fabric
 except ImportError as error:
-    raise ImportError("training ORANDNet needs lightning; install it with: pip install 'tobias-aug[train]'") from error
+    raise needs_extra("training ORANDNet needs lightning", "train") from error
 
 from tobias_aug.files import exclusive, remove_leftovers, write_text, writing
 from tobias_aug.masks.parts import Failure
 from tobias_aug.orand.folder_runs import FAILURES, SETTINGS, FolderResult, refuse_other_settings
-from tobias_aug.orand.loss import orand_loss
+from tobias_aug.orand.loss import fusion_variant, orand_loss
 from tobias_aug.orand.net import ORANDNet
 from tobias_aug.orand.pairs import MapBatch, MapPairs, collate_pairs
 from tobias_aug.training.launch import launch
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
+
+# Images whose classes are counted before a training, unless none of them has two.
+LOOKED_AT = 500
 
 
 def train_orandnet(
@@ -62,17 +68,29 @@ def train_orandnet(
         fabric: launched; decides device, precision and the number of processes. Where not given: one device, or what
             ``torchrun`` asks for, in single precision.
 
+    Warns:
+        UserWarning: of the share of images of one class, where the loss compares an image's classes. In the official
+            loss they are worth nothing; in the competing one they train by the paper's.
+
     Returns:
         The number of images trained on, and why others were passed over.
 
     Raises:
-        ValueError: if network and pairs are of different variants, the images do not fill a batch, or none can be read.
+        ValueError: if network and pairs do not fit each other, the images do not fill a batch, none can be read, or
+            the loss is the official one and no image has two classes.
         TobiasError: if ``run`` was trained otherwise, or is being written.
     """
-    if net.variant != pairs.variant:
-        raise ValueError(f"the network is of the {net.variant} variant, the pairs are of the {pairs.variant} one")
+    if fusion_variant(net.variant) != pairs.variant:
+        raise ValueError(
+            f"the network is of the {net.variant} variant, the pairs are of the {pairs.variant} one; "
+            f'give MapPairs variant="{fusion_variant(net.variant)}"'
+        )
     fabric = launch() if fabric is None else fabric
     folder = Path(run)
+    if net.variant != "paper":
+        said = _about_single_classes(pairs, net.variant)
+        if said and fabric.is_global_zero:
+            warnings.warn(said, stacklevel=2)
     about = {"network": net.settings(), "pairs": pairs.settings()}
     loader = ReproducibleLoader(
         pairs,
@@ -88,6 +106,7 @@ def train_orandnet(
     with exclusive(folder) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             settings = {"stage": "orandnet", **about, "weights": net.weights, **training}
+            settings["pairs"] = {**pairs.settings(), **pairs.sources}
             refuse_other_settings(folder / SETTINGS, settings)
             remove_leftovers(folder)
         fabric.barrier()
@@ -119,6 +138,36 @@ def train_orandnet(
         if fabric.is_global_zero:
             passed_over.write(failures)
     return FolderResult(len(pairs) - len(failures), [*pairs.missing, *failures])
+
+
+def _about_single_classes(pairs: MapPairs, variant: str) -> str | None:
+    """Say how many images have one class; raise where the loss then has nothing to learn from.
+
+    So many images are read that the share is known to a few per cent; all of them, before it is said that none has two.
+    """
+    order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0)).tolist()
+    single = several = 0
+    for seen, index in enumerate(order):
+        if seen >= LOOKED_AT and several:
+            break
+        count = pairs.count_classes(index)
+        single, several = single + (count == 1), several + (count > 1)
+    if variant == "official" and single and not several:
+        raise ValueError(
+            f"none of {single} images has two classes, and the official loss of an image of one class is exactly zero, "
+            f"gradient included: nothing would be trained; take the variant "
+            '"competing" or "paper"'
+        )
+    if not single:
+        return None
+    looked_at = single + several
+    share = f"{single} of {looked_at} images" + (" looked at" if looked_at < len(pairs) else "")
+    consequence = (
+        'train nothing under the official loss; the variants "competing" and "paper" train on them'
+        if variant == "official"
+        else "train by the paper's loss, since no classes compete in them"
+    )
+    return f"{share} ({100 * single / looked_at:.0f} %) have one class: they {consequence}"
 
 
 class _PassedOver:

@@ -6,23 +6,29 @@ the others, in reading order, take B's background cells in the order given. Noth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from tobias_aug.devices import reading_waits, to_device
-from tobias_aug.masks.cells import cell_edges
-from tobias_aug.mixing.labels import device_of, draw_partners
+from tobias_aug.draws import uniform
+from tobias_aug.masks.cells import boolean_cells, cell_edges
+from tobias_aug.mixing.labels import draw_partners
+
+# What masks of cells come in; see boolean_cells.
+Cells = Shaped[Tensor, "*batch grid grid"] | Shaped[np.ndarray, "*batch grid grid"] | Sequence[Any]
 
 
 def merge_patches(
     foreground: Shaped[Tensor, "..."],
     background: Shaped[Tensor, "..."],
-    foreground_mask: Bool[Tensor, "*batch grid grid"],
-    background_mask: Bool[Tensor, "*batch grid grid"],
+    foreground_mask: Cells,
+    background_mask: Cells,
     order: Int[Tensor, "*batch slots"] | None = None,
     generator: torch.Generator | None = None,
 ) -> Shaped[Tensor, "..."]:
@@ -34,7 +40,7 @@ def merge_patches(
         foreground: images A, of shape (*batch, ..., height, width); any dtype and device. What lies between the
             batch and the last two dimensions (channels, frames, nothing) moves as one.
         background: images B, of A's shape, dtype and device.
-        foreground_mask: A's foreground cells.
+        foreground_mask: A's foreground cells (*batch, grid, grid); booleans, or integers that are 0 and 1.
         background_mask: B's foreground cells; as many in each image as in A's mask.
         order: which background cell of B, counted in reading order, goes into which slot of A; a permutation for
             each image. Drawn where not given.
@@ -45,6 +51,7 @@ def merge_patches(
 
     Raises:
         ValueError: if shapes, dtypes or the number of foreground cells do not agree, or ``order`` is no permutation.
+        TypeError: if the masks are floating point, as scores are.
 
     Example:
         >>> a, b = torch.zeros(4, 4, dtype=torch.uint8), torch.arange(16, dtype=torch.uint8).view(4, 4)
@@ -60,6 +67,7 @@ def merge_patches(
             f"merge_patches needs two images of one shape and dtype, got {tuple(foreground.shape)} "
             f"{foreground.dtype} and {tuple(background.shape)} {background.dtype}; resize the background first"
         )
+    foreground_mask, background_mask = boolean_cells(foreground_mask), boolean_cells(background_mask)
     batch = foreground_mask.shape[:-2]
     if foreground_mask.shape != background_mask.shape or foreground.shape[: len(batch)] != batch:
         raise ValueError(
@@ -102,8 +110,7 @@ def draw_pairs(
         partner: who gives the background; any image of the batch, itself included, where not given.
         generator: torch's own where not given.
     """
-    device = device_of(generator)
-    changed = torch.rand(count, generator=generator, device=device) < p
+    changed = uniform(count, generator=generator) < p
     return changed, draw_partners(count, generator) if partner is None else partner
 
 
@@ -155,9 +162,8 @@ def draw_order(
     Raises:
         ValueError: if the masks differ in their number of foreground cells.
     """
-    device = device_of(generator)
     slots = _background_cells(mask)
-    return to_device(torch.rand(*mask.shape[:-2], slots, generator=generator, device=device).argsort(-1), mask.device)
+    return to_device(uniform(*mask.shape[:-2], slots, generator=generator).argsort(-1), mask.device)
 
 
 def donor_cells(

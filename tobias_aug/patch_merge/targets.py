@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from tobias_aug.masks.cells import cells_to_pixels
+from tobias_aug.mixing.leftovers import describe, looks_like_image
 from tobias_aug.patch_merge.boxes import keep_boxes
 
 # What tells something of the whole image, however many objects it has.
@@ -34,9 +37,9 @@ def merge_targets(
     """Drop the objects whose centre was replaced, and cut the others to what stays of them.
 
     In each target, the boxes follow :func:`~tobias_aug.patch_merge.boxes.keep_boxes`; instance masks
-    (``tv_tensors.Mask`` of shape (objects, height, width)) lose the replaced pixels; every other tensor with an entry
-    an object (labels, areas, crowd flags) loses the entries of the dropped objects. The donor's objects are not taken
-    over.
+    (``tv_tensors.Mask`` of shape (objects, height, width)) lose the replaced pixels; every other tensor or array with
+    an entry an object (labels, areas, crowd flags) loses the entries of the dropped objects, and so does a list that
+    has an entry an object in every target. The donor's objects are not taken over.
 
     Args:
         targets: one mapping an image.
@@ -49,11 +52,25 @@ def merge_targets(
     """
     if len(targets) != len(kept):
         raise ValueError(f"expected a target for each of {len(kept)} images, got {len(targets)}")
+    lists = _lists_of_objects(targets)
     pairs = enumerate(zip(targets, kept, strict=True))
-    return [_merge_target(number, target, cells, height, width) for number, (target, cells) in pairs]
+    return [_merge_target(number, target, cells, height, width, lists) for number, (target, cells) in pairs]
 
 
-def _merge_target(number: int, target: Mapping[str, Any], kept: Tensor, height: int, width: int) -> dict[str, Any]:
+def _lists_of_objects(targets: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Names under which every target has a list with an entry an object; one target alone may have it by chance."""
+    counted = [(target, boxes) for target in targets if (boxes := _boxes_of(target)) is not None]
+    names = {name for target in targets for name, value in target.items() if isinstance(value, (list, tuple))}
+    return {
+        name
+        for name in names - set(OF_THE_IMAGE)
+        if all(isinstance(t.get(name), (list, tuple)) and len(t[name]) == len(boxes) for t, boxes in counted)
+    }
+
+
+def _merge_target(
+    number: int, target: Mapping[str, Any], kept: Tensor, height: int, width: int, lists: set[str]
+) -> dict[str, Any]:
     boxes = _boxes_of(target)
     if boxes is None:
         raise ValueError(
@@ -74,20 +91,33 @@ def _merge_target(number: int, target: Mapping[str, Any], kept: Tensor, height: 
     back = F.convert_bounding_box_format(cut, tv_tensors.BoundingBoxFormat.XYXY, boxes.format)
     cut = torch.where(whole, plain, back.to(plain.dtype))[stays]
     merged = {}
+    image = plain.new_empty(1, 1, height, width)
     for name, value in target.items():
         if value is boxes:
             merged[name] = tv_tensors.wrap(cut, like=boxes)
-        elif isinstance(value, tv_tensors.Mask) and value.ndim == 3 and len(value) == len(boxes):
+            continue
+        if isinstance(value, tv_tensors.Mask) and value.ndim == 3 and len(value) == len(boxes):
             pixels = cells_to_pixels(kept.to(value.device), height, width)
             instances = value.as_subclass(Tensor)[stays.to(value.device)] * pixels
             merged[name] = tv_tensors.wrap(instances.to(value.dtype), like=value)
-        elif isinstance(value, tv_tensors.TVTensor):
-            raise ValueError(
-                f"PatchMerge cannot carry the {type(value).__name__} of shape {tuple(value.shape)} at {name!r} of "
-                f"target {number}; give segmentation masks as one batch beside the images, or take it out"
-            )
-        elif isinstance(value, Tensor) and name not in OF_THE_IMAGE and value.shape[:1] == (len(boxes),):
+            continue
+        of_objects = name not in OF_THE_IMAGE and getattr(value, "shape", ())[:1] == (len(boxes),)
+        # A row an object is no image, whatever its length.
+        rows = of_objects and value.ndim < 3 and tuple(value.shape) != (height, width)
+        for left in [] if rows else tree_leaves(value):
+            if isinstance(left, tv_tensors.TVTensor) or looks_like_image(left, image, one_per_image=True):
+                raise ValueError(
+                    f"PatchMerge cannot carry the {describe(left)} at {name!r} of target {number}; give segmentation "
+                    "masks as one batch beside the images, instance masks as tv_tensors.Mask (objects, height, width), "
+                    "or take it out"
+                )
+        if isinstance(value, Tensor) and of_objects:
             merged[name] = value[stays.to(value.device)]
+        elif isinstance(value, np.ndarray) and of_objects:
+            merged[name] = value[stays.cpu().numpy()]
+        elif name in lists:
+            left_over = [entry for entry, stay in zip(value, stays.tolist(), strict=True) if stay]
+            merged[name] = tuple(left_over) if isinstance(value, tuple) else left_over
         else:
             merged[name] = value
     return merged

@@ -7,12 +7,16 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
+from torchvision import tv_tensors
 
 from tobias_aug.devices import reading_waits, to_device
-from tobias_aug.masks.cells import cell_edges, random_cells
+from tobias_aug.masks.cells import boolean_cells, cell_edges, random_cells
+from tobias_aug.masks.localizer import Localizer
+from tobias_aug.masks.online import OnlineMasks
 from tobias_aug.mixing.base import BatchMix
 from tobias_aug.mixing.labels import LabelsGetter
 from tobias_aug.patch_merge.functional import check_probability, draw_donors, draw_pairs
@@ -29,6 +33,9 @@ class PatchMerge(BatchMix):
 
     Args:
         p: probability that an image is changed.
+        masks: what makes the masks of a batch that comes without: a localizer, or a callable such as
+            :class:`~tobias_aug.OnlineMasks`. So the merge stands where any mix stands: in ``v2.RandomChoice``,
+            ``v2.Compose`` or a collate function. ``None`` keeps random cells, the control of the paper's Table 5.
         grid: cells a side; decides the random control and is checked against masks.
         num_classes: where given, labels are softened by the share of each image that is still its own, as CutMix does;
             where not, they stay the object's.
@@ -53,6 +60,7 @@ class PatchMerge(BatchMix):
         self,
         p: float = 0.3,
         *,
+        masks: Localizer | Callable[[Tensor], Any] | None = None,
         grid: int = 4,
         num_classes: int | None = None,
         boxes: str = "refuse",
@@ -62,40 +70,46 @@ class PatchMerge(BatchMix):
     ) -> None:
         super().__init__(num_classes, labels_getter, generator)
         check_probability(p)
+        if grid < 1:
+            raise ValueError(f"grid must be at least 1, got {grid}")
+        if not (masks is None or callable(masks) or isinstance(masks, Localizer)):
+            raise TypeError(
+                f"masks must be a localizer or a callable that makes masks of images, got {type(masks).__name__}; give "
+                "the masks of one batch with the batch, as merge(images, masks=...)"
+            )
         if boxes not in ("refuse", "keep-centre"):
             raise ValueError(f'boxes must be "refuse" or "keep-centre", got {boxes!r}')
-        self.p, self.grid, self.boxes, self.inplace = p, grid, boxes, inplace
+        self.p, self.masks, self.grid, self.boxes, self.inplace = p, masks, grid, boxes, inplace
 
-    def forward(  # type: ignore[override]  # the cells come second, as they always did
-        self,
-        images: Any,
-        masks: Bool[Tensor, "batch grid grid"] | Callable[[Tensor], Tensor] | None = None,
-        *,
-        partner: Tensor | None = None,
-    ) -> Any:
-        """Merge a batch.
+    def forward(self, *inputs: Any, masks: Any = None, partner: Any = None) -> Any:
+        """Merge a batch: ``merge(images, labels)``, as all mixes, ``merge(images, masks)``, or a nest of either.
 
         Args:
-            images: a batch of images (batch, channels, height, width), or a nest (tuple, list, dict) that holds one,
-                with segmentation masks (``tv_tensors.Mask``) that move along and labels.
-            masks: foreground cells of each image, or what makes them from images, such as
-                :class:`~tobias_aug.OnlineMasks`: it is given those images alone that are changed or give a background.
-                ``None`` keeps random cells, the control of the paper's Table 5.
+            inputs: a batch of images (batch, channels, height, width), or a nest (tuple, list, dict) that holds one,
+                with segmentation masks (``tv_tensors.Mask``) that move along; and labels, or the foreground cells.
+            masks: foreground cells of each image (batch, grid, grid), as booleans or as integers 0 and 1; or what makes
+                them of images: a localizer, or a callable such as :class:`~tobias_aug.OnlineMasks`. It is given those
+                images alone that are changed or give a background. Default: those of the constructor.
             partner: index in the batch of the image that gives the background, for each image; drawn where not given.
 
         Returns:
             The same nest with new images; with ``inplace``, with the same.
 
         Raises:
-            ValueError: if the masks' number or grid does not fit, or the nest holds boxes or key points.
+            ValueError: if the masks' number or grid does not fit, or the nest holds boxes, key points, or images that
+                the merge does not carry.
+            TypeError: if the masks are no masks.
         """
-        return self.apply(images, self.make_params(images, masks, partner))
+        if masks is None and len(inputs) == 2 and _are_masks(*inputs):
+            *inputs, masks = inputs  # type: ignore[assignment]
+        batch = inputs[0] if len(inputs) == 1 else tuple(inputs)
+        return self.apply(batch, self.make_params(batch, masks, partner))
 
     def make_params(
         self,
         flat_inputs: Any,
-        masks: Tensor | Callable[[Tensor], Tensor] | None = None,
-        partner: Tensor | None = None,
+        masks: Any = None,
+        partner: Any = None,
     ) -> dict[str, Any]:
         """Draw all that a merge depends on; :meth:`apply` with the same dictionary repeats it exactly.
 
@@ -107,23 +121,20 @@ class PatchMerge(BatchMix):
         self._refuse_uncarried(flat_inputs)
         images = self._images(flat_inputs, self._find_labels(flat_inputs, required=False))
         count, random = len(images), self.generator
-        if masks is None:
-            masks = random_cells(count, self.grid, random)
-        if isinstance(masks, Tensor):
-            self._check_masks(masks, count)
-        if partner is not None and (
-            partner.shape != (count,)
-            or (count and not reading_waits(partner) and not 0 <= int(partner.min()) <= int(partner.max()) < count)
-        ):
-            raise ValueError(f"partner must hold {count} indices below {count}, got {partner.tolist()}")
+        masks = self.masks if masks is None else masks
+        masks = random_cells(count, self.grid, random) if masks is None else masks
+        make = OnlineMasks(masks, self.grid) if isinstance(masks, Localizer) else masks
+        if not callable(make):
+            masks = self._checked(masks, count)
+        partner = None if partner is None else _checked_partner(partner, count)
         changed, partner = draw_pairs(count, self.p, partner, random)
-        if not isinstance(masks, Tensor):
-            masks = self._masks_of(masks, images, changed, partner)
+        if callable(make):
+            masks = self._masks_of(make, images, changed, partner)
         params: dict[str, Any] = draw_donors(masks if reading_waits(masks) else masks.cpu(), changed, partner, random)
         height, width = images.shape[-2:]
         area = to_device(_cell_areas(height, width, self.grid), params["donors"].device)
         params["size"] = (height, width)
-        params["ratio"] = ((params["donors"] < 0) * area).sum((1, 2)) / (height * width)
+        params["ratio"] = ((params["donors"] < 0) * area).sum((1, 2)).float() / (height * width)
         return params
 
     def mix_images(self, images: Tensor, params: dict[str, Any]) -> Tensor:
@@ -152,15 +163,17 @@ class PatchMerge(BatchMix):
         """Segmentation masks move with their pixels."""
         return self.mix_images(masks, params)
 
-    def _check_masks(self, masks: Tensor, count: int) -> None:
-        if masks.shape != (count, self.grid, self.grid):
+    def _checked(self, masks: Any, count: int) -> Bool[Tensor, "batch grid grid"]:
+        cells: Tensor = boolean_cells(masks)
+        if cells.shape != (count, self.grid, self.grid):
             raise ValueError(
                 f"{type(self).__name__}(grid={self.grid}) needs masks of shape {(count, self.grid, self.grid)} for "
-                f"{count} images, got {tuple(masks.shape)}"
+                f"{count} images, got {tuple(cells.shape)}"
             )
+        return cells
 
     def _masks_of(
-        self, make: Callable[[Tensor], Tensor], images: Tensor, changed: Tensor, partner: Tensor
+        self, make: Callable[[Tensor], Any], images: Tensor, changed: Tensor, partner: Tensor
     ) -> Bool[Tensor, "batch grid grid"]:
         """Masks of the images that take part; the others get any."""
         changed, partner = changed.cpu(), partner.cpu()
@@ -169,8 +182,8 @@ class PatchMerge(BatchMix):
         taken = needed.nonzero()[:, 0]
         if not len(taken):
             return random_cells(len(images), self.grid, torch.Generator())
-        masks = make(images.as_subclass(Tensor).index_select(0, to_device(taken, images.device)))
-        self._check_masks(masks, len(taken))
+        made = make(images.as_subclass(Tensor).index_select(0, to_device(taken, images.device)))
+        masks = self._checked(made, len(taken))
         place = needed.cumsum(0).sub_(1).clamp_(min=0)
         return masks.index_select(0, to_device(place, masks.device))
 
@@ -184,6 +197,36 @@ class PatchMerge(BatchMix):
 
     def _softens_labels(self) -> bool:
         return self.num_classes is not None and super()._softens_labels()
+
+
+def _are_masks(batch: Any, second: Any) -> bool:
+    """Whether what stands behind the batch are its cells, or what makes them, and not its labels."""
+    if second is None or callable(second) or isinstance(second, Localizer):
+        return True
+    if isinstance(second, (list, tuple)) and len(second):
+        second = second[0]
+        lead = 1
+    else:
+        lead = 0
+    if isinstance(second, (list, tuple)):
+        second = np.asarray(second)
+    if not isinstance(second, (Tensor, np.ndarray)) or isinstance(second, tv_tensors.TVTensor):
+        return False
+    if second.ndim + lead == 2 and not lead and isinstance(batch, Tensor):
+        # A mask of one image is no distribution for each image of a batch.
+        return len(second) != len(batch)
+    return second.ndim + lead == 3
+
+
+def _checked_partner(given: Any, count: int) -> Tensor:
+    partner: Tensor = torch.as_tensor(given)
+    whole = not (partner.is_floating_point() or partner.is_complex() or partner.dtype == torch.bool)
+    fits = whole and partner.shape == (count,)
+    if fits and count and not reading_waits(partner):
+        fits = 0 <= int(partner.min()) <= int(partner.max()) < count
+    if not (fits or (not count and partner.shape == (0,))):
+        raise ValueError(f"partner must hold {count} indices below {count}, got {partner.tolist()}")
+    return partner.long()
 
 
 @lru_cache(maxsize=64)
@@ -209,6 +252,27 @@ class RandomMerge(PatchMerge):
         >>> labels[0, 0] >= 0.5
         tensor(True)
     """
+
+    def __init__(
+        self,
+        p: float = 0.3,
+        *,
+        grid: int = 4,
+        num_classes: int | None = None,
+        boxes: str = "refuse",
+        labels_getter: str | LabelsGetter | None = "default",
+        generator: torch.Generator | None = None,
+        inplace: bool = False,
+    ) -> None:
+        super().__init__(
+            p,
+            grid=grid,
+            num_classes=num_classes,
+            boxes=boxes,
+            labels_getter=labels_getter,
+            generator=generator,
+            inplace=inplace,
+        )
 
     def forward(self, *inputs: Any) -> Any:  # type: ignore[override]  # it has no cells to be told
         """Merge a batch: images and labels, or one nest that holds them."""

@@ -1,9 +1,10 @@
-"""MergedViews: pairs of views for self-supervised learning, one of them on a new background."""
+"""Datasets whose images get other backgrounds: views for self-supervised learning, images for supervised."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from operator import index as whole
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tobias_aug.draws import integers, uniform
 from tobias_aug.errors import MissingMaskError
 from tobias_aug.images.decode import upright
 from tobias_aug.images.keys import sample_key
@@ -24,30 +26,85 @@ from tobias_aug.patch_merge.pictures import merge_pictures
 Transform = Callable[[Image.Image], Any]
 
 
-class MergedViews(Dataset[tuple[Any, ...]]):
-    """A data set of view pairs: both of one picture, one of them with probability ``p`` on another's background.
+class _Merged(Dataset[tuple[Any, ...]]):
+    """What both datasets share: a sample's image, and its copy on another background or itself."""
 
-    The background comes from any picture of the whole data set, the picture itself included (equation 5 of Cao and
+    def __init__(
+        self,
+        images: Any,
+        masks: MaskTable | None,
+        p: float,
+        resolution: int | None,
+        missing: str,
+        generator: torch.Generator | None,
+    ) -> None:
+        check_probability(p)
+        check_missing(missing)
+        self.images = ImageFiles(images) if isinstance(images, (str, os.PathLike)) else images
+        self.masks, self.p = masks, p
+        self.resolution, self.missing, self._generator = resolution, missing, generator
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def key(self, index: int) -> str:
+        """The key of image ``index`` in the table."""
+        return sample_key(self.images, index)
+
+    def _sample(self, index: int) -> tuple[Image.Image, Image.Image, list[Any]]:
+        """The image, the image changed or the same object, and what else the sample holds."""
+        image, rest = split_sample(self.images[index], type(self).__name__)
+        if not uniform(1, generator=self._generator).item() < self.p:
+            return image, image, rest
+        partner = int(integers(len(self), 1, generator=self._generator))
+        masks = self._masks(index, partner)
+        if masks is None or min(image.size) < masks.shape[-1]:
+            return image, image, rest
+        donors = donor_cells(masks[0], masks[1], draw_order(masks[0], self._generator))
+        background, _ = split_sample(self.images[partner], type(self).__name__)
+        return image, merge_pictures(image, background, donors, self.resolution), rest
+
+    def _masks(self, *indices: int) -> Bool[Tensor, "images grid grid"] | None:
+        if self.masks is None:
+            return random_cells(len(indices), generator=self._generator)
+        try:
+            return self.masks.masks([self.key(index) for index in indices])
+        except MissingMaskError:
+            if self.missing == "raise":
+                raise
+            return None
+
+
+class MergedViews(_Merged):
+    """A dataset of view pairs: both of one image, one of them with probability ``p`` on another's background.
+
+    The background comes from any image of the whole dataset, the image itself included (equation 5 of Cao and
     Wu 2022), and is put in before the view's own cropping and colours. Which of the two views is changed makes a
     difference only to losses that are not symmetric: the released code changes the first (MoCo's query), the paper
     writes the second.
 
     Args:
-        images: a folder; or a data set whose samples start with a picture, such as torchvision's ``ImageFolder`` or
-            lightly's ``LightlyDataset`` without a transform. What follows the picture (target, file name) is kept.
-        masks: the data set's masks; ``None`` keeps random cells, the control of the paper's Table 5.
-        transform: makes a view of a picture. Either one callable for both views, or a sequence of one a view. A
-            callable that returns a list by itself (lightly's multi-view transforms) is asked for each picture, and
-            gives each view from the list's place for it.
+        images: a folder; or a dataset whose samples start with a PIL image, such as torchvision's ``ImageFolder`` or
+            lightly's ``LightlyDataset`` without a transform. What follows the image (target, file name) is kept.
+        masks: the dataset's masks; ``None`` keeps random cells, the control of the paper's Table 5.
+        transform: makes a view of an image. Either one callable for both views, or a sequence of one per view. A
+            callable that returns a list by itself (lightly's multi-view transforms) is asked for each image, and
+            each view is taken from the list's entry for it.
         p: probability that a view is changed.
-        view: number of the view that is changed.
+        view: number of the view that is changed, from 0.
         resolution: merge at this side and resize back, as the released code does with 224; see
             :func:`~tobias_aug.patch_merge.pictures.merge_pictures`.
-        missing: "raise" if the table has no mask for a picture, or "keep" to leave such a picture as it is.
-        generator: draws; torch's own where not given, so that loader workers and epochs differ.
+        missing: "raise" if the table has no mask for an image, or "keep" to leave such an image as it is.
+        generator: draws. Default: torch's own, so that loader workers and epochs differ.
+
+    Images are given to the transform upright and in their own mode, changed or not. One with a side below the grid (4
+    pixels) stays as it is. lightly's ``MultiViewCollate`` wants file names, which its ``LightlyDataset`` gives; over a
+    folder or torchvision's ``ImageFolder``, leave ``collate_fn`` out.
 
     Raises:
+        TypeError: on reading a sample that does not start with a PIL image.
         MissingMaskError: on reading a sample whose mask, or its partner's, is missing.
+        ValueError: if there is no view of this number; where a callable makes all views, on reading the first sample.
 
     Example:
         >>> data = MergedViews("photos", MaskTable.open("masks"), transform)  # doctest: +SKIP
@@ -66,53 +123,77 @@ class MergedViews(Dataset[tuple[Any, ...]]):
         missing: str = "raise",
         generator: torch.Generator | None = None,
     ) -> None:
-        check_probability(p)
-        check_missing(missing)
-        self.images = ImageFiles(images) if isinstance(images, (str, os.PathLike)) else images
-        self.masks, self.transform, self.p, self.view = masks, transform, p, view
-        self.resolution, self.missing, self._generator = resolution, missing, generator
-
-    def __len__(self) -> int:
-        return len(self.images)
+        super().__init__(images, masks, p, resolution, missing, generator)
+        check_view(view, transform)
+        self.transform, self.view = transform, view
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        image, *rest = self.images[index]
-        if not isinstance(image, Image.Image):
-            raise TypeError(
-                f"MergedViews needs pictures from the data set, got {type(image).__name__}; "
-                "give it the data set without a transform, and the transform to MergedViews"
-            )
-        image = upright(image)
-        changed = image
-        if torch.rand((), generator=self._generator) < self.p:
-            changed = self._merged(index, image)
+        image, changed, rest = self._sample(index)
         return make_views(self.transform, image, changed, self.view), *rest
 
-    def key(self, index: int) -> str:
-        """The key of picture ``index`` in the table."""
-        return sample_key(self.images, index)
 
-    def _merged(self, index: int, image: Image.Image) -> Image.Image:
-        partner = int(torch.randint(len(self), (), generator=self._generator))
-        masks = self._masks(index, partner)
-        if masks is None:
-            return image
-        donors = donor_cells(masks[0], masks[1], draw_order(masks[0], self._generator))
-        return merge_pictures(image, self.images[partner][0], donors, self.resolution)
+class MergedImages(_Merged):
+    """A dataset for supervised training: each image with probability ``p`` on another's background, labels kept.
 
-    def _masks(self, *indices: int) -> Bool[Tensor, "images grid grid"] | None:
-        if self.masks is None:
-            return random_cells(len(indices), generator=self._generator)
-        try:
-            return self.masks.masks([self.key(index) for index in indices])
-        except MissingMaskError:
-            if self.missing == "raise":
-                raise
-            return None
+    The masks were made of whole images, so the merge comes before ``transform`` and its crops.
+
+    Args:
+        images: as for :class:`MergedViews`.
+        masks: as for :class:`MergedViews`.
+        transform: from a PIL image to what the network takes. Default: none.
+        p: probability that an image is changed.
+        resolution: as for :class:`MergedViews`.
+        missing: as for :class:`MergedViews`.
+        generator: as for :class:`MergedViews`.
+
+    Raises:
+        MissingMaskError: on reading a sample whose mask, or its partner's, is missing.
+
+    Example:
+        >>> data = MergedImages("photos", MaskTable.open("masks"), transform)  # doctest: +SKIP
+        >>> image, target = data[0]  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        masks: MaskTable | None,
+        transform: Transform | None = None,
+        p: float = 0.3,
+        *,
+        resolution: int | None = None,
+        missing: str = "raise",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(images, masks, p, resolution, missing, generator)
+        self.transform = transform
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        _, changed, rest = self._sample(index)
+        return changed if self.transform is None else self.transform(changed), *rest
+
+
+def split_sample(sample: Any, name: str) -> tuple[Image.Image, list[Any]]:
+    """Return the image of a dataset's sample, upright, and what follows it.
+
+    Args:
+        sample: a tuple or list that starts with a PIL image, or the image alone.
+        name: who asks, for the error.
+
+    Raises:
+        TypeError: if there is no PIL image.
+    """
+    image, *rest = sample if isinstance(sample, (tuple, list)) and len(sample) else [sample]
+    if not isinstance(image, Image.Image):
+        raise TypeError(
+            f"{name} needs PIL images from the dataset, alone or first in a tuple, got {type(image).__name__}; give it "
+            f"the dataset without a transform, and the transform to {name}"
+        )
+    return upright(image), rest
 
 
 def check_missing(missing: str) -> None:
-    """Refuse any other answer to a picture without a mask.
+    """Reject any other answer to an image without a mask.
 
     Raises:
         ValueError: if ``missing`` is neither "raise" nor "keep".
@@ -121,23 +202,44 @@ def check_missing(missing: str) -> None:
         raise ValueError(f'missing must be "raise" or "keep", got {missing!r}')
 
 
+def check_view(view: int, transform: Transform | Sequence[Transform]) -> None:
+    """Reject a view that does not exist, as far as the transform tells how many there are.
+
+    Raises:
+        ValueError: if ``view`` is negative, or beyond a sequence of transforms.
+        TypeError: if it is no whole number.
+    """
+    view = whole(view)
+    count = len(transform) if isinstance(transform, Sequence) else None
+    if view < 0 or (count is not None and view >= count):
+        there = "0 or more" if count is None else f"0 to {count - 1}"
+        raise ValueError(f"view is the number of the view that is changed, {there}, got {view}")
+
+
 def make_views(
     transform: Transform | Sequence[Transform], image: Image.Image, changed: Image.Image, view: int
 ) -> list[Any]:
-    """Make all views of a picture, the numbered one from its changed copy.
+    """Make all views of an image, the numbered one from its changed copy.
 
     Args:
         transform: as for :class:`MergedViews`.
-        image: the picture.
-        changed: the picture on a new background; the same object where it was not changed.
+        image: the image.
+        changed: the image on a new background; the same object where it was not changed.
         view: number of the view made from ``changed``.
+
+    Raises:
+        ValueError: if the transform makes no view of this number.
     """
     if isinstance(transform, Sequence):
         return [one(changed if number == view else image) for number, one in enumerate(transform)]
     first = transform(changed if view == 0 else image)
+    views = list(first) if isinstance(first, (list, tuple)) else [first, None]
+    if not 0 <= view < len(views):
+        raise ValueError(
+            f"the transform makes {len(views)} views of an image, numbered from 0, and view {view} is to be changed"
+        )
     if not isinstance(first, (list, tuple)):
         return [first, transform(changed if view == 1 else image)]
-    views = list(first)
     if changed is not image:
         other = transform(image if view == 0 else changed)
         changed_views, own_views = (first, other) if view == 0 else (other, first)

@@ -9,6 +9,8 @@ from typing import Any
 from lightning.fabric import Fabric
 from torch import distributed
 
+from tobias_aug.devices import pick_device
+
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -40,10 +42,12 @@ def launch_on(device: str, precision: str = "fp32") -> Fabric:
         precision: "fp32" or "bf16" (autocast; weights stay in single precision).
 
     Raises:
-        ValueError: if the precision is unknown.
+        ValueError: if the precision is unknown, or the device is not there.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if device != "auto":
+        pick_device(device)
     kind, _, number = device.partition(":")
     options: dict[str, Any] = {"devices": [int(number)]} if number else {}
     return launch(accelerator=kind, precision=PRECISIONS[precision], **options)

@@ -12,6 +12,7 @@ source = dict(
     data_root=_base_.data_root,
     data_prefix=dict(img_path="train", seg_map_path="trainannot"),
     metainfo=_base_.metainfo,
+    ignored=[_base_.void],
     pipeline=_base_.train_pipeline,
 )
 target = dict(
@@ -28,7 +29,7 @@ target = dict(
 )
 train_dataloader = dict(
     batch_size=4,
-    sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True),
+    sampler=dict(_delete_=True, type="SourceTargetSampler"),
     dataset=dict(_delete_=True, type="SourceTargetDataset", source=source, target=target),
 )
 val_dataloader = dict(
@@ -36,8 +37,9 @@ val_dataloader = dict(
         data_prefix=dict(img_path="test", seg_map_path="testannot"),
         pipeline=[
             dict(type="LoadImageFromFile"),
-            dict(type="FogAndColour"),
-            dict(type="LoadPseudoLabel", ignored=[_base_.void]),
+            # Of the test set's clear images alone: an image given to the inferencer is of the target as it is.
+            dict(type="FogAndColour", inference=False),
+            dict(type="LoadAnnotations"),
             dict(type="PackSegInputs"),
         ],
     )
@@ -50,6 +52,7 @@ train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=iterations,
 optimizer = dict(type="SGD", lr=0.01, momentum=0.9, weight_decay=0.0005)
 optim_wrapper = dict(
     _delete_=True,
+    type="OptimWrapper",
     constructor="GeneratorClassifiersConstructor",
     generator=dict(optimizer=optimizer),
     classifiers=dict(optimizer=optimizer),

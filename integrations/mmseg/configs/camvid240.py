@@ -4,6 +4,8 @@ The true masks of the training images stand for pseudo masks; put any other fold
 place. Set TOBIAS_AUG_DATA to the folder that holds ``camvid240``.
 """
 
+_base_ = ["_runtime.py"]
+
 custom_imports = dict(imports=["tobias_aug.integrations.mmseg"])
 default_scope = "mmseg"
 data_root = "{{$TOBIAS_AUG_DATA:../shared/data}}/camvid240"
@@ -61,15 +63,14 @@ model = dict(
 void = 11
 train_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="LoadPseudoLabel", ignored=[void]),
+    dict(type="LoadPseudoLabel"),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSegInputs"),
 ]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadPseudoLabel", ignored=[void]),
-    dict(type="PackSegInputs"),
-]
+# mmseg predicts by the first, which knows no labels, and its inferencer by the second, out of which it takes
+# LoadAnnotations and nothing else.
+test_pipeline = [dict(type="LoadImageFromFile"), dict(type="PackSegInputs")]
+evaluation_pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
@@ -81,6 +82,7 @@ train_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path="train", seg_map_path="trainannot"),
         metainfo=metainfo,
+        ignored=[void],
         pipeline=train_pipeline,
     ),
 )
@@ -94,7 +96,8 @@ val_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path="val", seg_map_path="valannot"),
         metainfo=metainfo,
-        pipeline=test_pipeline,
+        ignored=[void],
+        pipeline=evaluation_pipeline,
         test_mode=True,
     ),
 )
@@ -105,7 +108,7 @@ test_evaluator = val_evaluator
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()
-optim_wrapper = dict(optimizer=dict(type="SGD", lr=0.05, momentum=0.9, weight_decay=0.0005))
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.05, momentum=0.9, weight_decay=0.0005))
 param_scheduler = [
     dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=epochs, by_epoch=True, convert_to_iter_based=True)
 ]

@@ -2,5 +2,8 @@
 
 _base_ = ["_camvid240_domains.py"]
 
-train_dataloader = dict(dataset=dict(_delete_=True, **_base_.source))
-optim_wrapper = dict(_delete_=True, optimizer=_base_.optimizer)
+train_dataloader = dict(
+    sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True),
+    dataset=dict(_delete_=True, **_base_.source),
+)
+optim_wrapper = dict(_delete_=True, type="OptimWrapper", optimizer=_base_.optimizer)

@@ -6,6 +6,8 @@ Set TOBIAS_AUG_VOC to VOC2012's place, and TOBIAS_AUG_RESNET38 to the field's co
 without which so few epochs lead nowhere.
 """
 
+_base_ = ["_runtime.py"]
+
 custom_imports = dict(imports=["tobias_aug.integrations.mmseg"])
 default_scope = "mmseg"
 data_root = "{{$TOBIAS_AUG_VOC:data/VOCdevkit/VOC2012}}"
@@ -47,11 +49,8 @@ train_pipeline = [
     dict(type="PhotoMetricDistortion"),
     dict(type="PackSegInputs"),
 ]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations"),
-    dict(type="PackSegInputs"),
-]
+test_pipeline = [dict(type="LoadImageFromFile"), dict(type="PackSegInputs")]
+evaluation_pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
 train_dataloader = dict(
     batch_size=10,
     num_workers=4,
@@ -77,7 +76,7 @@ val_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClass"),
         ann_file="ImageSets/Segmentation/val.txt",
-        pipeline=test_pipeline,
+        pipeline=evaluation_pipeline,
     ),
 )
 test_dataloader = val_dataloader
@@ -88,6 +87,7 @@ train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
+    type="OptimWrapper",
     optimizer=dict(type="SGD", lr=0.001, momentum=0.9, weight_decay=0.0005),
     paramwise_cfg=dict(custom_keys={"decode_head": dict(lr_mult=10.0)}),
 )

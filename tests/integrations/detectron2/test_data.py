@@ -122,3 +122,55 @@ def test_what_cannot_be_loaded_says_why(scenes, small):
         build_two_domain_train_loader(small(**DOMAINS, DATALOADER__SAMPLER_TRAIN="RepeatFactorTrainingSampler"))
     with pytest.raises(ValueError, match="6 samples do not fill one batch of 7 on 1 processes; use a smaller batch"):
         build_two_domain_train_loader(small(**DOMAINS, SOLVER__TARGET_IMS_PER_BATCH=7))
+
+
+@pytest.fixture
+def registered(scenes):
+    """Register dicts under a name that goes again."""
+    names = []
+
+    def register(name, dicts):
+        DatasetCatalog.register(name, lambda: dicts)
+        names.append(name)
+        return name
+
+    yield register
+    for name in names:
+        DatasetCatalog.remove(name)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("bare", [[0], [3], [0, 1, 2, 3, 4, 5]], ids=str)
+def test_a_source_image_without_annotations_is_named(scenes, small, registered, empty, bare):
+    dicts = [
+        {key: value for key, value in each.items() if key != "annotations" or number not in bare}
+        for number, each in enumerate(DatasetCatalog.get("scenes"))
+    ]
+    options = {**DOMAINS, "DATASETS__TRAIN": (registered("mixed", dicts),)}
+    cfg = small(**options, DATALOADER__FILTER_EMPTY_ANNOTATIONS=empty)
+    message = rf"{len(bare)} of 6 images of DATASETS.TRAIN have no annotations, '.*{bare[0]}\.png' first; the source is"
+    with pytest.raises(ValueError, match=message):
+        build_two_domain_train_loader(cfg)
+    # A mapper of one's own may find labels elsewhere.
+    assert first(build_two_domain_train_loader(cfg, mapper=dict), 1)
+
+
+def test_two_source_data_sets_of_which_one_is_unlabelled(scenes, small):
+    for names in (("scenes", "plain"), ("plain", "scenes"), ("plain",)):
+        with pytest.raises(ValueError, match=rf"6 of {6 * len(names)} images of DATASETS.TRAIN have no annotations"):
+            build_two_domain_train_loader(small(**{**DOMAINS, "DATASETS__TRAIN": names}))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_images_without_objects_are_labelled_all_the_same(scenes, small, registered, keep):
+    dicts = [
+        {**each, "annotations": each["annotations"][: number % 2]}
+        for number, each in enumerate(DatasetCatalog.get("scenes"))
+    ]
+    options = {**DOMAINS, "DATASETS__TRAIN": (registered("some", dicts),)}
+    loader = build_two_domain_train_loader(small(**options, DATALOADER__FILTER_EMPTY_ANNOTATIONS=not keep))
+    boxes = [len(batch[0]["instances"]) for batch in first(loader, 6)]
+    assert sum(boxes) == (3 if keep else 6)
+    none = [{**each, "annotations": []} for each in dicts]
+    with pytest.raises(ValueError, match="none of the 6 images of DATASETS.TRAIN has an object that is no crowd"):
+        build_two_domain_train_loader(small(**{**DOMAINS, "DATASETS__TRAIN": (registered("none", none),)}))

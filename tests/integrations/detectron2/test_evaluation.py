@@ -70,3 +70,18 @@ def test_a_data_set_without_annotations_is_refused(scenes):
         ValueError, match=r"plain has no annotations to score by; name a data set with them in DATASETS"
     ):
         VOC07Evaluator("plain")
+
+
+def test_images_that_share_an_id_are_named(scenes):
+    dicts = DatasetCatalog.get("scenes")
+    dicts[4]["image_id"] = dicts[1]["image_id"]
+    with pytest.raises(ValueError, match=r"'.*1\.png' and '.*4\.png' of scenes have one image_id, 1, and their detect"):
+        VOC07Evaluator("scenes")
+    del dicts[4]["image_id"]
+    with pytest.raises(ValueError, match=r"'.*4\.png' of scenes has no image_id"):
+        VOC07Evaluator("scenes")
+
+
+def test_an_image_of_another_data_set_is_rejected(scenes):
+    with pytest.raises(ValueError, match="image '0.png' is none of scenes, by whose annotations"):
+        evaluate({"0.png": found([], [], [])})

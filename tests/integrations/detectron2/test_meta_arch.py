@@ -158,6 +158,9 @@ def test_batches_that_cannot_be_are_refused(small, batch):
         model([target])
     with pytest.raises(ValueError, match=r'no image of the batch has "domain": "target"; name data sets in DATASETS'):
         model([source])
+    bare = {name: value for name, value in source.items() if name != "instances"}
+    with pytest.raises(ValueError, match=r"the source image 'a\.jpg' came without instances; the source is labelled"):
+        model([source, {**bare, "file_name": "a.jpg"}, target])
     labelled = {**target, "instances": source["instances"], "file_name": "b.jpg"}
     with pytest.raises(ValueError, match=r"the target image 'b\.jpg' came with instances; the target is images alone"):
         model([source, labelled])
@@ -169,3 +172,25 @@ def test_roi_heads_of_another_kind_are_refused(small):
     cascade = {"MODEL__ROI_HEADS__NAME": "CascadeROIHeads", "MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG": True}
     with pytest.raises(TypeError, match="need Res5ROIHeads or StandardROIHeads with one box predictor, got Cascade"):
         build(small("R50-FPN-strong-weak.yaml", **cascade))
+
+
+@pytest.mark.parametrize("heads", [["DAFasterInstanceHead"], ["DAFasterHead"], ["DAFasterHead", "LocalStrongHead"]])
+@pytest.mark.parametrize("name", ["R50-C4-strong-weak.yaml", "R50-FPN-strong-weak.yaml"])
+@pytest.mark.parametrize(
+    "none",
+    [
+        {"MODEL__RPN__POST_NMS_TOPK_TEST": 0},
+        {"MODEL__RPN__POST_NMS_TOPK_TRAIN": 0},
+        {"MODEL__DOMAIN__DA_FASTER__REGIONS": 0},
+    ],
+    ids=["target", "source", "both"],
+)
+def test_a_domain_whose_proposals_are_all_gone_adds_nothing(small, batch, name, heads, none):
+    model = build(small(name, **none, MODEL__DOMAIN__HEADS=heads))
+    found = losses(model, batch())
+    assert all(loss.isfinite() for loss in found.values())
+    if "REGIONS" in next(iter(none)):
+        assert found["loss_domain_instance"] == 0
+    sum(found.values()).backward()
+    missing = [key for key, weight in model.domain_heads.named_parameters() if weight.grad is None]
+    assert missing == []  # A process that finds no region must still meet the others of its step.

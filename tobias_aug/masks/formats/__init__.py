@@ -2,8 +2,9 @@
 
 from tobias_aug.masks.formats.class_maps import ClassMaps, join_by_class, value_range, write_class_maps
 from tobias_aug.masks.formats.index_png import UNCERTAIN, VOC_CLASSES, read_index_mask, voc_palette, write_index_mask
-from tobias_aug.masks.formats.layouts import class_map_files, file_name, read_class_maps
+from tobias_aug.masks.formats.layouts import class_map_files, file_name, find_name, read_class_maps
 from tobias_aug.masks.formats.rle import decode_rle, encode_rle, rle_area, rle_box
+from tobias_aug.masks.formats.text import read_names, read_text
 
 __all__ = [
     "UNCERTAIN",
@@ -13,9 +14,12 @@ __all__ = [
     "decode_rle",
     "encode_rle",
     "file_name",
+    "find_name",
     "join_by_class",
     "read_class_maps",
     "read_index_mask",
+    "read_names",
+    "read_text",
     "rle_area",
     "rle_box",
     "value_range",

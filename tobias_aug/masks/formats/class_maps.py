@@ -24,11 +24,13 @@ class ClassMaps:
     """The class activation maps of one image.
 
     Attributes:
-        keys: class ids, 0-based and without background: class ``k`` is pixel value ``k + 1`` of an index mask.
-        maps: one map a class; higher is more object.
+        keys: class ids, 0-based and without background: class ``k`` is pixel value ``k + 1`` of an index mask. An image
+            without a class has none.
+        maps: one map a class; higher is more object. Without a class (0, height, width), or (0, 0, 0) where the
+            image's size is not known.
         metadata: what JSON can hold. "stage" says what made the maps, "thresholds" which thresholds went into them,
             "ground_truth_labels" whether the classes are the image's true ones (``False``: predicted; ``None``: not
-            known).
+            known), "stride" by how much the maps are smaller than the image, where that is known.
 
     Raises:
         ValueError: if keys and maps do not belong together, a key is negative or there twice, or a map holds NaN or
@@ -67,7 +69,8 @@ def value_range(maps: Float32[np.ndarray, "classes height width"]) -> tuple[floa
 def join_by_class(first: ClassMaps, second: ClassMaps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Put the maps of two files side by side by class id, whatever their order.
 
-    A class that only one file holds has a map of zeros in the other: that classifier did not find it.
+    A class that only one file holds has a map of zeros in the other: that classifier did not find it. A file without
+    a class fits any size.
 
     Returns:
         The class ids, ascending, and for each the first and the second map.
@@ -75,24 +78,26 @@ def join_by_class(first: ClassMaps, second: ClassMaps) -> tuple[np.ndarray, np.n
     Raises:
         ValueError: if the maps differ in size.
     """
-    if first.size != second.size:
+    sizes = {maps.size for maps in (first, second) if len(maps.keys)}
+    if len(sizes) > 1:
         raise ValueError(
             f"the maps differ in size: {first.size[0]} x {first.size[1]} and {second.size[0]} x {second.size[1]}; "
             "resize one of them, or compare maps of the same field"
         )
+    size = sizes.pop() if sizes else max(first.size, second.size)
     keys = np.union1d(first.keys, second.keys)
-    return keys, _at(first, keys), _at(second, keys)
+    return keys, _at(first, keys, size), _at(second, keys, size)
 
 
-def _at(source: ClassMaps, keys: np.ndarray) -> np.ndarray:
-    if np.array_equal(source.keys, keys):
+def _at(source: ClassMaps, keys: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if len(keys) and np.array_equal(source.keys, keys):
         return source.maps
-    maps = np.zeros((len(keys), *source.size), dtype=np.float32)
-    maps[np.searchsorted(keys, source.keys)] = source.maps
+    maps = np.zeros((len(keys), *size), dtype=np.float32)
+    maps[np.searchsorted(keys, source.keys)] = source.maps if len(source.keys) else 0
     return maps
 
 
-def write_class_maps(path: Path, content: ClassMaps) -> None:
+def write_class_maps(path: str | Path, content: ClassMaps) -> None:
     """Write maps as ``.npz`` or ``.safetensors``, as the name says, atomically.
 
     The file always says "stage", "thresholds" and "ground_truth_labels" in its metadata, ``None`` where the maps do
@@ -102,6 +107,7 @@ def write_class_maps(path: Path, content: ClassMaps) -> None:
         ValueError: if the name ends otherwise.
         ImportError: if it ends in ``.safetensors`` and safetensors is not installed.
     """
+    path = Path(path)
     about = {"format_version": FORMAT_VERSION, **dict.fromkeys(PROVENANCE), **content.metadata}
     text = json.dumps(about)
     arrays = {"keys": content.keys, "maps": np.ascontiguousarray(content.maps)}

@@ -20,13 +20,14 @@ import numpy as np
 import torch
 
 LARGE = 1 << 16
+LARGEST_REPEATED = 1 << 28  # Numbers that a tensor may repeat to: a small file can be made to ask for any.
 
 
 def read_object_npy(path: Path) -> Any:
     """Read the one Python object of a ``.npy`` file that ``numpy.save`` pickled.
 
     Args:
-        path: the file; written by numpy 1.x or 2.x.
+        path: the file; written by any numpy under Python 2 or 3.
 
     Returns:
         The object: dictionaries, lists, numbers and strings, with every array and tensor in it as a ``numpy.ndarray``.
@@ -81,8 +82,8 @@ class _Dtype:
         if state[1] in "<>":
             self.numpy = self.numpy.newbyteorder(state[1])
 
-    def read(self, data: bytes | np.ndarray) -> np.ndarray:
-        array = np.frombuffer(data, self.numpy)
+    def read(self, data: bytes | str | np.ndarray) -> np.ndarray:
+        array = np.frombuffer(_bytes(data), self.numpy)
         return array if array.flags.writeable else array.copy()
 
 
@@ -107,15 +108,27 @@ def _array_from_buffer(data: bytes, dtype: _Dtype, shape: tuple[int, ...], order
     return dtype.read(data).reshape(shape, order="F" if order == "F" else "C")
 
 
-def _storage(data: bytes) -> Any:
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+def _bytes(data: Any) -> Any:
+    """Python 2 had one type for bytes and text, which is read as Latin-1."""
+    return data.encode("latin-1") if isinstance(data, str) else data
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes up to pickle protocol 2, which numpy took until 1.16."""
+    if not isinstance(text, str) or encoding.replace("-", "").replace("_", "") != "latin1":
+        raise _RefusedError(f"_codecs.encode to {encoding!r}")
+    return text.encode("latin-1")
+
+
+def _storage(data: bytes | str | np.ndarray) -> Any:
+    return torch.load(io.BytesIO(_bytes(data)), map_location="cpu", weights_only=True)
 
 
 def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
     flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
-    if math.prod(size) > flat.numel():
-        # A stride of 0 would make a few bytes as large as one likes.
-        raise ValueError(f"a tensor of {tuple(size)} from {flat.numel()} numbers is out of bounds")
+    if math.prod(size) > max(flat.numel(), LARGEST_REPEATED):
+        # A stride of 0, as torch.expand makes it, would make a few bytes as large as one likes.
+        raise _RefusedError(f"a tensor of {tuple(size)} that repeats {flat.numel()} numbers")
     # as_strided, unlike torch's own reconstruction, refuses a size beyond the storage.
     view = flat.as_strided(size, stride, offset)
     return (view.float() if view.dtype == torch.bfloat16 else view).numpy()
@@ -124,6 +137,8 @@ def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int,
 _ADMITTED: dict[str, Callable[..., Any]] = {
     "numpy.dtype": _Dtype,
     "numpy.ndarray": _Array,
+    "numpy.memmap": _Array,
+    "numpy.core.memmap.memmap": _Array,
     "numpy.core.multiarray._reconstruct": lambda *_: _Array(),
     "numpy.core.multiarray.scalar": lambda dtype, data: dtype.read(data)[0],
     "numpy.core.numeric._frombuffer": _array_from_buffer,
@@ -132,6 +147,9 @@ _ADMITTED: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_parameter": lambda data, *_: data,
     "collections.OrderedDict": OrderedDict,
+    "_codecs.encode": _encoded,
+    # Empty bytes up to protocol 2.
+    "__builtin__.bytes": lambda: b"",
 }
 
 
@@ -152,13 +170,14 @@ class _PlainUnpickler(pickle._Unpickler):
     }
 
     def __init__(self, file: io.BufferedReader) -> None:
-        super().__init__(file)
+        super().__init__(file, encoding="latin-1")
         self._file = file
 
     def find_class(self, module: str, name: str) -> Any:
         asked = f"{module}.{name}"
-        # numpy 2 moved numpy.core to numpy._core.
-        known = _ADMITTED.get(asked.replace("numpy._core.", "numpy.core.", 1))
+        # numpy 2 moved numpy.core to numpy._core; 1.16.0 named its C module.
+        plain = asked.replace("numpy._core.", "numpy.core.", 1).replace(".core._multiarray_umath.", ".core.multiarray.")
+        known = _ADMITTED.get(plain)
         if known is None:
             raise _RefusedError(asked)
         # A pickle can set attributes of what it gets; it gets a copy that nobody else uses.
