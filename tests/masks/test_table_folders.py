@@ -165,11 +165,11 @@ def _messages():
                 yield path.relative_to(Path(tobias_aug.__file__).parent), node.value
 
 
-@pytest.mark.parametrize("place", ["masks", "images", "training", "cli", "files.py"])
-def test_no_message_advises_to_delete_anything(place):
-    found = [text for path, text in _messages() if path.parts[0] == place]
-    assert len(found) > 5
-    assert not [text for text in found if any(word in text.lower() for word in ("delete", "remove", "rm -"))]
+def test_no_message_advises_to_delete_anything():
+    found = list(_messages())
+    assert {"masks", "images", "training", "cli", "orand"} <= {path.parts[0] for path, _ in found}
+    advice = ("delete", "remove", "rm -")
+    assert not [(path, text) for path, text in found if any(word in text.lower() for word in advice)]
 
 
 def test_an_unwritable_folder_for_concat_says_what_to_do(tmp_path):
