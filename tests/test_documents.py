@@ -93,6 +93,14 @@ def test_the_code_of_the_guide_to_scale_runs(tmp_path, monkeypatch):
     assert names["picture"].size == (60, 40)
 
 
+def test_the_code_of_the_guide_to_tables_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "masks.md").read_text(encoding="utf-8"), re.DOTALL)
+    names = {}
+    exec(block, names)
+    assert len(names["rows"]) == 8
+
+
 def test_the_code_of_the_guide_to_adaptation_runs():
     text = (ROOT / "docs" / "adaptation.md").read_text(encoding="utf-8")
     names = {}

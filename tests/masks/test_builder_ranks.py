@@ -62,6 +62,16 @@ def test_who_may_build_beside_whom(photos, tmp_path, brightness):
         share(photos, brightness, tmp_path, 0, 2)
 
 
+def test_another_localizer_is_rejected_while_a_rank_is_at_work_even_without_a_part(photos, tmp_path, brightness):
+    with pytest.raises(UnfinishedError):
+        share(photos, brightness, tmp_path, 1, 2, part_size=256)  # Has nothing to do, and leaves no part.
+    assert not list(tmp_path.glob("part-*"))
+    brightness.input_size = 32
+    with hold(tmp_path, 0, 2), pytest.raises(TableError, match="input_size is 64 there and 32 here; choose another"):
+        share(photos, brightness, tmp_path, 1, 2, part_size=256)
+    assert len(share(photos, brightness, tmp_path, 0, 2, part_size=256)) == 12
+
+
 def test_a_rank_removes_only_its_own_leftovers(tmp_path):
     mine, other, common = ".part-00000.parquet.7.tmp", ".part-00001.parquet.8.tmp", ".table.json.9.tmp"
     for name in (mine, other, common):

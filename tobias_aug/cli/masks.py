@@ -96,23 +96,23 @@ def build(
     options = given_options(kind, root, column, key_column, keys_by_file, max_pixels)
     source = open_images(images, **options)
     _require_used(options, source)
-    # What it warns of is printed below.
-    warnings.simplefilter("ignore", FailureWarning)
     try:
-        table = build_masks(
-            source,
-            found,
-            out,
-            grid=grid,
-            batch_size=batch_size,
-            workers=workers,
-            device=device,
-            part_size=part_size,
-            engine=RayEngine(actors, gpus, cpus) if engine is Engine.ray else "local",
-            wait_for_ranks=False,
-            retry_failed=retry_failed,
-            command=shlex.join(["tobias-aug", *sys.argv[1:]]),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FailureWarning)  # What it warns of is printed below.
+            table = build_masks(
+                source,
+                found,
+                out,
+                grid=grid,
+                batch_size=batch_size,
+                workers=workers,
+                device=device,
+                part_size=part_size,
+                engine=RayEngine(actors, gpus, cpus) if engine is Engine.ray else "local",
+                wait_for_ranks=False,
+                retry_failed=retry_failed,
+                command=shlex.join(["tobias-aug", *sys.argv[1:]]),
+            )
     except UnfinishedError as error:
         print(f"this rank's share is done; {error}")
         return

@@ -170,7 +170,7 @@ def _by_content(localizer: Localizer) -> dict[str, Any]:
 def _attributes(localizer: Localizer) -> dict[str, Any]:
     """The attributes by name: numbers and texts as they are, all others by a digest."""
     held = _held_by_module(localizer) if isinstance(localizer, nn.Module) else _held_by_object(localizer)
-    found = {str(name): _plain(value) for name, value in held.items()}
+    found = {str(name): _plain(value, localizer) for name, value in held.items()}
     if isinstance(localizer, nn.Module):
         found[_WEIGHTS] = weight_hash(localizer)
     for name, (before, after) in _changed.get(id(localizer), {}).items():
@@ -205,10 +205,10 @@ def _held_by_object(value: object) -> dict[str, Any]:
     return held
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, localizer: Localizer) -> Any:
     if type(value) in (bool, int, float, str):
         return value
     try:
-        return object_hash(value)
+        return object_hash(value, localizer)
     except TypeError:
         return _INCOMPARABLE

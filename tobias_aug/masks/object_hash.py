@@ -12,16 +12,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, range, torch.device, torch.dtype)
+_HOOKS = frozenset(name for name, value in vars(nn.Module()).items() if isinstance(value, dict) and "hook" in name)
 
 
-def object_hash(value: Any) -> str:
+def object_hash(value: Any, owner: object = None) -> str:
     """SHA-256 over an object and all that it holds: numbers, arrays, tensors, containers, functions, attributes.
 
     Tensors count by dtype, shape and bytes, on whatever device they are; NaN equals itself; the order of a dictionary
     or a set does not count. An object with an ``identity()`` counts by that.
+
+    Args:
+        value: the object.
+        owner: an object that holds it; where it is met inside, it counts as itself and is not looked into.
 
     Raises:
         TypeError: if something in it has no content that could be compared, such as an open file or a lock.
@@ -30,15 +35,10 @@ def object_hash(value: Any) -> str:
         >>> object_hash({"a": [1.0, float("nan")], "b": 2}) == object_hash({"b": 2, "a": [1.0, float("nan")]})
         True
     """
-    digest = hashlib.sha256()
     try:
-        for piece in _pieces(value, ()):
-            # With its length, so that no two sequences of pieces read alike.
-            digest.update(len(piece).to_bytes(8, "little"))
-            digest.update(piece)
+        return _digest(value, (id(owner),)).hex()
     except RecursionError as error:
         raise TypeError(f"a {type(value).__name__} is nested too deeply to be compared") from error
-    return digest.hexdigest()
 
 
 def _pieces(value: Any, above: tuple[int, ...]) -> Iterator[bytes]:
@@ -71,6 +71,9 @@ def _contents(value: Any, above: tuple[int, ...]) -> Iterator[bytes]:
         yield np.ascontiguousarray(value).tobytes()
     elif callable(getattr(type(value), "identity", None)):
         yield b"identity " + json.dumps(value.identity(), sort_keys=True).encode()
+    elif isinstance(value, nn.Module):
+        yield _name(type(value)).encode()
+        yield from _pieces(_held_by_module(value), above)
     elif isinstance(value, Mapping | set | frozenset):
         items = value.items() if isinstance(value, Mapping) else ((item, None) for item in value)
         yield f"{_name(type(value))} {len(value)}".encode()
@@ -98,9 +101,19 @@ def _contents(value: Any, above: tuple[int, ...]) -> Iterator[bytes]:
 def _digest(value: Any, above: tuple[int, ...]) -> bytes:
     digest = hashlib.sha256()
     for piece in _pieces(value, above):
+        # With its length, so that no two sequences of pieces read alike.
         digest.update(len(piece).to_bytes(8, "little"))
         digest.update(piece)
     return digest.digest()
+
+
+def _held_by_module(module: nn.Module) -> dict[str, Any]:
+    """What a module holds; its hooks without their numbers, which count all hooks of the process."""
+    kept = "__getstate__" in {name for kind in type(module).__mro__[:-1] for name in vars(kind)}
+    state: Any = module.__getstate__() if kept else vars(module)
+    held = dict(state) if isinstance(state, dict) else {"state": state}
+    held.pop("_graph", None)  # Of a traced module: its code says the same.
+    return {name: [*value.values()] if name in _HOOKS and value else value for name, value in held.items()}
 
 
 def _name(value: Any) -> str:
