@@ -18,7 +18,7 @@ from benchmarks.digit_networks import (
     osbp_classifier,
     osbp_generator,
 )
-from benchmarks.digits import DigitBatches, Digits, known_first, load_digits, published_part
+from benchmarks.digits import OPEN, DigitBatches, Digits, known_first, load_digits, published_part, sizes_of
 from tobias_aug.adaptation import (
     ADR,
     MCD,
@@ -37,8 +37,6 @@ from tobias_aug.metrics.open_set import OpenSetMetrics
 from tobias_aug.training.launch import launch
 from tobias_aug.training.loop import train
 
-CLOSED = ("source", "dann", "mmd", "mcd", "adr")
-OPEN = ("osbp", "osvm", "mmd-osvm", "bp-osvm")
 # Of OSBP's reimplementation: epochs of the source that the reversal's ramp takes, of 200.
 RAMP_EPOCHS = {"usps-mnist": 50, "mnist-usps": 30}
 # Of MCD's released code: an epoch ends with the smaller set, and the training with whichever comes first.
@@ -68,6 +66,7 @@ class Run:
         # From here on there is no label of the target but those of the test set.
         self.target = self.prepared(target).images
         self.tests = [self.prepared(self.load(name, train=False)) for name in names]
+        self.data = {name: sizes_of(args.data, name) for name in names}
         self.batches = DigitBatches(self.source, self.target, args.batch_size, seed, move=method in OPEN)
         self.smaller = min(len(self.source.images), len(self.target))
         self.iterations = args.iterations or min(EPOCHS * (self.smaller // args.batch_size), MOST_STEPS)
@@ -145,7 +144,8 @@ class Run:
                 tested[steps] = self.test()
         final = tested[self.iterations]
         print(f"{self.method}, seed {self.seed}: {final}, {seconds:.0f} s", flush=True)
-        return {"final": final, "steps": self.iterations, "tested": tested if args.oracle else {}, **times}
+        kept = {"final": final, "steps": self.iterations, "tested": tested if args.oracle else {}, **times}
+        return {**kept, "data": self.data}
 
     def test(self) -> dict[str, float]:
         """Per cent on the target's test set; OSBP's also with the target's own statistics."""

@@ -13,18 +13,18 @@ batches of 128, flips and crops; the error of the last epoch. All methods see as
 The training set stays on the device as uint8; normalisation, flip and crop are done there, a batch at a time. A small
 machine takes ``--epochs 30 --subset 10000 --width 32 --batch-size 32 --lr 0.03 --augment none --precision bf16``: a mix
 keeps a network from fitting its training set too well, and with flips and crops a narrow one does not fit it in 30
-epochs anyway. With ``--json`` a finished run is not made again, and one that was stopped goes on after its last epoch.
+epochs anyway. Whatever differs from the paper's recipe or data makes a "reduced run", which stands beside no number of
+the paper. With ``--json`` a finished run is not made again, and one that was stopped continues after its last epoch.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from statistics import mean, stdev
 from time import perf_counter
 from typing import Any
 
@@ -32,13 +32,26 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cifar import load_cifar10
-from benchmarks.report import Row, finished_runs, markdown, publish_record, record_of
+from benchmarks.command import CommandError, chosen, command, positive, seeds_of, training_arguments
+from benchmarks.report import Row
+from benchmarks.runs import REDUCED, Job, Runs, as_published, over_seeds, run_all, told_apart
 from tobias_aug import BetweenClassMix, BetweenClassNormalize, CutMix, Mixup, RandomMerge, ratio_loss
 from tobias_aug.between_class.convnet import ConvNet
 from tobias_aug.between_class.functional import mix_pairs
 from tobias_aug.files import atomic_path
 
 CLASSES, PADDING = 10, 4
+# The paper's recipe, all of it that an option can change, and its data.
+PUBLISHED = {
+    "epochs": 250,
+    "subset": None,
+    "augment": "standard",
+    "width": 64,
+    "dropout": 0.5,
+    "batch_size": 128,
+    "lr": 0.1,
+}
+PUBLISHED_DATA = {"train": 50_000, "test": 10_000}
 
 
 @dataclass(frozen=True)
@@ -191,7 +204,7 @@ class Run:
             loss = self.train_epoch(epoch)
             rate = len(self.labels) / (perf_counter() - begun)
             if not math.isfinite(loss):
-                sys.exit(f"{self.name}, seed {self.seed}: the loss is {loss} in epoch {epoch + 1}")
+                raise CommandError(f"{self.name}, seed {self.seed}: the loss is {loss} in epoch {epoch + 1}")
             last = epoch + 1 == args.epochs
             tested = last or (args.test_every and (epoch + 1) % args.test_every == 0)
             history.append({"loss": loss, "images/s": rate, **({"test error": self.test()} if tested else {})})
@@ -202,31 +215,29 @@ class Run:
                 state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
                 with atomic_path(checkpoint) as temporary:
                     torch.save({**state, "history": history}, temporary)
-        return {"test error": history[-1]["test error"], "history": history}
+        data = {"train": len(self.labels), "test": len(self.test_labels)}
+        return {"test error": history[-1]["test error"], "history": history, "data": data}
 
 
-def rows_of(runs: dict[str, dict[str, Any]], reduced: bool) -> list[Row]:
-    """A row a method, over its seeds; a reduced run says that the paper's error is not of its kind."""
+def rows_of(runs: Runs) -> list[Row]:
+    """A row a method, over its seeds; beside the paper's error where the run is the paper's."""
     rows = []
+    own = told_apart(runs)
     for name, seeds in runs.items():
-        errors = [run["test error"] for run in seeds.values()]
-        if errors:
-            value, reference = mean(errors), METHODS[name].reference
-            ratio = value / reference if reference else None
-            spread = stdev(errors) if len(errors) > 1 else None
-            called = f"{name}: test error{', reduced run' if reduced else ''}"
-            rows.append(Row(called, value, "%", reference, ratio, len(errors), spread))
+        if seeds:
+            published = as_published(seeds, PUBLISHED, PUBLISHED_DATA)
+            title = f"{name}{own[name]}: test error{'' if published else REDUCED}"
+            reference = METHODS[name].reference if published else None
+            rows.append(over_seeds(title, [run["test error"] for run in seeds.values()], reference))
     return rows
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds CIFAR-10")
-    parser.add_argument("--method", default="standard,bc,bc-plus", help=f"of {', '.join(METHODS)}")
-    parser.add_argument("--epochs", type=int, default=250)
-    parser.add_argument("--subset", type=int, help="so many training images, the same for every method and seed")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
+    training_arguments(parser, "CIFAR-10", METHODS, "standard,bc,bc-plus")
+    parser.add_argument("--epochs", type=positive, default=250)
+    parser.add_argument("--subset", type=positive, help="so many training images, the same for every method and seed")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--augment", choices=["standard", "none"], default="standard", help="flips and crops, or not")
@@ -235,40 +246,32 @@ def main() -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16 is autocast")
     parser.add_argument("--test-every", type=int, default=0, help="epochs between tests; the last is always tested")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path, help="store every finished run here, and checkpoints beside it")
     args = parser.parse_args()
-    names = args.method.split(",")
-    if unknown := set(names) - set(METHODS):
-        parser.error(f"no method {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
-    keys = ("epochs", "subset", "augment", "width", "dropout", "batch_size", "lr", "precision")
-    record = record_of(args.json, **{key: getattr(args, key) for key in keys})
-    record["runs"] = finished_runs(args.json, record["settings"])
-    reduced = bool(args.subset) or args.epochs < 250 or args.width < 64
 
-    images, labels = load_cifar10(args.data, train=True)
-    if args.subset:
-        chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: args.subset]
-        images, labels = images[chosen], labels[chosen]
-    test_images, test_labels = load_cifar10(args.data, train=False)
-    # Labels stay on the CPU, where an epoch is planned.
-    data = (images.to(args.device), labels, test_images.to(args.device), test_labels)
-    for seed in range(args.first_seed, args.first_seed + args.seeds):
-        for name in names:
-            done = record["runs"].setdefault(name, {})
-            if str(seed) in done:
-                continue
-            checkpoint = args.json and args.json.with_suffix(".checkpoints") / f"{name}-{seed}.pt"
-            done[str(seed)] = Run(args, name, seed, data).finish(checkpoint)
-            # Other seeds may be running beside these, into the same file.
-            for other, finished in finished_runs(args.json, record["settings"]).items():
-                record["runs"][other] = finished | record["runs"].get(other, {})
-            record["rows"] = [asdict(row) for row in rows_of(record["runs"], reduced)]
-            publish_record(record, args.json)
-            if checkpoint:
-                checkpoint.unlink(missing_ok=True)
-    record["rows"] = [asdict(row) for row in rows_of(record["runs"], reduced)]
-    publish_record(record, args.json)
-    print(markdown(rows_of(record["runs"], reduced)))
+    @cache
+    def data() -> tuple[Tensor, ...]:
+        images, labels = load_cifar10(args.data, train=True)
+        if args.subset:
+            some = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: args.subset]
+            images, labels = images[some], labels[some]
+        test_images, test_labels = load_cifar10(args.data, train=False)
+        # Labels stay on the CPU, where an epoch is planned.
+        return images.to(args.device), labels, test_images.to(args.device), test_labels
+
+    def complete(name: str, seed: int) -> dict[str, Any]:
+        checkpoint = args.json and args.json.with_suffix(".checkpoints") / f"{name}-{seed}.pt"
+        result = Run(args, name, seed, data()).finish(checkpoint)
+        if checkpoint:
+            checkpoint.unlink(missing_ok=True)
+        return result
+
+    settings = {key: getattr(args, key) for key in (*PUBLISHED, "precision")}
+    jobs = [
+        Job(name, str(seed), partial(complete, name, seed))
+        for seed in seeds_of(args)
+        for name in chosen(parser, args.method, METHODS)
+    ]
+    run_all(jobs, settings, rows_of, args.json)
 
 
 if __name__ == "__main__":

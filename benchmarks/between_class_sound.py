@@ -9,21 +9,21 @@ after 50 and 75 % of 600 epochs, 1200 with between-class learning, batches of 64
 ``bc``        the published sampling, ``BetweenClassDataset``: every pair drawn from the whole training set.
 ``bc-batch``  ``BetweenClassAudioMix``: partners from the batch.
 
-``--strong`` adds the paper's strong augmentation, scale and gain. Folds are the first character of the file names. A
-small machine takes ``--network envnet --epochs 20 --same-epochs --precision bf16``. With ``--json`` a finished fold is
-not run again. Needs the extra ``audio``.
+``--strong`` adds the paper's strong augmentation, scale and gain. ``--data`` holds ESC-50 as its repository has it, of
+which the ten classes of ESC-10 are taken, or ``esc10`` with one folder per class, where a file's name begins with the
+number of its fold. A small machine takes ``--network envnet --epochs 20 --same-epochs --precision bf16``. Whatever
+differs from the paper's recipe or data makes a "reduced run", which stands beside no number of the paper. With
+``--json`` a finished fold is not run again. Needs the extra ``audio``.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from time import perf_counter
 from typing import Any
 
@@ -31,8 +31,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from benchmarks.report import Row, finished_runs, markdown, publish_record, record_of
-from benchmarks.sounds import Clips, load_clips
+from benchmarks.command import CommandError, DataError, chosen, command, positive, seeds_of, training_arguments
+from benchmarks.report import Row
+from benchmarks.runs import REDUCED, Job, Runs, as_published, over_seeds, run_all, told_apart
+from benchmarks.sounds import CLASSES, Clips, load_clips
 from tobias_aug import BetweenClassAudioMix, BetweenClassDataset, ratio_loss
 from tobias_aug.between_class.audio_crops import (
     RandomCropPadded,
@@ -44,13 +46,16 @@ from tobias_aug.between_class.audio_functional import mix_by_loudness
 from tobias_aug.between_class.envnet import EnvNet, EnvNetV2
 from tobias_aug.training.loader import ReproducibleLoader
 
-CLASSES = 10
 METHODS = ("standard", "bc", "bc-batch")
 NETWORKS: dict[str, type[EnvNet | EnvNetV2]] = {"envnet": EnvNet, "envnet-v2": EnvNetV2}
 
 # Test error on ESC-10 in per cent, of the paper's Table 1: standard, between-class. EnvNet has no row with strong
 # augmentation.
 PAPER = {("envnet", False): (12.8, 11.3), ("envnet-v2", False): (14.2, 10.6), ("envnet-v2", True): (10.9, 8.6)}
+FOLDS = ("1", "2", "3", "4", "5")
+# The paper's recipe, and the size of ESC-10. With mixes it trains twice as many epochs.
+PUBLISHED = {"epochs": 600, "batch_size": 64, "lr": 0.01, "clips": None}
+PUBLISHED_DATA = {"train": 320, "test": 80}
 
 
 class Run:
@@ -120,93 +125,89 @@ class Run:
             loss = self.train_epoch(epoch)
             seconds.append((perf_counter() - begun) / len(self.loader))
             if not math.isfinite(loss):
-                sys.exit(f"the loss is {loss} in epoch {epoch + 1}")
+                raise CommandError(f"the loss is {loss} in epoch {epoch + 1}")
             if epoch + 1 == self.epochs or (epoch + 1) % 10 == 0:
                 say(f"epoch {epoch + 1}/{self.epochs}: loss {loss:.4f}, {seconds[-1]:.3g} s a step")
         return {"test error": self.test(), "loss": loss, "seconds a step": sorted(seconds)[len(seconds) // 2]}
 
 
-def rows_of(runs: dict[str, dict[str, Any]], args: Any) -> list[Row]:
-    """A row a method: over folds the mean, over seeds mean and deviation; the paper's number beside all five folds."""
+def rows_of(runs: Runs) -> list[Row]:
+    """A row a method and set of folds: over folds the mean, over seeds mean and standard deviation.
+
+    The paper's number stands beside all five folds of its recipe alone. Seeds that were tested on other folds have a
+    row of their own, since a mean over both would be of neither.
+    """
     rows = []
+    own = told_apart(runs)
     for method, done in runs.items():
         seeds: dict[str, dict[str, float]] = {}
         for name, run in done.items():
             seed, fold = name.split("-")
             seeds.setdefault(seed, {})[fold] = run["test error"]
-        errors = [mean(folds.values()) for folds in seeds.values()]
-        if not errors:
-            continue
-        folds = sorted({fold for found in seeds.values() for fold in found})
-        reference = PAPER.get((args.network, args.strong), (None, None))[method != "standard"]
-        value, whole = mean(errors), len(folds) == 5
-        reduced = ", reduced run" if args.epochs < 600 else ""
-        name = f"{args.network}, {method}{', strong' if args.strong else ''}: test error{reduced}"
-        rows.append(
-            Row(
-                name if whole else f"{name}, folds {' '.join(folds)}",
-                value,
-                "%",
-                reference,
-                value / reference if reference else None,
-                len(errors),
-                stdev(errors) if len(errors) > 1 else None,
+        for folds in dict.fromkeys(tuple(sorted(found)) for found in seeds.values()):
+            alike = {seed for seed, found in seeds.items() if tuple(sorted(found)) == folds}
+            settings = next(iter(done.values()))["settings"]
+            recipe = PUBLISHED if method == "standard" else {**PUBLISHED, "same_epochs": False}
+            published = as_published(done, recipe, PUBLISHED_DATA) and folds == FOLDS
+            strong = ", strong" if settings["strong"] else ""
+            title = f"{settings['network']}, {method}{strong}{own[method]}: test error{'' if published else REDUCED}"
+            numbers = PAPER.get((settings["network"], settings["strong"])) if published else None
+            errors = [mean(seeds[seed].values()) for seed in seeds if seed in alike]
+            rows.append(
+                over_seeds(
+                    title if folds == FOLDS else f"{title}, folds {' '.join(folds)}",
+                    errors,
+                    numbers[method != "standard"] if numbers else None,
+                )
             )
-        )
     return rows
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds esc10")
-    parser.add_argument("--method", default="standard,bc", help=f"of {', '.join(METHODS)}")
+    training_arguments(parser, "ESC-50 or esc10", METHODS, "standard,bc")
     parser.add_argument("--network", choices=list(NETWORKS), default="envnet-v2")
     parser.add_argument("--strong", action="store_true", help="the paper's strong augmentation")
-    parser.add_argument("--folds", default="1,2,3,4,5", help="folds to test on")
-    parser.add_argument("--epochs", type=int, default=600, help="twice as many with between-class learning")
+    parser.add_argument("--folds", default=",".join(FOLDS), help="folds to test on")
+    parser.add_argument("--epochs", type=positive, default=600, help="twice as many with between-class learning")
     parser.add_argument("--same-epochs", action="store_true", help="as many for every method")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--lr", type=float, default=0.01)
-    parser.add_argument("--clips", type=int, help="so many clips of each class and fold, to try things out")
+    parser.add_argument("--clips", type=positive, help="so many clips of each class and fold, to try things out")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16 is autocast")
     parser.add_argument("--workers", type=int, default=0, help="processes that crop and mix")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--cache", type=Path, help="folder that keeps the decoded clips")
-    parser.add_argument("--json", type=Path, help="store every finished fold here")
     args = parser.parse_args()
-    names = args.method.split(",")
-    if unknown := set(names) - set(METHODS):
-        parser.error(f"no method {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
-    keys = ("network", "strong", "epochs", "same_epochs", "batch_size", "lr", "clips", "precision")
-    record = record_of(args.json, **{key: getattr(args, key) for key in keys})
-    record["runs"] = finished_runs(args.json, record["settings"])
+    wanted = chosen(parser, args.folds, FOLDS)
 
-    waveforms, targets, folds = load_clips(args.data / "esc10", NETWORKS[args.network].sample_rate, args.cache)
-    chosen = first_clips(targets, folds, args.clips) if args.clips else range(len(targets))
+    @cache
+    def data() -> tuple[list[Tensor], list[int], list[int]]:
+        return load_clips(args.data, NETWORKS[args.network].sample_rate, args.cache)
 
     def clips(wanted: Callable[[int], bool]) -> Clips:
-        picked = [number for number in chosen if wanted(folds[number])]
-        return Clips([waveforms[number] for number in picked], [targets[number] for number in picked])
+        waveforms, targets, folds = data()
+        some = first_clips(targets, folds, args.clips) if args.clips else range(len(targets))
+        picked = [index for index in some if wanted(folds[index])]
+        return Clips([waveforms[index] for index in picked], [targets[index] for index in picked])
 
-    for seed in range(args.first_seed, args.first_seed + args.seeds):
-        for fold in map(int, args.folds.split(",")):
-            for method in names:
-                done = record["runs"].setdefault(method, {})
-                if f"{seed}-{fold}" in done:
-                    continue
-                train, test = (
-                    clips(lambda other, fold=fold: other != fold),
-                    clips(lambda other, fold=fold: other == fold),
-                )
-                run = Run(args, method, seed, train, test)
-                done[f"{seed}-{fold}"] = run.finish(
-                    lambda said, place=f"{method}, seed {seed}, fold {fold}": print(f"{place}, {said}", flush=True)
-                )
-                record["rows"] = [asdict(row) for row in rows_of(record["runs"], args)]
-                publish_record(record, args.json)
-    print(markdown(rows_of(record["runs"], args)))
+    def complete(method: str, seed: int, fold: int) -> dict[str, Any]:
+        train, test = clips(lambda other: other != fold), clips(lambda other: other == fold)
+        if not len(train) or not len(test):
+            raise DataError(f"{args.data} has clips of folds {sorted(set(data()[2]))}; fold {fold} cannot be tested on")
+        place = f"{method}, seed {seed}, fold {fold}"
+        result = Run(args, method, seed, train, test).finish(lambda said: print(f"{place}, {said}", flush=True))
+        return {**result, "data": {"train": len(train), "test": len(test)}}
+
+    keys = ("network", "strong", "epochs", "same_epochs", "batch_size", "lr", "clips", "precision")
+    jobs = [
+        Job(method, f"{seed}-{fold}", partial(complete, method, seed, int(fold)))
+        for seed in seeds_of(args)
+        for fold in wanted
+        for method in chosen(parser, args.method, METHODS)
+    ]
+    run_all(jobs, {key: getattr(args, key) for key in keys}, rows_of, args.json)
 
 
 def first_clips(targets: list[int], folds: list[int], count: int) -> list[int]:

@@ -18,15 +18,16 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import torch
 
-from benchmarks.detection_runs import BACKBONES, HEADS, Run, home
-from benchmarks.report import Row, finished_runs, markdown, publish_record, record_of
+from benchmarks.command import chosen, command, file_named, positive, require, seeds_of, training_arguments
+from benchmarks.detection_data import BACKBONES, HEADS, LAYOUT
+from benchmarks.report import Row
+from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
 
 # A discriminator that cannot tell the domains: least squares, and focal loss with gamma 5, log(2) / 2 ** 5.
 CHANCE = {
@@ -36,26 +37,21 @@ CHANCE = {
     "loss_domain_image": 0.6931,
     "loss_domain_instance": 0.6931,
 }
-SETTINGS = ("backbone", "short_side", "steps", "batch_size", "lr", "weights")
+SETTINGS = ("backbone", "short_side", "steps", "batch_size", "lr")
 
 
-def rows_of(runs: dict[str, dict[str, Any]]) -> list[Row]:
-    """A row a method and test set, over its seeds, beside the detector that was not adapted; first the floor."""
+def rows_of(runs: Runs) -> list[Row]:
+    """A row a method and test set over its seeds, beside the detector that was not adapted; first the floor."""
     floors = {seed: run["AP50, median box"] for seeds in runs.values() for seed, run in seeds.items()}
-    spread = stdev(floors.values()) if len(floors) > 1 else None
-    rows = (
-        [Row("median box, no detector, AP50", mean(floors.values()), "%", None, None, len(floors), spread)]
-        if floors
-        else []
-    )
+    rows = [over_seeds("median box, no detector, AP50", list(floors.values()))] if floors else []
+    own = told_apart(runs)
     for metric in ("AP50, foggy", "AP50, clear"):
-        values = {method: [seed[metric] for seed in seeds.values()] for method, seeds in runs.items()}
-        base = mean(values["source"]) if values.get("source") else None
-        for method, found in values.items():
-            if found:
-                spread = stdev(found) if len(found) > 1 else None
-                ratio = mean(found) / base if base else None
-                rows.append(Row(f"{method}, {metric}", mean(found), "%", base, ratio, len(found), spread))
+        for method, seeds in runs.items():
+            if seeds:
+                values = [run[metric] for run in seeds.values()]
+                rows.append(
+                    over_seeds(f"{method}{own[method]}, {metric}", values, beside(runs, "source", method, metric))
+                )
     return rows
 
 
@@ -98,43 +94,43 @@ def sum_of(curves: dict[str, list[float]], part: str) -> list[float]:
     return [sum(values) for values in zip(*own, strict=True)]
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds raccoon")
-    parser.add_argument("--method", default="source,strong-weak", help=f"of {', '.join(HEADS)}")
+    training_arguments(parser, "raccoon", HEADS, "source,strong-weak")
     parser.add_argument("--backbone", choices=list(BACKBONES), default="r18-fpn")
     parser.add_argument("--weights", type=Path, help="a ResNet's checkpoint to start from; random without")
     parser.add_argument("--short-side", type=int, default=240, help="of an image in pixels; small detectors up to 320")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--batch-size", type=int, default=2, help="of each domain")
+    parser.add_argument("--steps", type=positive, default=2000)
+    parser.add_argument("--batch-size", type=positive, default=2, help="of each domain")
     parser.add_argument("--lr", type=float, default=0.01)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--checkpoint-every", type=int, default=500)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--figure", type=Path, help="PNG of the losses over the steps")
-    parser.add_argument("--json", type=Path, help="store every finished run here, and checkpoints beside it")
     args = parser.parse_args()
-    methods = args.method.split(",")
-    if unknown := set(methods) - set(HEADS):
-        parser.error(f"no {', '.join(sorted(unknown))}; there are {', '.join(HEADS)}")
-    settings = {key: getattr(args, key) for key in SETTINGS} | {"weights": args.weights and args.weights.name}
-    record = record_of(args.json, **settings)
-    record["runs"] = finished_runs(args.json, settings)
-    publish_record(record, args.json)
-    for seed in range(args.first_seed, args.first_seed + args.seeds):
-        for method in methods:
-            if str(seed) not in record["runs"].setdefault(method, {}):
-                with tempfile.TemporaryDirectory() as scratch:
-                    folder = home(args.json, scratch) / f"{method}-{seed}"
-                    record["runs"][method][str(seed)] = Run(args, method, seed, folder).finish()
-                    shutil.rmtree(folder)
-                record["rows"] = [asdict(row) for row in rows_of(record["runs"])]
-                publish_record(record, args.json)
+    settings = {key: getattr(args, key) for key in SETTINGS} | {"weights": file_named(args.weights)}
+    jobs = [
+        Job(method, str(seed), partial(complete, args, method, seed))
+        for seed in seeds_of(args)
+        for method in chosen(parser, args.method, HEADS)
+    ]
+    runs = run_all(jobs, settings, rows_of, args.json)
     if args.figure:
-        draw_curves(args.figure, record["runs"], args.steps)
-    print(markdown(rows_of(record["runs"])))
+        draw_curves(args.figure, runs, args.steps)
+
+
+def complete(args: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
+    """Make one run whole, continuing after its last checkpoint; fog and checkpoints go with its end."""
+    require(args.data, "raccoon/annotations/*.xml", "raccoon/images/*.jpg", layout=LAYOUT)
+    from benchmarks.detection_runs import Run
+
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) if args.json is None else args.json.with_suffix(".runs")
+        folder = home / f"{method}-{seed}"
+        result = Run(args, method, seed, folder).finish()
+        shutil.rmtree(folder)
+    return result
 
 
 if __name__ == "__main__":

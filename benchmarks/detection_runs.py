@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -12,90 +11,17 @@ from typing import Any
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import BoxMode
-from PIL import Image
 
-from tobias_aug.files import atomic_path
-from tobias_aug.images.decode import read_rgb
-from tobias_aug.images.fog import fog_and_colour
+from benchmarks.detection_data import (
+    BACKBONES,
+    HEADS,
+    foggy,
+    load_raccoons,
+    median_box_precision,
+    split,
+)
 from tobias_aug.integrations.detectron2 import get_tobias_cfg, register_unlabelled_folder
 from tobias_aug.integrations.detectron2.train import Trainer
-from tobias_aug.metrics.detection import Detections, Truth, voc_average_precision
-
-HEADS = {
-    "source": [],
-    "bdc": ["BDCHead"],
-    "da-faster": ["DAFasterHead"],
-    "strong-weak": ["GlobalWeakHead", "LocalStrongHead"],
-}
-BACKBONES = {
-    "r18-fpn": ("R50-FPN-strong-weak.yaml", 18),
-    "r50-fpn": ("R50-FPN-strong-weak.yaml", 50),
-    "r18-c4": ("R50-C4-strong-weak.yaml", 18),
-    "r50-c4": ("R50-C4-strong-weak.yaml", 50),
-}
-LABELLED, UNLABELLED = 160, 20
-
-
-def load_raccoons(folder: Path) -> list[dict[str, Any]]:
-    """The annotated pictures as detectron2's dicts, by the numbers in their names."""
-    dicts = []
-    for file in sorted((folder / "annotations").glob("*.xml"), key=lambda path: int(path.stem.rpartition("-")[2])):
-        root = ElementTree.parse(file).getroot()
-        boxes = [
-            [float(box.findtext(name)) for name in ("xmin", "ymin", "xmax", "ymax")] for box in root.iter("bndbox")
-        ]
-        dicts.append(
-            {
-                "file_name": str(folder / "images" / f"{file.stem}.jpg"),
-                "image_id": file.stem,
-                "height": int(root.findtext("size/height")),
-                "width": int(root.findtext("size/width")),
-                # VOC counts pixels from 1 and includes the last.
-                "annotations": [
-                    {"bbox": [box[0] - 1, box[1] - 1, *box[2:]], "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0}
-                    for box in boxes
-                ],
-            }
-        )
-    return dicts
-
-
-def foggy(dicts: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Copies in fog, one seed a picture, with the same boxes; those that are there are not made again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    copies = []
-    for each in dicts:
-        path = folder / f"{each['image_id']}.png"
-        if not path.is_file():
-            picture = np.asarray(read_rgb(each["file_name"]))
-            number = int(each["image_id"].rpartition("-")[2])
-            with atomic_path(path) as temporary:
-                Image.fromarray(fog_and_colour(picture, number)).save(temporary, format="png")
-        copies.append({**each, "file_name": str(path)})
-    return copies
-
-
-def median_box_precision(source: Sequence[dict[str, Any]], test: Sequence[dict[str, Any]]) -> float:
-    """AP50 of always saying the source's median box, in shares of the picture: what a detector finds without looking.
-
-    Raccoons are large and lie in the middle, so this is no small number.
-    """
-    shares = [np.array(one["bbox"]) / _size(each) for each in source for one in each["annotations"]]
-    box = np.median(shares, 0)
-    # All of one score; a sort that is stable leaves them in the pictures' order.
-    found = {each["image_id"]: Detections((box * _size(each))[None], np.ones(1)) for each in test}
-    truth = {
-        each["image_id"]: Truth(
-            np.array([one["bbox"] for one in each["annotations"]]), np.zeros(len(each["annotations"]), dtype=bool)
-        )
-        for each in test
-    }
-    return 100 * voc_average_precision(found, truth)
-
-
-def _size(image: dict[str, Any]) -> np.ndarray:
-    return np.array([image["width"], image["height"]] * 2, dtype=np.float64)
 
 
 class Run:
@@ -107,10 +33,8 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, method: str, seed: int, folder: Path) -> None:
         self.args, self.method, self.folder = args, method, folder
-        dicts = load_raccoons(args.data / "raccoon")
-        order = np.random.default_rng(seed).permutation(len(dicts)).tolist()
-        pictures = [dicts[place] for place in order]
-        source, target, test = pictures[:LABELLED], pictures[LABELLED:][:UNLABELLED], pictures[LABELLED + UNLABELLED :]
+        source, target, test = split(load_raccoons(args.data / "raccoon"), seed)
+        self.data = {"source": len(source), "target": len(target), "test": len(test)}
         self.floor = median_box_precision(source, test)
         self._names: list[str] = []
         foggy(target, folder / "target")
@@ -138,6 +62,7 @@ class Run:
                 "AP50, median box": self.floor,
                 "seconds a step": seconds,
                 "first step": trainer.start_iter,
+                "data": self.data,
                 "curves": {name: thinned(curve) for name, curve in curves.items()},
             }
         finally:
@@ -190,8 +115,3 @@ class Run:
 def thinned(curve: Sequence[float], points: int = 100) -> list[float]:
     """Means of equal stretches of a curve, from its first step to its last."""
     return [float(np.mean(part)) for part in np.array_split(np.array(curve), min(points, len(curve)))]
-
-
-def home(path: Path | None, scratch: str) -> Path:
-    """Where runs keep pictures and checkpoints: beside the results, or in a folder that goes."""
-    return Path(scratch) if path is None else path.with_suffix(".runs")

@@ -7,14 +7,16 @@ heat map (SCDA), right if its IoU with any box of the picture is above 0.5, mean
 Beside it stand what the paper leaves out: the plain share, mean IoU, the swap test (every picture judged by the box of
 the next one, which leaves nothing but what a localizer believes of all pictures), shares by object size, and the share
 of the object that lies in the kept half of the cells; and the speed of the cell scores, in turns with the row r50.
-With ``--json`` every finished row is stored at once, and a run started again goes on after it.
+With ``--json`` every finished row is stored at once, and a run started again continues after it; a file of rows with
+other settings is not touched. The paper's numbers stand beside rows on its data alone, ImageNet's validation images and
+CUB-200's test images or a part of them, which ``--paper`` tells.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.command import command, file_named, positive
 from benchmarks.localization_figures import draw_cases, draw_depth
 from benchmarks.localization_rows import (
     DETERMINISTIC,
@@ -33,7 +36,8 @@ from benchmarks.localization_rows import (
     reference,
 )
 from benchmarks.pictures import SIDE, Pictures, load
-from benchmarks.report import Row, interleaved, publish_record, rate_row, record_of
+from benchmarks.records import hash_of, origin_now
+from benchmarks.report import Row, as_dict, interleaved, publish_record, rate_row, record_of
 from tobias_aug.masks.cells import cells_to_pixels
 
 SIZES = (0.1, 0.25, 0.5, 0.75, 1.01)
@@ -97,14 +101,20 @@ def speed_of(row: str, pictures: Pictures, setting: Setting, rounds: int = 3) ->
     return rate_row(f"{row}: {SPEED}", seconds["ours"], seconds["r50"], len(images))
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with boxes.csv, or a VOC, CUB or ILSVRC tree")
     parser.add_argument("--rows", default=",".join(EVERY), help=f"of {', '.join(EVERY)}, or torchvision's names")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=positive, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the networks")
     parser.add_argument("--weights", type=Path, help="a checkpoint in place of random weights, for the rows it fits")
+    parser.add_argument(
+        "--paper",
+        choices=["imagenet", "cub", "none"],
+        help="of whose data the images are. Default: what the folder's name says, imagenet for ilsvrc",
+    )
     parser.add_argument("--no-speed", action="store_true", help="do not time the rows")
     parser.add_argument("--json", type=Path, help="store every finished row here, and skip the rows already there")
     parser.add_argument("--figures", type=Path, help="folder for depth.png and a sheet of best and worst cases a row")
@@ -113,15 +123,16 @@ def main() -> None:
     setting = Setting(args.device, args.precision, args.weights)
     described: dict[str, Any] = {"data": args.data.name, "pictures": len(pictures.pixels), "precision": args.precision}
     if args.weights:
-        described["weights"] = args.weights.name
+        described["weights"] = file_named(args.weights)
+    described["paper"] = args.paper or data_of_the_paper(args.data)
     record = record_of(args.json, **described)
-    on_cub = "cub" in args.data.name.lower()
+    on_cub = described["paper"] == "cub"
     for row in args.rows.split(","):
         seeds = 1 if row in DETERMINISTIC or args.weights else args.seeds
         done = {stored["name"]: stored["n"] for stored in record["rows"] if stored["name"].startswith(f"{row}: ")}
         if max((n for name, n in done.items() if SPEED not in name), default=0) < seeds:
             runs = [run_row(row, seed, pictures, setting) for seed in range(seeds)]
-            paper = reference(row, on_cub, bool(args.weights))
+            paper = None if described["paper"] == "none" else reference(row, on_cub, bool(args.weights))
             measured = [_row(f"{row}: {what}", [run[what] for run in runs], paper, what) for what in runs[0]]
             _store(record, row, measured, args.json, keep=SPEED)
             print(
@@ -135,10 +146,16 @@ def main() -> None:
                 print(f"{timed.name} {timed.value:.1f}, {timed.ratio:.2f} x r50", flush=True)
     if args.figures:
         args.figures.mkdir(parents=True, exist_ok=True)
-        draw_depth(record["rows"], on_cub, args.figures / "depth.png")
+        draw_depth(record["rows"], described["paper"], args.figures / "depth.png")
         for row in args.rows.split(","):
             if localizer_of(row, 0, setting) is not None:
                 draw_cases(row, pictures, setting, args.figures / f"cases-{row}.png")
+
+
+def data_of_the_paper(folder: Path) -> str:
+    """Which of the paper's data a folder holds, by its name: imagenet, cub or none."""
+    name = folder.resolve().name.lower()
+    return "cub" if "cub" in name else "imagenet" if "ilsvrc" in name else "none"
 
 
 def _row(name: str, values: list[float], paper: float | None, what: str) -> Row:
@@ -150,10 +167,13 @@ def _row(name: str, values: list[float], paper: float | None, what: str) -> Row:
 
 def _store(record: dict[str, Any], row: str, new: list[Row], path: Path | None, keep: str = "") -> None:
     """Put a row's numbers in the place of those that it had, save the one named ``keep``; timings are only added."""
-    rows = record["rows"]
+    rows, origin = record["rows"], origin_now()
     if keep:
         rows[:] = [old for old in rows if not old["name"].startswith(f"{row}: ") or old["name"].endswith(keep)]
-    rows += [asdict(one) for one in new]
+    rows += [as_dict(replace(one, origin=hash_of(origin))) for one in new]
+    used = {one["origin"] for one in rows}
+    stored = record["origins"] | {hash_of(origin): origin}
+    record["origins"] = {name: one for name, one in stored.items() if name in used}
     publish_record(record, path)
 
 

@@ -27,12 +27,12 @@ FAMILIES = {
 _TRUE, _FOUND = (255, 255, 255), (255, 64, 64)
 
 
-def draw_depth(rows: Sequence[dict[str, Any]], on_cub: bool, out: Path) -> None:
+def draw_depth(rows: Sequence[dict[str, Any]], paper: str, out: Path) -> None:
     """Accuracy of untrained networks against their number of convolutions, after Figure 3 of the paper.
 
     Args:
         rows: of a stored record.
-        on_cub: beside the paper's numbers on CUB-200 instead of ImageNet.
+        paper: whose numbers stand beside: "imagenet", "cub" or "none".
         out: picture to write.
     """
     import matplotlib
@@ -50,7 +50,8 @@ def draw_depth(rows: Sequence[dict[str, Any]], on_cub: bool, out: Path) -> None:
         values = [stored[name]["value"] for name in found]
         spread = [stored[name]["deviation"] or 0.0 for name in found]
         axes.errorbar(depth, values, spread, fmt="o-", capsize=3, color=f"C{number}", label=family)
-        published = [(convolutions(name), reference(name, on_cub)) for name in found if reference(name, on_cub)]
+        numbers = [(convolutions(name), reference(name, paper == "cub")) for name in found]
+        published = [pair for pair in numbers if pair[1] and paper != "none"]
         if published:
             axes.plot(*zip(*published, strict=True), "o--", color=f"C{number}", mfc="none", alpha=0.5)
     for bound, style in (("whole-image", ":"), ("centre-prior", "-."), ("border-contrast", "--")):

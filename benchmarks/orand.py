@@ -25,16 +25,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from benchmarks.command import command
 from benchmarks.orand_figures import draw_curves, draw_maps
 from benchmarks.orand_mosaics import PARTS, Bed, blobs, competing_ensembles, mosaics, single_images
 from benchmarks.orand_scores import THRESHOLD, Scores, rows_of, scores_of
-from benchmarks.report import Row, markdown, publish_record, record_of
+from benchmarks.records import check_replaceable, new_record
+from benchmarks.report import Row, as_dict, markdown, publish_record
 from benchmarks.small_classifiers import NETWORKS, SIDE, Pictures, accuracy, trained
 from tobias_aug.files import write_text
 from tobias_aug.images.sources import ImageFiles
@@ -175,6 +176,7 @@ def one_seed(
     return numbers
 
 
+@command
 def main() -> None:
     parser = options()
     args = parser.parse_args()
@@ -185,6 +187,8 @@ def main() -> None:
         args.losses = list(VARIANTS) if args.bed == "mosaics" else ["paper"]
     if not args.classifiers:
         args.losses = []
+    settings = {key: value for key, value in vars(args).items() if key not in ASIDE}
+    check_replaceable(args.json, settings)
     left_out = {Path(key).stem for key in ImageFiles(args.data / "ilsvrc_boxes" / "images").keys}
     pictures, held_out = (Pictures(args.data / "imagenette128" / part, without=left_out) for part in ("train", "val"))
     print(f"{len(pictures.images)} images to train on, {len(held_out.images)} to test the classifiers on", flush=True)
@@ -195,8 +199,7 @@ def main() -> None:
     rows = rows_of(list(runs.values()))
     rows += [Row(f"{name}: accuracy of the classifier", value, "%") for name, (_, value) in found.items()]
     print(markdown(rows))
-    record = record_of(None, **{key: value for key, value in vars(args).items() if key not in ASIDE})
-    publish_record({**record, "rows": [asdict(row) for row in rows], "seeds": runs}, args.json)
+    publish_record({**new_record(settings), "rows": [as_dict(row) for row in rows], "seeds": runs}, args.json)
 
 
 if __name__ == "__main__":

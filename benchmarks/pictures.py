@@ -12,9 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.command import DataError, require
 from tobias_aug.images.decode import read_rgb, squash, to_tensor
 
 SIDE = 224
+LAYOUT = (
+    "images with boxes are read from a folder with boxes.csv (image, class, xmin, ymin, xmax, ymax, and if resized "
+    "original_width, original_height) and images, from VOC (Annotations, JPEGImages; "
+    "torchvision.datasets.VOCDetection brings it), CUB-200-2011 or ILSVRC (Annotations/CLS-LOC/val)"
+)
 
 
 @dataclass
@@ -42,14 +48,19 @@ def load(folder: Path) -> Pictures:
     """Read a folder with ``boxes.csv``, a VOC tree, CUB-200-2011's official test split, or ILSVRC's validation tree.
 
     Raises:
-        FileNotFoundError: if the folder is none of these.
+        DataError: if the folder is none of these, or names images that are not there.
     """
+    require(folder, layout=LAYOUT)
     if (folder / "boxes.csv").is_file():
         rows = _from_csv(folder)
     elif (folder / "bounding_boxes.txt").is_file():
         rows = _from_cub(folder)
     else:
         rows = _from_xml(folder)
+    if not rows:
+        raise DataError(f"{folder} has boxes of no image that is there; {LAYOUT}")
+    if missing := [path for path in sorted(rows) if not path.is_file()]:
+        raise DataError(f"{folder} has boxes of {missing[0].relative_to(folder)}, which is not there; {LAYOUT}")
     pixels, classes, boxes, objects = [], [], [], []
     for path in sorted(rows):
         kind, size, found = rows[path]
@@ -70,16 +81,21 @@ Found = dict[Path, tuple[str, tuple[int, int] | None, list[list[float]]]]
 
 def _from_csv(folder: Path) -> Found:
     found: Found = {}
-    with open(folder / "boxes.csv", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            path = folder / "images" / row["image"]
-            size = (int(row["original_width"]), int(row["original_height"])) if "original_width" in row else None
-            box = [float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")]
-            found.setdefault(path, (row["class"], size, []))[2].append(box)
+    try:
+        with open(folder / "boxes.csv", encoding="utf-8-sig", newline="") as file:
+            for row in csv.DictReader(file):
+                path = folder / "images" / row["image"]
+                size = (int(row["original_width"]), int(row["original_height"])) if "original_width" in row else None
+                box = [float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")]
+                found.setdefault(path, (row["class"], size, []))[2].append(box)
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{folder / 'boxes.csv'} cannot be read ({error!r}); {LAYOUT}") from error
     return found
 
 
 def _from_cub(folder: Path) -> Found:
+    require(folder, "images.txt", "train_test_split.txt", layout=LAYOUT)
+
     def table(name: str) -> dict[str, list[str]]:
         lines = (folder / name).read_text(encoding="utf-8").splitlines()
         return {line.split()[0]: line.split()[1:] for line in lines}
@@ -101,13 +117,17 @@ def _from_xml(folder: Path) -> Found:
     ]
     layout = next((layout for layout in layouts if any((folder / layout[0]).glob("*.xml"))), None)
     if layout is None:
-        raise FileNotFoundError(
-            f"{folder} holds no boxes.csv, no bounding_boxes.txt of CUB and no XML annotations of VOC or ILSVRC"
+        raise DataError(
+            f"{folder} holds no boxes.csv, no bounding_boxes.txt of CUB and no XML annotations of VOC or ILSVRC; "
+            f"{LAYOUT}"
         )
     notes, images, kind = layout
     found: Found = {}
     for path in sorted((folder / notes).glob("*.xml")):
-        tree = ET.parse(path).getroot()
+        try:
+            tree = ET.parse(path).getroot()
+        except ET.ParseError as error:
+            raise DataError(f"{path} is no XML ({error}); {LAYOUT}") from error
         size = (int(tree.findtext("size/width", "0")), int(tree.findtext("size/height", "0")))
         objects = tree.findall("object")
         boxes = [

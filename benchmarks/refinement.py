@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
+from benchmarks.command import command
+from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.masks.formats import ClassMaps, read_index_mask
@@ -117,12 +119,14 @@ def rows_of(samples: list[Sample]) -> list[Row]:
     ]
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--every", type=int, default=3, help="take every so many of the images")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    check_replaceable(args.json, {"every": args.every})
     # CPU time of several threads would count each of them.
     torch.set_num_threads(1)
     publish(rows_of(read_samples(args.data / "voc60", args.every)), args.json, every=args.every)

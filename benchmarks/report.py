@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -16,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tobias_aug.files import write_text
+from benchmarks.records import check_replaceable, new_record, read_record, write_record
 
 
 @dataclass(frozen=True)
@@ -31,6 +26,7 @@ class Row:
         ratio: ``value / reference``.
         n: number of measurements, images or trials behind the value.
         deviation: standard deviation over trials.
+        origin: of a record's commands the one that measured it, where the record has several.
     """
 
     name: str
@@ -40,6 +36,7 @@ class Row:
     ratio: float | None = None
     n: int = 1
     deviation: float | None = None
+    origin: str | None = None
 
 
 def interleaved(
@@ -94,71 +91,37 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def as_dict(row: Row) -> dict[str, Any]:
+    """The row as it is stored."""
+    stored = asdict(row)
+    if row.origin is None:
+        del stored["origin"]
+    return stored
+
+
 def publish(rows: list[Row], path: Path | None, **settings: Any) -> None:
-    """Print the rows, and store them with versions, hardware, command and settings where a path is given."""
+    """Print the rows, and store them with versions, hardware, command and settings where a path is given.
+
+    Raises:
+        RecordError: if the path holds rows of other settings, or of another benchmark.
+    """
     print(markdown(rows))
-    publish_record({**record_of(None, **settings), "rows": [asdict(row) for row in rows]}, path)
+    check_replaceable(path, settings)
+    publish_record({**new_record(settings), "rows": [as_dict(row) for row in rows]}, path)
 
 
 def publish_record(record: dict[str, Any], path: Path | None) -> None:
     """Store a record, whole, where a path is given."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(record, indent=2) + "\n")
+        write_record(record, path)
 
 
 def record_of(path: Path | None, **settings: Any) -> dict[str, Any]:
-    """A record of this run without rows; with those of the file at ``path``, where that has the same settings.
+    """A record of this command; with the rows and origins of the file at ``path``, which must be of the same settings.
 
-    A record that several runs filled names the command of each, one a line.
+    Raises:
+        RecordError: if the file holds rows of other settings, or of another benchmark.
     """
-    main = sys.modules["__main__"].__spec__
-    # Where the result went is no part of how it came about.
-    at = sys.argv.index("--json") if "--json" in sys.argv else len(sys.argv)
-    arguments = sys.argv[1:at] + sys.argv[at + 2 :]
-    record: dict[str, Any] = {
-        "command": " ".join(["python -m", main.name if main else Path(sys.argv[0]).name, *arguments]),
-        "settings": settings,
-        "versions": {
-            name: _version(name) for name in ("tobias-aug", "torch", "torchvision", "numpy", "pillow", "pyarrow")
-        },
-        "python": platform.python_version(),
-        "hardware": _hardware(),
-        "rows": [],
-    }
-    if path is not None and path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["settings"] == settings:
-            record["rows"] = stored["rows"]
-            commands = dict.fromkeys([*stored["command"].splitlines(), record["command"]])
-            record["command"] = "\n".join(commands)
-    return record
-
-
-def finished_runs(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """The finished runs of a stored record, which must have been made with the same settings."""
-    if path is None or not path.is_file():
-        return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored["settings"] != settings:
-        sys.exit(f"{path} holds runs with {stored['settings']}, not {settings}; choose another file")
-    return dict(stored["runs"])
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _hardware() -> dict[str, Any]:
-    model = platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}
+    check_replaceable(path, settings)
+    stored, record = read_record(path), new_record(settings)
+    return record if stored is None else {**stored, "origins": stored["origins"] | record["origins"]}

@@ -23,6 +23,8 @@ import torch
 import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.command import DataError, command, positive
+from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
 from benchmarks.throughput import OPEN_TABLE
 from tobias_aug import RandomCNN, half_mask
@@ -64,9 +66,20 @@ class _Keys:
         raise NotImplementedError
 
 
+def files_of(folder: Path) -> ImageFiles:
+    """The images of a folder.
+
+    Raises:
+        DataError: if there are none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; --data takes any folder of images, with folders in it or not")
+    return ImageFiles(folder)
+
+
 def pictures(args: argparse.Namespace) -> Iterator[Row]:
     """Bytes, decoding and the network, on real pictures."""
-    files = ImageFiles(args.data)
+    files = files_of(args.data)
     sizes = [(files.root / key).stat().st_size for key in files.keys]
     yield Row(BYTES, float(np.mean(sizes)), "bytes", n=len(sizes))
     picked = range(0, len(files), max(1, len(files) // args.pictures))
@@ -147,22 +160,24 @@ def plan(args: argparse.Namespace, measured: dict[str, float]) -> Iterator[Row]:
     yield Row("plan: headers of tar shards in every rank", count * measured[HEADER] / 1e6 / 3600, "core hours")
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of real pictures")
     parser.add_argument("--images", type=float, default=1e9, help="images that the plan is for")
-    parser.add_argument("--pictures", type=int, default=60, help="pictures to decode")
-    parser.add_argument("--table-rows", type=int, default=500_000, help="rows of the made-up table")
+    parser.add_argument("--pictures", type=positive, default=60, help="pictures to decode")
+    parser.add_argument("--table-rows", type=positive, default=500_000, help="rows of the made-up table")
     parser.add_argument("--gpu-peak", type=float, default=60.0, help="assumed TFLOP/s of a GPU in fp32, without TF32")
     parser.add_argument("--gpu-share", type=float, default=0.4, help="assumed share of it that ResNet-50 reaches")
     parser.add_argument("--gpu-price", type=float, default=3.0, help="assumed USD a GPU hour")
     parser.add_argument("--core-price", type=float, default=0.05, help="assumed USD a core hour")
     parser.add_argument("--json", type=Path, help="also store the rows here")
     args = parser.parse_args()
+    settings = {key: str(value) for key, value in vars(args).items() if key not in ("json", "data")}
+    check_replaceable(args.json, settings)
     torch.set_num_threads(1)
     rows = [*pictures(args), *tables(args)]
     rows += plan(args, {row.name: row.value for row in rows})
-    settings = {key: str(value) for key, value in vars(args).items() if key not in ("json", "data")}
     publish(rows, args.json, **settings)
 
 

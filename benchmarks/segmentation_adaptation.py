@@ -15,70 +15,62 @@ import argparse
 import os
 import shutil
 import tempfile
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
 
-from benchmarks.report import Row, finished_runs, markdown, publish_record, record_of
+from benchmarks.command import chosen, command, positive, require, seeds_of, training_arguments
+from benchmarks.report import Row
+from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
 
 METHODS = ("source", "mcd", "adr")
 SCORED = {"target": "mIoU on the target's test images", "clear": "mIoU on the clear test images"}
+LAYOUT = (
+    "this benchmark reads camvid240 with the folders train, val and test of JPEGs, 240 x 180, and trainannot and "
+    "testannot of PNGs with the classes 0 to 11, which is SegNet's CamVid at half its size"
+)
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds camvid240")
-    parser.add_argument("--method", default=",".join(METHODS), help=f"of {', '.join(METHODS)}")
-    parser.add_argument("--iterations", type=int, default=4000)
-    parser.add_argument("--batch-size", type=int, default=4, help="of each domain")
+    training_arguments(parser, "camvid240", METHODS, ",".join(METHODS))
+    parser.add_argument("--iterations", type=positive, default=4000)
+    parser.add_argument("--batch-size", type=positive, default=4, help="of each domain")
     parser.add_argument("--n", type=int, default=4, help="generator updates an iteration, of mcd and adr")
     parser.add_argument("--width", type=int, default=8, help="divides the backbone's channels")
     parser.add_argument("--images", type=int, help="score this many test images, for a trial of the command")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--checkpoint-every", type=int, default=500)
     parser.add_argument("--device", choices=["auto", "cpu"], default="auto", help="auto takes a GPU that is there")
-    parser.add_argument("--json", type=Path, help="store every finished run here, and checkpoints beside it")
     args = parser.parse_args()
-    methods = args.method.split(",")
-    if unknown := set(methods) - set(METHODS):
-        parser.error(f"no {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
+    methods = chosen(parser, args.method, METHODS)
     if args.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # mmengine takes any GPU that it sees.
     settings = {key: getattr(args, key) for key in ("iterations", "batch_size", "width", "images")}
-    record = record_of(args.json, **settings)
-    record["runs"] = finished_runs(args.json, settings)
-    publish_record(record, args.json)
-    for seed in range(args.first_seed, args.first_seed + args.seeds):
-        for method in methods:
-            name = method if method == "source" else f"{method} n={args.n}"
-            if str(seed) not in record["runs"].setdefault(name, {}):
-                record["runs"][name][str(seed)] = complete(args, method, seed)
-                record["rows"] = [asdict(row) for row in rows_of(record["runs"])]
-                publish_record(record, args.json)
-    print(markdown(rows_of(record["runs"])))
+    jobs = [
+        Job(method if method == "source" else f"{method} n={args.n}", str(seed), partial(complete, args, method, seed))
+        for seed in seeds_of(args)
+        for method in methods
+    ]
+    run_all(jobs, settings, rows_of, args.json)
 
 
-def rows_of(runs: dict[str, dict[str, Any]]) -> list[Row]:
-    """Two rows a method over its seeds, beside those of the source alone where these were run."""
+def rows_of(runs: Runs) -> list[Row]:
+    """Two rows a method over its seeds, beside those of the source alone where these seeds were run."""
     rows = []
+    own = told_apart(runs)
     for name, seeds in runs.items():
         for part, title in SCORED.items():
-            if not seeds:
-                continue
-            values = [run[part] for run in seeds.values()]
-            beside = [run[part] for run in runs.get("source", {}).values()]
-            reference = mean(beside) if beside and name != "source" else None
-            spread = stdev(values) if len(values) > 1 else None
-            ratio = mean(values) / reference if reference else None
-            rows.append(Row(f"{name}: {title}", mean(values), "%", reference, ratio, len(values), spread))
+            if seeds:
+                reference = None if name == "source" else beside(runs, "source", name, part)
+                rows.append(over_seeds(f"{name}{own[name]}: {title}", [run[part] for run in seeds.values()], reference))
     return rows
 
 
 def complete(args: argparse.Namespace, method: str, seed: int) -> dict[str, float]:
-    """Train one model whole, going on after a checkpoint of the same run, and score it on both domains."""
+    """Train one model whole, continuing after a checkpoint of the same run, and score it on both domains."""
+    folders = [f"camvid240/{part}/*.jpg" for part in ("train", "val", "test")]
+    require(args.data, *folders, "camvid240/trainannot/*.png", "camvid240/testannot/*.png", layout=LAYOUT)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if args.json:

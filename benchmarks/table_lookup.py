@@ -28,6 +28,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from benchmarks.command import command, positive
+from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
 from tobias_aug import MaskTable
 from tobias_aug.masks.cells import half_mask, unpack_cells
@@ -205,24 +207,26 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[Row]:
     yield from growth(by_dict, "dict", args, "fork")
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--lookups", type=int, default=100_000, help="random lookups of each worker")
-    parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=positive, default=10_000_000)
+    parser.add_argument("--lookups", type=positive, default=100_000, help="random lookups of each worker")
+    parser.add_argument("--workers", type=positive, default=8)
+    parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--folder", type=Path, help="where to make the table for a while; the system's place if not given"
     )
     parser.add_argument("--json", type=Path, help="also store the rows here")
     args = parser.parse_args()
+    settings = {name: getattr(args, name) for name in ("lookups", "workers", "rounds", "seed")}
+    check_replaceable(args.json, {"table_rows": args.rows, **settings})
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         rows = []
         for row in measure(args, Path(name)):
             print(f"{row.name}: {row.value:.4g} {row.unit}", flush=True)
             rows.append(row)
-    settings = {name: getattr(args, name) for name in ("lookups", "workers", "rounds", "seed")}
     publish(rows, args.json, table_rows=args.rows, **settings)
 
 

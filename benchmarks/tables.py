@@ -10,7 +10,6 @@ exit status says whether the documents are up to date.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections import Counter
@@ -18,9 +17,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import command
 from benchmarks.localization_rows import EVERY, ordered_pairs
 from benchmarks.orand_figures import NAMES as ORAND_NAMES
 from benchmarks.orand_figures import PAPER as ORAND_PAPER
+from benchmarks.records import read_record
 from benchmarks.report import Row, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,21 +34,28 @@ MARKED = re.compile(
 
 HEAD = """# Benchmarks
 
-Every number below comes from the run whose command stands above it; `python -m benchmarks.tables` writes this page from
+Every number below comes from a run whose command stands above it; `python -m benchmarks.tables` writes this page from
 `benchmarks/results/*.json`. Run the same command on your machine: ratios carry over, absolute numbers do not. A
-reference is what the value is compared with in the same run, or a limit the library sets itself.
+reference is what the value is compared with in the same run, a limit the library sets itself, or a paper's number. The
+last stands only beside runs with the paper's settings; rows of other settings are called a reduced run. Of the paper's
+images the localization sections have a part, and say how many. `n` counts the runs, images or rounds behind a value.
+
+A record holds for every run its settings, and the command, versions and machine that made it. Where a record was begun
+before that was so, the page says that they were stored once for a file. A file that `--json` names is continued by runs
+of the same settings, and never replaced by others. `python -m benchmarks.runs merge` joins two records.
 """
 
 
 def table(record: dict[str, Any], only: str | None = None) -> str:
     """The rows of a stored run; those of localisation and of ORANDNet as one line a localizer or method."""
     rows = [Row(**row) for row in record["rows"]]
-    if "benchmarks.orand " in record["command"]:
+    if record["benchmark"] == "benchmarks.orand":
         return fused(rows)
-    if "localization" not in record["command"]:
+    if record["benchmark"] != "benchmarks.localization":
         return markdown([row for row in rows if only is None or _begins(row.name, only)])
     lines = localizers(rows, only.split(",") if only else None)
-    return lines if only else lines + order(rows, "cub" in record["settings"]["data"].lower())
+    paper = record["settings"]["paper"]
+    return lines if only or paper == "none" else lines + order(rows, paper == "cub")
 
 
 def _begins(name: str, only: str) -> bool:
@@ -137,19 +145,68 @@ def order(rows: list[Row], on_cub: bool) -> str:
 
 
 def section(name: str, record: dict[str, Any]) -> str:
-    """A run with its command, machine and versions."""
-    hardware = record["hardware"]
-    machine = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores, no GPU"
-    versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items() if version)
-    return (
-        f"\n## {name}\n\n```bash\n{record['command']}\n```\n\n{machine}; Python {record['python']}, {versions}.\n\n"
-        f"{table(record)}\n"
-    )
+    """A record with its commands, machines, versions and seeds."""
+    images = record["settings"].get("pictures") if record["benchmark"] == "benchmarks.localization" else None
+    counted = f"{images:,} images of {record['settings']['data']}.\n\n" if images else ""
+    return f"\n## {name}\n\n{made_by(record)}{counted}{table(record)}\n"
+
+
+def made_by(record: dict[str, Any]) -> str:
+    """The commands of a record by machine and versions, each group with the runs or rows that it made."""
+    groups: dict[str, list[str]] = {}
+    for number, origin in record["origins"].items():
+        groups.setdefault(stamp(origin), []).append(number)
+    parts = []
+    for line, numbers in groups.items():
+        commands = dict.fromkeys(
+            command for number in numbers for command in record["origins"][number]["command"].splitlines()
+        )
+        made = (
+            made_runs(record, numbers)
+            if "runs" in record
+            else made_rows(record, numbers)
+            if groups.keys() - {line}
+            else ""
+        )
+        parts.append("```bash\n" + "\n".join(commands) + f"\n```\n\n{line}{made}\n\n")
+    return "".join(parts)
+
+
+def stamp(origin: dict[str, Any]) -> str:
+    """A line on machine and versions."""
+    hardware = origin["hardware"]
+    threads = f"{hardware['threads']} thread{'s' * (hardware['threads'] > 1)}"
+    machine = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores, {threads}, no GPU"
+    versions = ", ".join(f"{package} {version}" for package, version in origin["versions"].items() if version)
+    once = " Stored once for the file, by the last of these commands." if origin.get("of_file") else ""
+    return f"{machine}; Python {origin['python']}, {versions}.{once}"
+
+
+def made_runs(record: dict[str, Any], numbers: list[str]) -> str:
+    """Which runs some origins made, by their seeds, or seeds and folds."""
+    made = {
+        name: [key for key, run in runs.items() if set(run["origins"]) & set(numbers)]
+        for name, runs in record["runs"].items()
+    }
+    said = [f"{name} {', '.join(keys)}" for name, keys in made.items() if keys]
+    kind = "seed-fold" if record["benchmark"] == "benchmarks.between_class_sound" else "seed"
+    return f" Runs by {kind}: {'; '.join(said)}." if said else ""
+
+
+def made_rows(record: dict[str, Any], numbers: list[str]) -> str:
+    """Which localizers some origins measured; speeds apart."""
+    made: dict[str, list[str]] = {"Rows": [], "Speeds": []}
+    for row in record["rows"]:
+        name, what = row["name"].split(": ")
+        names = made["Speeds" if what == "images/s" else "Rows"]
+        if row.get("origin") in numbers and name not in names:
+            names.append(name)
+    return "".join(f" {kind}: {', '.join(names)}." for kind, names in made.items() if names)
 
 
 def documents() -> dict[Path, str]:
     """What the documents should say."""
-    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    records = {path.stem: read_record(path) for path in sorted(RESULTS.glob("*.json"))}
     page = HEAD + "".join(section(name, record) for name, record in records.items())
     pages = {ROOT / "benchmarks" / "README.md": page}
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
@@ -171,6 +228,7 @@ def filled(text: str, records: dict[str, Any]) -> str:
     return text
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only compare")

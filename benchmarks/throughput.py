@@ -34,10 +34,12 @@ import torchvision
 from PIL import Image
 from torch import nn
 
+from benchmarks.command import DataError, command, positive, require
 from benchmarks.merge_speed import merge
 from benchmarks.mixing_speed import mixing
 from benchmarks.online_speed import online
 from benchmarks.orand_speed import orand
+from benchmarks.records import check_replaceable
 from benchmarks.report import Row, interleaved, publish, rate_row, time_row
 from tobias_aug import BorderContrast, RandomCNN, build_masks, half_mask
 from tobias_aug.devices import full_precision
@@ -45,6 +47,13 @@ from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.sources import ImageFiles
 from tobias_aug.masks.localizer import Localizer
 from tobias_aug.masks.parts import TableDescription, part_path, write_part
+
+LAYOUT = (
+    "--only masks reads imagenette128/train and --only collate imagenette128/val, folders of images in one folder per "
+    "class, such as torchvision.datasets.Imagenette brings; the other sections need no data"
+)
+# Of the section collate.
+BATCHES, BATCH = 4, 64
 
 
 def masks(args: argparse.Namespace) -> Iterator[Row]:
@@ -179,7 +188,9 @@ def collate(args: argparse.Namespace) -> Iterator[Row]:
     root = args.data / "imagenette128" / "val"
     views = MoCoV2Transform(input_size=112)
     plain, pictures = LightlyDataset(str(root), transform=views), LightlyDataset(str(root))
-    batches = np.random.default_rng(args.seed).permutation(len(plain)).reshape(-1)[: 64 * 4].reshape(4, 64)
+    if len(plain) < BATCHES * BATCH:
+        raise DataError(f"{root} has {len(plain)} images, {BATCHES * BATCH} are wanted; {LAYOUT}")
+    batches = np.random.default_rng(args.seed).permutation(len(plain))[: BATCHES * BATCH].reshape(BATCHES, BATCH)
     network = torchvision.models.resnet18(num_classes=128).to(args.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3)
 
@@ -205,6 +216,7 @@ def collate(args: argparse.Namespace) -> Iterator[Row]:
     yield time_row("step fed by TobiasCollate p=0.3, against MultiViewCollate", per_step["tobias"], per_step["plain"])
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sections = {
@@ -221,16 +233,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds imagenette128")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--arch", default="resnet50")
-    parser.add_argument("--images", type=int, default=256, help="images a round of --only masks")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--table-rows", type=int, default=1_280_000)
+    parser.add_argument("--images", type=positive, default=256, help="images a round of --only masks")
+    parser.add_argument("--batch-size", type=positive, default=64)
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--table-rows", type=positive, default=1_280_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also store the rows here")
     args = parser.parse_args()
+    settings = {key: str(value) for key, value in vars(args).items() if key not in ("json", "data")}
+    check_replaceable(args.json, settings)
+    for name, part in (("masks", "train"), ("collate", "val")):
+        if name in args.only:
+            require(args.data, f"imagenette128/{part}/*/*", layout=LAYOUT)
     torch.manual_seed(args.seed)
     rows = [row for name in args.only for row in sections[name](args)]
-    settings = {key: str(value) for key, value in vars(args).items() if key not in ("json", "data")}
     publish(rows, args.json, **settings)
 
 

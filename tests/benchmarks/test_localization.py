@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.localization import kept_share, scores
+from benchmarks.command import DataError
+from benchmarks.localization import data_of_the_paper, kept_share, scores
 from benchmarks.localization_rows import Setting, find, fitted_centre, ordered_pairs
 from benchmarks.pictures import Pictures, load
 from tobias_aug.masks.cells import half_mask
@@ -67,7 +68,7 @@ def test_boxes_are_scaled_with_their_pictures(tmp_path):
     pictures = load(tmp_path)
     assert pictures.pixels.shape == (1, 3, 224, 224)
     assert pictures.boxes[0].tolist() == [[56, 56, 112, 224], [0, 0, 224, 224]]
-    with pytest.raises(FileNotFoundError, match=r"holds no boxes.csv, no bounding_boxes.txt of CUB and no XML"):
+    with pytest.raises(DataError, match=r"holds no boxes.csv, no bounding_boxes.txt of CUB and no XML"):
         load(tmp_path / "images")
 
 
@@ -109,36 +110,44 @@ def folder(photos):
     return root
 
 
-def run(folder, *arguments):
+def run(folder, *arguments, status=0):
     command = [sys.executable, "-m", "benchmarks.localization", "--data", folder, *arguments]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == status, done.stderr
+    return done.stderr if status else done.stdout
 
 
-def test_a_run_stores_its_rows_goes_on_after_them_and_draws(folder, tmp_path):
+def test_a_run_stores_its_rows_continues_after_them_and_draws(folder, tmp_path):
     stored, figures = tmp_path / "rows.json", tmp_path / "figures"
-    first = run(folder, "--rows", "whole-image,alexnet", "--seeds", 1, "--json", stored, "--no-speed")
+    own = ("--paper", "imagenet", "--json", stored)
+    first = run(folder, "--rows", "whole-image,alexnet", "--seeds", 1, *own, "--no-speed")
     assert [line.split(":")[0] for line in first.splitlines()] == ["whole-image", "alexnet"]
-    again = run(folder, "--rows", "alexnet,border-contrast", "--seeds", 1, "--json", stored, "--figures", figures)
+    again = run(folder, "--rows", "alexnet,border-contrast", "--seeds", 1, *own, "--figures", figures)
     assert [line.split(" ")[0] for line in again.splitlines()] == ["alexnet:", "border-contrast:", "border-contrast:"]
     assert again.startswith("alexnet: images/s")
     record = json.loads(stored.read_text())
     rows = {row["name"]: row for row in record["rows"]}
     assert rows["alexnet: accuracy"]["reference"] == 34.6
     assert rows["border-contrast: accuracy"]["n"] == 1
-    assert len(record["command"].splitlines()) == 2
-    assert record["settings"] == {"data": "set", "pictures": 12, "precision": "fp32"}
+    made = {name: record["origins"][row["origin"]]["command"] for name, row in rows.items()}
+    assert "--rows whole-image,alexnet --seeds 1 --paper imagenet --no-speed" in made["alexnet: accuracy"]
+    assert "--rows alexnet,border-contrast" in made["alexnet: images/s"]
+    assert record["settings"] == {"data": "set", "pictures": 12, "precision": "fp32", "paper": "imagenet"}
     assert sorted(path.name for path in figures.iterdir()) == [
         "cases-alexnet.png",
         "cases-border-contrast.png",
         "depth.png",
     ]
-    more = run(folder, "--rows", "alexnet", "--seeds", 2, "--json", stored, "--no-speed")
+    more = run(folder, "--rows", "alexnet", "--seeds", 2, *own, "--no-speed")
     assert more.startswith("alexnet: accuracy")
     kept = [row["name"] for row in json.loads(stored.read_text())["rows"] if row["name"].startswith("alexnet")]
     assert len(kept) == len(set(kept))
     assert "alexnet: images/s" in kept
+    before = stored.read_bytes()
+    rejected = run(folder, "--rows", "whole-image", *own, "--precision", "bf16", status=2)
+    assert "holds rows of other settings: precision fp32 (here bf16); choose another file" in rejected
+    assert len(rejected.splitlines()) == 1
+    assert stored.read_bytes() == before
 
 
 def test_own_weights_fill_a_row_and_stand_in_the_record(folder, tmp_path):
@@ -149,7 +158,7 @@ def test_own_weights_fill_a_row_and_stand_in_the_record(folder, tmp_path):
     stored = tmp_path / "rows.json"
     run(folder, "--rows", "resnet18", "--weights", tmp_path / "own.pth", "--json", stored, "--no-speed")
     record = json.loads(stored.read_text())
-    assert record["settings"]["weights"] == "own.pth"
+    assert record["settings"]["weights"].startswith("own.pth, sha256 ")
     assert {row["n"] for row in record["rows"]} == {1}
 
 
@@ -159,3 +168,32 @@ def test_the_papers_order_counts_where_it_is_more_than_chance():
     assert list(ordered_pairs(rows, on_cub=False)) == [("r50-1231", "r50"), ("r50-1231", "r50-elu")]
     # On CUB-200 41.8 ± 0.6 and 46.6 ± 2.7 differ by 4.8 < 2 · 2.77.
     assert ("r50", "r50-elu") not in list(ordered_pairs(rows, on_cub=True))
+
+
+def test_the_papers_numbers_stand_beside_its_data_alone(tmp_path):
+    names = {"CUB_200_2011": "cub", "cub_scenes": "cub", "ILSVRC2012": "imagenet", "ilsvrc_boxes": "imagenet"}
+    names |= {"voc60": "none", "tiny_imagenet_val": "none", "own": "none"}
+    assert {name: data_of_the_paper(tmp_path / name) for name in names} == names
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("boxes.csv", "image,class,xmin,ymin,xmax\n", "has boxes of no image that is there"),
+        ("boxes.csv", "image,class,xmin,ymin,xmax\na.jpg,cat,0,0,9\n", r"boxes.csv cannot be read .KeyError..ymax"),
+        ("boxes.csv", "image,class,xmin,ymin,xmax,ymax\na.jpg,cat,0,0,9,x\n", "boxes.csv cannot be read"),
+        (
+            "boxes.csv",
+            "image,class,xmin,ymin,xmax,ymax\na.jpg,cat,0,0,9,9\n",
+            "boxes of images/a.jpg, which is not there",
+        ),
+        ("bounding_boxes.txt", "1 0 0 1 1\n", "holds no images.txt and no train_test_split.txt"),
+        ("Annotations/1.xml", "<annotation>", "1.xml is no XML"),
+        ("Annotations/1.xml", "<annotation/>", "has boxes of no image that is there"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_rejected(tmp_path, name, content, message):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path)

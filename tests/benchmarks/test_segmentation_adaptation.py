@@ -45,22 +45,30 @@ def test_methods_are_trained_scored_and_not_made_again(data, tmp_path, monkeypat
     ]
     assert all(0 <= row["value"] <= 100 for row in rows.values())
     assert not list((tmp_path / "out.checkpoints").iterdir())
-    monkeypatch.setattr(segmentation_adaptation, "train", None)
+    monkeypatch.setattr(segmentation_adaptation, "train", lambda *_: pytest.fail("made again"))
     main()
 
 
 def test_rows_stand_beside_the_source_alone():
+    def run(target, clear):
+        return {"target": target, "clear": clear, "settings": {"iterations": 2}}
+
     runs = {
-        "source": {"0": {"target": 20.0, "clear": 40.0}, "1": {"target": 30.0, "clear": 40.0}},
-        "mcd n=4": {"0": {"target": 50.0, "clear": 36.0}},
-        "adr n=4": {},
+        "source": {"0": run(20.0, 40.0), "1": run(30.0, 40.0)},
+        "mcd n=4": {"0": run(50.0, 36.0), "1": run(50.0, 36.0)},
+        "adr n=4": {"1": run(60.0, 10.0)},
+        "adr n=2": {"2": run(60.0, 10.0)},
     }
     rows = rows_of(runs)
     assert [(row.value, row.reference, row.ratio, row.n) for row in rows] == [
         (25.0, None, None, 2),
         (40.0, None, None, 2),
-        (50.0, 25.0, 2.0, 1),
-        (36.0, 40.0, 0.9, 1),
+        (50.0, 25.0, 2.0, 2),
+        (36.0, 40.0, 0.9, 2),
+        (60.0, 30.0, 2.0, 1),  # beside the same seed, not beside the mean of seeds that it was not run with
+        (10.0, 40.0, 0.25, 1),
+        (60.0, None, None, 1),
+        (10.0, None, None, 1),
     ]
 
 

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 
-from benchmarks import merge_speed, online_speed
+from benchmarks import merge_speed, mixing_speed, online_speed, throughput
 from benchmarks.throughput import main
 
 
@@ -14,9 +15,9 @@ from benchmarks.throughput import main
 def rows_of(monkeypatch, tmp_path):
     """The rows by name of a run of some sections, read from what it stored."""
 
-    def run(*sections):
+    def run(*sections, more=()):
         path = tmp_path / "out.json"
-        options = ["--device", "cpu", "--arch", "resnet18", "--rounds", "1", "--json", str(path)]
+        options = ["--device", "cpu", "--arch", "resnet18", "--rounds", "1", "--json", str(path), *more]
         monkeypatch.setattr(sys, "argv", ["throughput", "--only", *sections, *options])
         main()
         return {row["name"]: row for row in json.loads(path.read_text())["rows"]}
@@ -77,3 +78,62 @@ def test_epochs_are_fed_ahead_and_when_asked_for(monkeypatch):
     # Two rounds of three epochs of three batches, uint8, uint8, float32.
     assert [batch.dtype for batch in seen] == 2 * ([torch.uint8] * 6 + [torch.float32] * 3)
     torch.testing.assert_close(seen[6] * 255, seen[0].float())
+
+
+def test_building_masks_stands_beside_the_bare_network_and_the_published_way(rows_of, photos, tmp_path):
+    (tmp_path / "imagenette128").mkdir()
+    photos.rename(tmp_path / "imagenette128" / "train")
+    rows = rows_of("masks", more=["--data", str(tmp_path), "--images", "5", "--batch-size", "4"])
+    assert list(rows) == [
+        "masks build, fp32, against the bare network",
+        "masks build, fp32, against one by one",
+        "masks build, bf16, against the bare network",
+        "masks build, bf16, against one by one",
+        "kept cells that bf16 changes",
+        "pictures in which bf16 changes a cell",
+    ]
+    for name in list(rows)[:4]:
+        assert rows[name]["ratio"] == pytest.approx(rows[name]["value"] / rows[name]["reference"])
+    assert all(0 <= rows[name]["value"] <= 100 for name in list(rows)[4:])
+
+
+def test_every_mix_stands_beside_the_fastest_peer_of_its_job(rows_of, monkeypatch):
+    monkeypatch.setattr(mixing_speed, "SIZES", {"(4, 3, 16, 16)": (4, 16)})
+    rows = rows_of("mixing")
+    for mix in ("BetweenClassMix", "BetweenClassMix plus", "Mixup", "CutMix", "RandomMerge p=1"):
+        (own,) = [row for name, row in rows.items() if name.startswith(f"{mix}, float32 (4, 3, 16, 16), against ")]
+        peers = [row["value"] for name, row in rows.items() if "float32" in name and ", against " not in name]
+        assert own["reference"] is not None
+        assert peers
+    blends = ("torchvision MixUp", "timm Mixup,", "kornia RandomMixUpV2")
+    slower = [row["value"] for name, row in rows.items() if name.startswith(blends) and "float32" in name]
+    (own,) = [row for name, row in rows.items() if name.startswith("Mixup, float32")]
+    assert all(own["reference"] <= value for value in slower)
+
+
+def test_a_tables_rows_stand_beside_their_limits(rows_of):
+    rows = rows_of("table", more=["--table-rows", "2000"])
+    limits = {"open": 1.5, "look a key up": 5.0, "resident memory added": 150.0}
+    assert {name: row["reference"] for name, row in rows.items()} == {
+        f"MaskTable of 2,000 rows: {what}": limit for what, limit in limits.items()
+    }
+    assert all(row["ratio"] == pytest.approx(row["value"] / row["reference"]) for row in rows.values())
+
+
+def test_a_step_fed_by_the_collate_stands_beside_the_plain_one(rows_of, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("lightly", reason="needs the extra lightly")
+    monkeypatch.setattr(throughput, "BATCHES", 1)
+    monkeypatch.setattr(throughput, "BATCH", 2)
+    folder = tmp_path / "imagenette128" / "val" / "cat"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (40, 40), "red").save(folder / "0.png")
+    with pytest.raises(SystemExit) as ended:
+        rows_of("collate", more=["--data", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "has 1 images, 2 are wanted" in capsys.readouterr().err
+    for number in range(1, 3):
+        Image.new("RGB", (40, 40), (80 * number, 90, 0)).save(folder / f"{number}.png")
+    rows = rows_of("collate", more=["--data", str(tmp_path)])
+    (row,) = rows.values()
+    assert row["ratio"] == pytest.approx(row["value"] / row["reference"])
+    assert row["n"] == 1
