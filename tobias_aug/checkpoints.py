@@ -82,10 +82,8 @@ def _read(path: Path) -> dict[str, Tensor]:
             raise ValueError(f"{path} is no checkpoint but {what}")
     if start[257:262] == b"ustar":
         raise ValueError(f"{path} is no checkpoint but a tar archive; unpack it, and give the file in it")
-    if start.startswith(_ZIP) and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if not any(name.endswith("data.pkl") for name in archive.namelist()):
-                raise ValueError(f"{path} is no checkpoint but a zip archive of something else")
+    if start.startswith(_ZIP) and not any(name.endswith("data.pkl") for name in _archived(path)):
+        raise ValueError(f"{path} is no checkpoint but a zip archive of something else")
     if start.startswith(_ZIP) or _LEGACY.match(start):
         return _inside(path, _read_torch(path))
     if start.startswith(_PICKLE):
@@ -93,6 +91,14 @@ def _read(path: Path) -> dict[str, Tensor]:
     raise ValueError(
         f"{path} is no checkpoint: neither safetensors nor what torch.save writes; it begins with {start[:8]!r}"
     )
+
+
+def _archived(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception as error:  # BadZipFile, UnicodeDecodeError, OSError of an impossible offset, ...
+        raise _damaged(path, error) from error
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
