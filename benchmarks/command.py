@@ -37,6 +37,23 @@ class RecordError(CommandError, ValueError):
     """A stored record that cannot be continued or replaced by this command."""
 
 
+def benchmark_name() -> str:
+    """Return the module that was started, such as ``benchmarks.scale``."""
+    main = sys.modules["__main__"].__spec__
+    if main is not None and main.name.startswith("benchmarks."):
+        return main.name.removesuffix(".__main__").removesuffix(".run")
+    return f"benchmarks.{Path(sys.argv[0]).stem}"
+
+
+def new_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser that calls the command as it is started, and shows a module's docstring as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {benchmark_name()}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Decorate a benchmark's ``main``: known errors end it with one line on stderr and exit status 2."""
 
@@ -45,18 +62,18 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
         try:
             main()
         except (CommandError, ImageError, TableError) as error:
-            _end(main.__module__, str(error))
+            _end(str(error))
         except ModuleNotFoundError as error:
             missing = (error.name or "").split(".")[0]
             if missing not in _EXTRAS:
                 raise
-            _end(main.__module__, f"needs {missing}, {_EXTRAS[missing]}")
+            _end(f"needs {missing}, {_EXTRAS[missing]}")
 
     return run
 
 
-def _end(module: str, message: str) -> None:
-    print(f"{module}: {' '.join(message.split())}", file=sys.stderr)
+def _end(message: str) -> None:
+    print(f"{benchmark_name()}: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -21,20 +21,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.command import RecordError
-from tobias_aug.files import write_text
+from benchmarks.command import RecordError, benchmark_name
+from tobias_aug.runtime.files import write_text
 
 FORMAT = 2
 PACKAGES = ("tobias-aug", "torch", "torchvision", "numpy", "pillow", "pyarrow")
 Record = dict[str, Any]
-
-
-def benchmark_name() -> str:
-    """Return the module that was started, such as ``benchmarks.scale``."""
-    main = sys.modules["__main__"].__spec__
-    if main is not None and main.name.startswith("benchmarks."):
-        return main.name
-    return f"benchmarks.{Path(sys.argv[0]).stem}"
 
 
 def origin_now() -> dict[str, Any]:

@@ -10,7 +10,6 @@ images; for IRN those of a network with random weights, whose edges cost the sam
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
@@ -21,16 +20,17 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from benchmarks.command import command
+from benchmarks.command import command, new_parser
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
+from tobias_aug.class_maps import ClassMaps, read_index_mask
+from tobias_aug.class_maps.pseudo_labels import index_mask
+from tobias_aug.class_maps.resize import resize_maps
 from tobias_aug.images.decode import read_rgb
-from tobias_aug.masks.formats import ClassMaps, read_index_mask
+from tobias_aug.irn.net import IRNet
+from tobias_aug.irn.walk import random_walk
 from tobias_aug.metrics.segmentation import SegmentationConfusion
-from tobias_aug.orand.irn import IRNet
-from tobias_aug.orand.irn_walk import random_walk
-from tobias_aug.orand.pseudo_labels import index_mask
-from tobias_aug.orand.refine import refine_class_maps, refine_labels, resize_maps
+from tobias_aug.refine.refine import refine_class_maps, refine_labels
 
 Sample = tuple[np.ndarray, np.ndarray, ClassMaps]
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
@@ -42,7 +42,7 @@ def coarse_maps(truth: np.ndarray, cell: int = 16, shift: int = 8) -> ClassMaps:
     masks = torch.from_numpy((truth == classes[:, None, None]).astype(np.float32))
     cells = F.adaptive_avg_pool2d(masks, [-(-side // cell) for side in truth.shape])
     cells /= cells.amax((1, 2), keepdim=True)
-    maps = np.roll(resize_maps(cells.numpy(), truth.shape), (shift, shift), (1, 2))
+    maps = np.roll(resize_maps(cells, truth.shape).numpy(), (shift, shift), (1, 2))
     return ClassMaps(classes.astype(np.int64) - 1, maps)
 
 
@@ -121,7 +121,7 @@ def rows_of(samples: list[Sample]) -> list[Row]:
 
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--every", type=int, default=3, help="take every so many of the images")
     parser.add_argument("--json", type=Path)

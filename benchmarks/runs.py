@@ -8,7 +8,6 @@ and hardware; rows name the settings in which a record's methods differ.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.command import RecordError, command
+from benchmarks.command import RecordError, command, new_parser
 from benchmarks.records import (
     Record,
     benchmark_name,
@@ -31,7 +30,7 @@ from benchmarks.records import (
     write_record,
 )
 from benchmarks.report import Row, as_dict, markdown
-from tobias_aug.files import locked, make_folder
+from tobias_aug.runtime.files import locked, make_folder
 
 Runs = dict[str, dict[str, dict[str, Any]]]
 RowsOf = Callable[[Runs], list[Row]]
@@ -200,9 +199,14 @@ def told_apart(runs: Runs) -> dict[str, str]:
     return {name: said(next(iter(one.values()))["settings"]) if one else "" for name, one in runs.items()}
 
 
+def _module(benchmark: str) -> Any:
+    module = importlib.import_module(benchmark)
+    return importlib.import_module(f"{benchmark}.run") if hasattr(module, "__path__") else module
+
+
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     merge = parser.add_subparsers(required=True).add_parser("merge", help="add another record's finished runs")
     merge.add_argument("record", type=Path, help="record to add to")
     merge.add_argument("other", type=Path, help="record whose runs are taken")
@@ -219,7 +223,7 @@ def main() -> None:
     if not names:
         raise RecordError(f"{args.other} holds no runs of {args.names}; there are {', '.join(both[1]['runs'])}")
     record = merged(*both, names, replace=args.replace)
-    rows_of = importlib.import_module(record["benchmark"]).rows_of
+    rows_of = _module(record["benchmark"]).rows_of
     rows = rows_of(record["runs"])
     write_record({**record, "rows": [as_dict(row) for row in rows]}, args.record)
     print(markdown(rows))

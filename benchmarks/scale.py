@@ -23,17 +23,17 @@ import torch
 import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.command import DataError, command, positive
+from benchmarks.command import DataError, command, new_parser, positive
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
-from benchmarks.throughput import OPEN_TABLE
+from benchmarks.throughput.run import OPEN_TABLE
 from tobias_aug import RandomCNN, half_mask
 from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.keys import KeyList
 from tobias_aug.images.shards import TarImages
 from tobias_aug.images.sources import ImageFiles
-from tobias_aug.masks.parts import TableDescription, part_path, write_part
-from tobias_aug.masks.plan import plan_parts
+from tobias_aug.masks.build.plan import plan_parts
+from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 
 BYTES, DECODE, NETWORK, OPERATIONS = (
     "bytes of a picture's file",
@@ -162,7 +162,7 @@ def plan(args: argparse.Namespace, measured: dict[str, float]) -> Iterator[Row]:
 
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of real pictures")
     parser.add_argument("--images", type=float, default=1e9, help="images that the plan is for")
     parser.add_argument("--pictures", type=positive, default=60, help="pictures to decode")

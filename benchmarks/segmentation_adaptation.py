@@ -18,7 +18,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.command import chosen, command, positive, require, seeds_of, training_arguments
+from benchmarks.command import chosen, command, new_parser, positive, require, seeds_of, training_arguments
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
 
@@ -32,7 +32,7 @@ LAYOUT = (
 
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     training_arguments(parser, "camvid240", METHODS, ",".join(METHODS))
     parser.add_argument("--iterations", type=positive, default=4000)
     parser.add_argument("--batch-size", type=positive, default=4, help="of each domain")

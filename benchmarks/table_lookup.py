@@ -28,13 +28,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from benchmarks.command import command, positive
+from benchmarks.command import command, new_parser, positive
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
 from tobias_aug import MaskTable
 from tobias_aug.masks.cells import half_mask, unpack_cells
-from tobias_aug.masks.index_file import INDEX
-from tobias_aug.masks.parts import TableDescription, part_path, write_part
+from tobias_aug.masks.table.lookup import INDEX
+from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 
 PART_SIZE = 65536
 # What all workers together may grow by, in MB.
@@ -209,7 +209,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[Row]:
 
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--rows", type=positive, default=10_000_000)
     parser.add_argument("--lookups", type=positive, default=100_000, help="random lookups of each worker")
     parser.add_argument("--workers", type=positive, default=8)

@@ -9,7 +9,6 @@ exit status says whether the documents are up to date.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections import Counter
@@ -17,10 +16,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import command
-from benchmarks.localization_rows import EVERY, ordered_pairs
-from benchmarks.orand_figures import NAMES as ORAND_NAMES
-from benchmarks.orand_figures import PAPER as ORAND_PAPER
+from benchmarks.command import command, new_parser
+from benchmarks.localization.rows import EVERY, ordered_pairs
+from benchmarks.orand.figures import NAMES as ORAND_NAMES
+from benchmarks.orand.figures import PAPER as ORAND_PAPER
 from benchmarks.records import read_record
 from benchmarks.report import Row, markdown
 
@@ -230,7 +229,7 @@ def filled(text: str, records: dict[str, Any]) -> str:
 
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--check", action="store_true", help="only compare")
     check = parser.parse_args().check
     stale = [

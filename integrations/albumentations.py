@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tobias_aug.between_class.functional import mix_pairs
+from tobias_aug.between_class.image_functional import mix_pairs
 from tobias_aug.images.decode import squash, to_unit
 from tobias_aug.integrations._arrays import filled, nearest, planes, resized
 from tobias_aug.integrations._hosts import require

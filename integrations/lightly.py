@@ -16,9 +16,9 @@ from tobias_aug.images.decode import squash, to_rgb, to_tensor
 from tobias_aug.integrations._hosts import require
 from tobias_aug.masks.cells import cells_to_pixels, half_mask, random_cells
 from tobias_aug.masks.localizer import Localizer, as_localizer, input_size
-from tobias_aug.masks.table import MaskTable
+from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.patch_merge.functional import check_probability, draw_merge
-from tobias_aug.patch_merge.pictures import merge_pictures
+from tobias_aug.patch_merge.pil import merge_pictures
 from tobias_aug.patch_merge.views import (
     MergedImages,
     MergedViews,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tobias_aug.between_class.image import BetweenClassDataset, BetweenClassMix
     from tobias_aug.between_class.loss import ratio_loss
     from tobias_aug.between_class.normalize import BetweenClassNormalize
+    from tobias_aug.cams.cams import class_activation_maps
     from tobias_aug.errors import (
         ImageError,
         MissingMaskError,
@@ -26,13 +27,12 @@ if TYPE_CHECKING:
     from tobias_aug.localization.priors import CentrePrior
     from tobias_aug.localization.random_cnn import RandomCNN
     from tobias_aug.localization.scda import scda_box
-    from tobias_aug.masks.builder import build_masks
+    from tobias_aug.masks.build.builder import build_masks
     from tobias_aug.masks.cells import half_mask
-    from tobias_aug.masks.combine import concatenate_tables, filter_table
     from tobias_aug.masks.online import OnlineMasks
-    from tobias_aug.masks.table import MaskTable
-    from tobias_aug.mixing.controls import CutMix, Mixup
-    from tobias_aug.orand.cams import class_activation_maps
+    from tobias_aug.masks.table.combine import concatenate_tables, filter_table
+    from tobias_aug.masks.table.table import MaskTable
+    from tobias_aug.mixing.baselines import CutMix, Mixup
     from tobias_aug.orand.fusion import ORANDFusion, probabilistic_and, probabilistic_or
     from tobias_aug.orand.loss import orand_loss
     from tobias_aug.orand.net import ORANDNet
@@ -47,13 +47,13 @@ _HOMES = {
     "BetweenClassNormalize": "between_class.normalize",
     "BorderContrast": "localization.border_contrast",
     "CentrePrior": "localization.priors",
-    "CutMix": "mixing.controls",
+    "CutMix": "mixing.baselines",
     "ImageError": "errors",
-    "MaskTable": "masks.table",
+    "MaskTable": "masks.table.table",
     "MergedImages": "patch_merge.views",
     "MergedViews": "patch_merge.views",
     "MissingMaskError": "errors",
-    "Mixup": "mixing.controls",
+    "Mixup": "mixing.baselines",
     "ORANDFusion": "orand.fusion",
     "ORANDNet": "orand.net",
     "OnlineMasks": "masks.online",
@@ -65,10 +65,10 @@ _HOMES = {
     "UnfinishedError": "errors",
     "WorkerError": "errors",
     "WriteError": "errors",
-    "build_masks": "masks.builder",
-    "class_activation_maps": "orand.cams",
-    "concatenate_tables": "masks.combine",
-    "filter_table": "masks.combine",
+    "build_masks": "masks.build.builder",
+    "class_activation_maps": "cams.cams",
+    "concatenate_tables": "masks.table.combine",
+    "filter_table": "masks.table.combine",
     "half_mask": "masks.cells",
     "merge_patches": "patch_merge.functional",
     "orand_loss": "orand.loss",

@@ -11,8 +11,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone, ResNet, build_
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from torch import Tensor, nn
 
-from tobias_aug.checkpoints import load_weights, read_checkpoint
-from tobias_aug.detectron2_layout import to_detectron2
+from tobias_aug.weights.checkpoints import load_weights, read_checkpoint
+from tobias_aug.weights.detectron2 import to_detectron2
 
 _LOGGER = logging.getLogger(__name__)
 

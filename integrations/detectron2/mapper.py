@@ -15,7 +15,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from PIL import Image
 
-from tobias_aug.masks.table import MaskTable
+from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.patch_merge.boxes import keep_boxes
 from tobias_aug.patch_merge.functional import check_probability, donor_cells, draw_order, fill_slots
 

@@ -11,8 +11,8 @@ from detectron2.modeling.backbone.resnet import BasicBlock
 from detectron2.modeling.roi_heads import ROI_BOX_HEAD_REGISTRY, Res5ROIHeads
 from torch import Tensor, nn
 
-from tobias_aug.checkpoints import load_weights
 from tobias_aug.integrations.detectron2.backbones import load_resnet
+from tobias_aug.weights.checkpoints import load_weights
 
 _BASIC_BLOCKS = {18: 2, 34: 3}
 

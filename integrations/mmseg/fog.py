@@ -11,16 +11,16 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from tobias_aug.images.fog import fog_and_colour
+from tobias_aug.adaptation.fog import fog_and_colour
 
 
 @TRANSFORMS.register_module()
 class FogAndColour(BaseTransform):
     """Turn a clear scene into a foggy one with other colours: the target domain of CamVid's adaptation.
 
-    It is :func:`~tobias_aug.images.fog.fog_and_colour`. What varies, where the fog is thick, is drawn from the image's
-    file name and ``seed`` alone, so an image looks the same in every epoch, worker and run. Labels stay. Place it
-    right behind ``LoadImageFromFile``.
+    It is :func:`~tobias_aug.adaptation.fog.fog_and_colour`. What varies, where the fog is thick, is drawn from the
+    image's file name and ``seed`` alone, so an image looks the same in every epoch, worker and run. Labels stay. Place
+    it right behind ``LoadImageFromFile``.
 
     Args:
         density: of the fog; 0 is none.

@@ -10,11 +10,11 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from tobias_aug.masks.formats import UNCERTAIN, read_class_maps, read_index_mask
-from tobias_aug.orand.folders import OPERATIONS, fuse_class_maps
+from tobias_aug.class_maps import UNCERTAIN, read_class_maps, read_index_mask
+from tobias_aug.class_maps.pseudo_labels import index_mask
+from tobias_aug.orand.folder import OPERATIONS, fuse_class_maps
 from tobias_aug.orand.fusion import OFFICIAL_OFFSET, VARIANTS
-from tobias_aug.orand.pseudo_labels import index_mask
-from tobias_aug.orand.refine import at_size
+from tobias_aug.refine.refine import at_size
 
 
 @TRANSFORMS.register_module()
@@ -30,7 +30,7 @@ class LoadPseudoLabel(BaseTransform):
         low: a pixel whose strongest class is not above this is background; IRN's 0.05.
         high: a pixel whose strongest class is above this is of that class; IRN's 0.30. In between it is ignored.
         variant, offset: of the fusion, see :func:`~tobias_aug.orand.fusion.probabilistic_or`.
-        field: of files of class maps, see :func:`~tobias_aug.masks.formats.read_class_maps`; the maps must be of the
+        field: of files of class maps, see :func:`~tobias_aug.class_maps.read_class_maps`; the maps must be of the
             image's size.
         ignored: pixel values of a PNG that become 255, for example CamVid's void.
 

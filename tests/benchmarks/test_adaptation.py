@@ -11,11 +11,21 @@ import torch
 
 pytest.importorskip("lightning", reason="needs the extra train")
 
-from benchmarks import adaptation, adaptation_runs
-from benchmarks import digits as benchmark_digits
-from benchmarks.adaptation import PAPER, PAPER_MCD, TASKS, main, rows_of
-from benchmarks.adaptation_runs import Run
-from benchmarks.digits import CLOSED, OPEN, DigitBatches, Digits, known_first, load_digits, moved, published_part
+from benchmarks.adaptation import digits as benchmark_digits
+from benchmarks.adaptation import run as adaptation
+from benchmarks.adaptation import runs as adaptation_runs
+from benchmarks.adaptation.digits import (
+    CLOSED,
+    OPEN,
+    DigitBatches,
+    Digits,
+    known_first,
+    load_digits,
+    moved,
+    published_part,
+)
+from benchmarks.adaptation.run import PAPER, PAPER_MCD, TASKS, main, rows_of
+from benchmarks.adaptation.runs import Run
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from benchmarks import between_class
-from benchmarks.between_class import METHODS, PUBLISHED, Run, crop, main, plan_epoch, rows_of
-from benchmarks.cifar import load_cifar10
+from benchmarks.between_class import run as between_class
+from benchmarks.between_class.cifar import load_cifar10
+from benchmarks.between_class.run import METHODS, PUBLISHED, Run, crop, main, plan_epoch, rows_of
 from benchmarks.command import DataError
 
 

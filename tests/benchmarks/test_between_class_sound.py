@@ -8,10 +8,10 @@ from torch import nn
 
 soundfile = pytest.importorskip("soundfile", reason="needs the extra audio")
 
-from benchmarks import between_class_sound  # noqa: E402
-from benchmarks.between_class_sound import first_clips, rows_of  # noqa: E402
+from benchmarks.between_class_sound import run as between_class_sound  # noqa: E402
+from benchmarks.between_class_sound.clips import Clips, load_clips  # noqa: E402
+from benchmarks.between_class_sound.run import first_clips, rows_of  # noqa: E402
 from benchmarks.command import DataError  # noqa: E402
-from benchmarks.sounds import Clips, load_clips  # noqa: E402
 
 
 class Listener(nn.Module):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import detection_data
 from benchmarks.command import DataError
-from benchmarks.detection import main, rows_of
-from benchmarks.detection_data import foggy, load_raccoons, median_box_precision, split
+from benchmarks.detection import data as detection_data
+from benchmarks.detection.data import foggy, load_raccoons, median_box_precision, split
+from benchmarks.detection.run import main, rows_of
 
 XML = (
     "<annotation><size><width>{0}</width><height>{1}</height></size><object><bndbox><xmin>{2}</xmin><ymin>{3}</ymin>"
@@ -71,7 +71,7 @@ def test_all_methods_of_a_seed_are_configured_alike(data, tmp_path):
     pytest.importorskip("detectron2", reason="needs detectron2, which is installed by its own guide")
     from detectron2.data import DatasetCatalog
 
-    from benchmarks.detection_runs import Run
+    from benchmarks.detection.training import Run
 
     values = {"data": data, "weights": None, "backbone": "r18-fpn", "short_side": 160, "steps": 1, "batch_size": 1}
     args = argparse.Namespace(**values, lr=0.01, workers=0, checkpoint_every=10, device="cpu")
@@ -90,7 +90,7 @@ def test_all_methods_of_a_seed_are_configured_alike(data, tmp_path):
 
 def test_curves_are_thinned_to_means():
     pytest.importorskip("detectron2", reason="needs detectron2, which is installed by its own guide")
-    from benchmarks.detection_runs import thinned
+    from benchmarks.detection.training import thinned
 
     assert thinned([1, 2, 3, 4], points=2) == [1.5, 3.5]
     assert thinned([1.0, 2.0]) == [1, 2]
@@ -151,7 +151,7 @@ def quick(monkeypatch):
             curves |= {"loss_domain_local": [0.2, 0.25]} if self.method == "strong-weak" else {}
             return {"AP50, foggy": 10.0, "AP50, clear": 20.0, "AP50, median box": 5.0, "curves": curves}
 
-    monkeypatch.setitem(sys.modules, "benchmarks.detection_runs", argparse.Namespace(Run=Quick))
+    monkeypatch.setitem(sys.modules, "benchmarks.detection.training", argparse.Namespace(Run=Quick))
     return made
 
 

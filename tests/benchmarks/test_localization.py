@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from benchmarks.command import DataError
-from benchmarks.localization import data_of_the_paper, kept_share, scores
-from benchmarks.localization_rows import Setting, find, fitted_centre, ordered_pairs
-from benchmarks.pictures import Pictures, load
+from benchmarks.localization.images import Pictures, load
+from benchmarks.localization.rows import Setting, find, fitted_centre, ordered_pairs
+from benchmarks.localization.run import data_of_the_paper, kept_share, scores
 from tobias_aug.masks.cells import half_mask
 
 

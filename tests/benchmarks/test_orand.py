@@ -9,8 +9,8 @@ from PIL import Image
 
 pytest.importorskip("lightning", reason="needs the extra train")
 
-from benchmarks import orand
-from benchmarks.small_classifiers import SIDE
+from benchmarks.orand import run as orand
+from benchmarks.orand.classifiers import SIDE
 
 CLASSES = ("bird", "cat", "dog")
 WORDS = (

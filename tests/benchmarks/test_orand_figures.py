@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.orand_figures import NAMES, draw_curves, draw_maps
+from benchmarks.orand.figures import NAMES, draw_curves, draw_maps
 from benchmarks.report import Row
 from benchmarks.tables import fused
-from tobias_aug.masks.formats import ClassMaps, write_class_maps
+from tobias_aug.class_maps import ClassMaps, write_class_maps
 from tobias_aug.orand.loss import VARIANTS
 
 

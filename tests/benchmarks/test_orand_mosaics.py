@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.orand_mosaics import blob, chosen_part, draw_pairs, side_by_side
+from benchmarks.orand.mosaics import blob, chosen_part, draw_pairs, side_by_side
 from tobias_aug.metrics.segmentation import IGNORED
 
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.orand import scores_of
-from benchmarks.orand_scores import BORDER, boxes_as_masks, crosswise, means, precision_at, rows_of, without_border
-from tobias_aug.masks.formats import ClassMaps, write_class_maps
+from benchmarks.orand.run import scores_of
+from benchmarks.orand.scores import BORDER, boxes_as_masks, crosswise, means, precision_at, rows_of, without_border
+from tobias_aug.class_maps import ClassMaps, write_class_maps
 from tobias_aug.metrics.segmentation import IGNORED, SegmentationScores, ThresholdSweep
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.small_classifiers import CROPS, NETWORKS, SIDE, Pictures, RandomCrops, accuracy, crop
+from benchmarks.orand.classifiers import CROPS, NETWORKS, SIDE, Pictures, RandomCrops, accuracy, crop
 from tobias_aug import class_activation_maps
 
 

@@ -7,8 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import merge_speed, mixing_speed, online_speed, throughput
-from benchmarks.throughput import main
+from benchmarks.throughput import merge as merge_speed
+from benchmarks.throughput import mixing as mixing_speed
+from benchmarks.throughput import online as online_speed
+from benchmarks.throughput import run as throughput
+from benchmarks.throughput.run import main
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from benchmarks.cifar import load_cifar10
+from benchmarks.between_class.cifar import load_cifar10
 from tobias_aug import BetweenClassNormalize
 
 

@@ -11,10 +11,10 @@ import torch
 import torchvision
 
 from tobias_aug import probabilistic_and, probabilistic_or
-from tobias_aug.masks.formats import ClassMaps, read_class_maps, read_index_mask, write_class_maps, write_index_mask
-from tobias_aug.orand.folders import label_folder
-from tobias_aug.orand.pseudo_labels import index_mask
-from tobias_aug.orand.scores import sweep_maps
+from tobias_aug.class_maps import ClassMaps, read_class_maps, read_index_mask, write_class_maps, write_index_mask
+from tobias_aug.class_maps.pseudo_labels import index_mask
+from tobias_aug.metrics.folders import sweep_maps
+from tobias_aug.orand.folder import label_folder
 
 NAMES = ["a", "b", "c"]
 

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("lightning", reason="needs the extra train")
 
 from tests.orand.blobs import SIZE, write_pairs
+from tobias_aug.class_maps import read_class_maps
 from tobias_aug.cli import main
-from tobias_aug.masks.formats import read_class_maps
-from tobias_aug.orand.folders import fuse_folder
+from tobias_aug.orand.folder import fuse_folder
 
 SMALL = ("--padding", 1, "--width", 4, "--size", 16, "--batch-size", 2, "--device", "cpu")
 

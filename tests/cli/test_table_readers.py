@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tobias_aug import BorderContrast, MaskTable, build_masks
-from tobias_aug.masks.verify import verify_masks
+from tobias_aug.masks.build.verify import verify_masks
 
 FAST = ("--localizer", "border-contrast", "--workers", 0)
 
@@ -215,7 +215,10 @@ def test_a_build_of_nothing_readable_is_a_refusal(tobias, tmp_path):
 def test_a_localizer_of_ones_own_is_verified_in_python(tobias, photos, tmp_path, brightness):
     build_masks(photos, brightness, tmp_path / "table", workers=0, quiet=True)
     status, _, said = tobias("masks", "verify", tmp_path / "table")
-    assert (status, "which only your own code can make; use tobias_aug.masks.verify.verify_masks" in said) == (2, True)
+    assert (status, "which only your own code can make; use tobias_aug.masks.build.verify.verify_masks" in said) == (
+        2,
+        True,
+    )
     assert verify_masks(MaskTable.open(tmp_path / "table"), localizer=brightness).is_good
 
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 from tests.orand.blobs import write_pairs
 from tobias_aug import BorderContrast, build_masks
-from tobias_aug.masks.builder import UNFINISHED
-from tobias_aug.masks.formats import ClassMaps, write_class_maps
-from tobias_aug.orand.irn import FILE, IRNet, save_irn
+from tobias_aug.class_maps import ClassMaps, write_class_maps
+from tobias_aug.irn.net import FILE, IRNet, save_irn
+from tobias_aug.masks.build.builder import UNFINISHED
 
 
 @dataclass(frozen=True)

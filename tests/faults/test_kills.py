@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.faults.commands import COMMANDS, orand_train
-from tobias_aug.orand.irn import FILE
+from tobias_aug.irn.net import FILE
 from tools.command_line import commands
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tobias_aug import ImageError, build_masks
 from tobias_aug.images.opening import open_images
-from tobias_aug.images.places import expand
+from tobias_aug.images.paths import expand
 from tobias_aug.images.sources import ImageFiles
 
 

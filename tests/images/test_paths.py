@@ -18,7 +18,7 @@ from tobias_aug.images.braces import without_braces
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.opening import open_images
 from tobias_aug.images.parquet import ParquetImages
-from tobias_aug.images.places import ListedImages, expand
+from tobias_aug.images.paths import ListedImages, expand
 from tobias_aug.images.shards import TarImages
 from tobias_aug.images.sources import ImageFiles
 

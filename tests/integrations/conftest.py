@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tobias_aug.masks.formats import ClassMaps, write_class_maps, write_index_mask
+from tobias_aug.class_maps import ClassMaps, write_class_maps, write_index_mask
 
 HEIGHT, WIDTH = 48, 64
 

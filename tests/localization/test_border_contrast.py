@@ -7,9 +7,9 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from tobias_aug import BorderContrast, CentrePrior, half_mask
-from tobias_aug.images.filters import gaussian_blur, sobel
 from tobias_aug.localization.border_contrast import otsu_threshold
-from tobias_aug.localization.colour import rgb_to_lab
+from tobias_aug.localization.color import rgb_to_lab
+from tobias_aug.localization.filters import gaussian_blur, sobel
 
 FIXED = [[0, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 1, 0]]
 BOTH = ["colour-texture", "random-convolution"]

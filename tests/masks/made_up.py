@@ -3,7 +3,8 @@
 import torch
 
 from tobias_aug import half_mask
-from tobias_aug.masks.parts import Failure, TableDescription, part_path, write_part
+from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
+from tobias_aug.runtime.failures import Failure
 
 
 def make_table(folder, keys, part_size=4, seed=0, failures=(), localizer="made up", grid=4):

@@ -11,7 +11,7 @@ from torch import nn
 
 from tobias_aug import BorderContrast, CentrePrior, OnlineMasks, RandomCNN, TableError, build_masks
 from tobias_aug.masks.localizer import as_localizer, identity, input_size, scoring
-from tobias_aug.masks.parts import TableDescription
+from tobias_aug.masks.table.parts import TableDescription
 
 
 class Net(nn.Module):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from tobias_aug.masks.formats import decode_rle, encode_rle, read_index_mask, rle_area, rle_box
+from tobias_aug.class_maps import decode_rle, encode_rle, read_index_mask, rle_area, rle_box
 
 sides = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)
 masks = arrays(bool, sides) | arrays(bool, sides, elements=st.just(True)) | arrays(bool, sides, fill=st.just(False))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tobias_aug.masks.formats import ClassMaps, write_class_maps
+from tobias_aug.class_maps import ClassMaps, write_class_maps
 
 SIZE = 32
 

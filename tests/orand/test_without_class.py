@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from tobias_aug.class_maps import ClassMaps, read_class_maps, read_index_mask, write_class_maps, write_index_mask
 from tobias_aug.cli import main
-from tobias_aug.masks.formats import ClassMaps, read_class_maps, read_index_mask, write_class_maps, write_index_mask
-from tobias_aug.orand.folders import fuse_folder, label_folder
-from tobias_aug.orand.pairs import MapPairs
-from tobias_aug.orand.scores import sweep_maps
+from tobias_aug.metrics.folders import sweep_maps
+from tobias_aug.orand.data import MapPairs
+from tobias_aug.orand.folder import fuse_folder, label_folder
 
 EMPTY = {
     "irn": {"keys": torch.zeros(0, dtype=torch.long)},

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from tobias_aug.orand.data import MapPairs
 from tobias_aug.orand.net import ORANDNet
-from tobias_aug.orand.pairs import MapPairs
-from tobias_aug.orand.training import train_orandnet
+from tobias_aug.orand.train import train_orandnet
 from tobias_aug.training.launch import launch
 
 

@@ -6,7 +6,7 @@ from torchvision.datasets import ImageFolder
 
 from tobias_aug import MergedImages, MergedViews, MissingMaskError, build_masks
 from tobias_aug.patch_merge.functional import donor_cells
-from tobias_aug.patch_merge.pictures import merge_pictures
+from tobias_aug.patch_merge.pil import merge_pictures
 from tobias_aug.patch_merge.views import as_table, make_views
 
 

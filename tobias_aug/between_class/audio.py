@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from tobias_aug.between_class.audio_functional import a_weighted_gain, check_floating, mix_waveforms, window_length
-from tobias_aug.draws import uniform
 from tobias_aug.mixing.base import BatchMix
 from tobias_aug.mixing.labels import LabelsGetter, check_same_class, draw_other_class_partners
+from tobias_aug.runtime.draws import uniform
 
 
 class BetweenClassAudioMix(BatchMix):

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from tobias_aug.between_class.functional import wave_weights
+from tobias_aug.between_class.image_functional import wave_weights
 
 FLOOR = -80.0
 """Decibels; nothing is heard as quieter."""

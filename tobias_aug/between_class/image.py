@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from tobias_aug.between_class.functional import check_zero_mean, mix_images, mix_pairs
-from tobias_aug.draws import integers, uniform
+from tobias_aug.between_class.image_functional import check_zero_mean, mix_images, mix_pairs
 from tobias_aug.mixing.base import BatchMix
 from tobias_aug.mixing.labels import LabelsGetter, check_same_class, draw_other_class_partners, soft_labels
+from tobias_aug.runtime.draws import integers, uniform
 
 
 class BetweenClassMix(BatchMix):
@@ -22,7 +22,7 @@ class BetweenClassMix(BatchMix):
 
     Between-class learning (Tokozume, Ushiku and Harada, CVPR 2018): BC mixes the pixels by r; BC+ takes images for
     waves, weighs them by their standard deviations and keeps their energy, see
-    :func:`~tobias_aug.between_class.functional.mix_images`. Train with
+    :func:`~tobias_aug.between_class.image_functional.mix_images`. Train with
     :func:`~tobias_aug.between_class.loss.ratio_loss`, and test on images that are not mixed.
 
     BC+ needs zero-mean images: put :class:`~tobias_aug.between_class.normalize.BetweenClassNormalize` before it, and

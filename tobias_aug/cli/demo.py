@@ -28,9 +28,9 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random weights.")] = 0,
 ) -> None:
     """Make masks of a few photographs with a CNN that was never trained, and draw what they are good for."""
-    from tobias_aug.cli.localizers import make_localizer
+    from tobias_aug.cli._localizers import make_localizer
     from tobias_aug.cli.sheet import draw_sheet, save_sheet
-    from tobias_aug.masks.builder import build_masks
+    from tobias_aug.masks.build.builder import build_masks
 
     images = out / "images"
     images.mkdir(parents=True, exist_ok=True)

@@ -30,8 +30,8 @@ def detectron2(
     every: Annotated[bool, typer.Option("--list", help="Name every tensor and what became of it.")] = False,
 ) -> None:
     """Write a ResNet's weights for MODEL.WEIGHTS of detectron2, and say what became of every tensor."""
-    from tobias_aug.checkpoints import read_checkpoint
-    from tobias_aug.detectron2_layout import to_detectron2, write_detectron2
+    from tobias_aug.weights.checkpoints import read_checkpoint
+    from tobias_aug.weights.detectron2 import to_detectron2, write_detectron2
 
     tensors = read_checkpoint(checkpoint)
     weights = to_detectron2(tensors, prefix)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tobias_aug.cli.images import (
+from tobias_aug.cli._images import (
     Column,
     Images,
     ImagesOfTable,
@@ -23,12 +23,12 @@ from tobias_aug.cli.images import (
     given_options,
     require_used,
 )
-from tobias_aug.cli.localizers import LocalizerName, Precision, chosen_localizer, remake_localizer
+from tobias_aug.cli._localizers import LocalizerName, Precision, chosen_localizer, remake_localizer
 from tobias_aug.errors import FailureWarning, UnfinishedError
 
 if TYPE_CHECKING:
     from tobias_aug.images.sources import ImageSource
-    from tobias_aug.masks.table import MaskTable
+    from tobias_aug.masks.table.table import MaskTable
 
 app = typer.Typer(help="Build, look at and verify the mask table of an image folder.", no_args_is_help=True)
 
@@ -85,8 +85,9 @@ def build(
     With RANK and WORLD_SIZE in the environment, as torchrun sets them, every process builds its share.
     """
     from tobias_aug.images.opening import open_images
-    from tobias_aug.masks.builder import FAILURES, build_masks
-    from tobias_aug.masks.ray_engine import RayEngine
+    from tobias_aug.masks.build.builder import build_masks
+    from tobias_aug.masks.build.ray import RayEngine
+    from tobias_aug.runtime.failures import FAILURES
 
     if engine is Engine.local and (actors, gpus, cpus) != (None, None, None):
         raise ValueError("--actors, --gpus and --cpus are for --engine ray")
@@ -142,7 +143,7 @@ def show(
 ) -> None:
     """Draw image, heatmap, kept cells and two merged examples of some images of a table."""
     from tobias_aug.cli.sheet import draw_sheet, save_sheet, sheet_format
-    from tobias_aug.masks.table import MaskTable
+    from tobias_aug.masks.table.table import MaskTable
 
     sheet_format(out)
     opened = MaskTable.open(table)
@@ -168,8 +169,8 @@ def verify(
     max_pixels: MaxPixels = None,
 ) -> None:
     """Compare a table with its images: missing, extra, changed and unreadable ones."""
-    from tobias_aug.masks.table import MaskTable
-    from tobias_aug.masks.verify import verify_masks
+    from tobias_aug.masks.build.verify import verify_masks
+    from tobias_aug.masks.table.table import MaskTable
 
     opened = MaskTable.open(table)
     localizer = remake_localizer(opened.description.localizer, weights)
@@ -189,7 +190,7 @@ def verify(
 
 
 def _open(table: MaskTable, images: str | None, options: dict[str, Any]) -> ImageSource:
-    from tobias_aug.masks.verify import images_of
+    from tobias_aug.masks.build.verify import images_of
 
     source = images_of(table, images, **options)
     _require_used(options, source)

@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from tobias_aug.metrics.segmentation import SegmentationScores
-    from tobias_aug.orand.folder_runs import FolderResult
+    from tobias_aug.runtime.folder import FolderResult
 
 app = typer.Typer(
     help="Make class maps, fuse two classifiers' ones, make pseudo masks of them, and score both.", no_args_is_help=True
@@ -66,7 +66,7 @@ def fuse(
     ground_truth_labels: GroundTruthLabels = None,
 ) -> None:
     """Fuse the maps of two classifiers, image by image; run it again to resume after an interruption."""
-    from tobias_aug.orand.folders import fuse_folder
+    from tobias_aug.orand.folder import fuse_folder
 
     result = fuse_folder(
         cams_a,
@@ -98,7 +98,7 @@ def labels(
     device: Device = "auto",
 ) -> None:
     """Write the pseudo mask of each image as an index PNG; run it again to resume after an interruption."""
-    from tobias_aug.orand.pseudo_labels import power_threshold
+    from tobias_aug.class_maps.pseudo_labels import power_threshold
 
     if (low is None) == (alpha is None) or (high is not None and low is None):
         raise ValueError("say where background ends: --low (and --high), or --alpha")
@@ -109,7 +109,7 @@ def labels(
         )
     lowest: float = low if alpha is None else power_threshold(alpha)  # type: ignore[assignment]  # one of them is there
     if refinement is None:
-        from tobias_aug.orand.folders import label_folder
+        from tobias_aug.orand.folder import label_folder
 
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -118,8 +118,8 @@ def labels(
             print(f"warning: {warning.message}", file=sys.stderr)
     else:
         assert images is not None
-        from tobias_aug.devices import pick_device
-        from tobias_aug.orand.refine_folder import refined_label_folder
+        from tobias_aug.refine.folder import refined_label_folder
+        from tobias_aug.runtime.devices import pick_device
 
         highest = lowest if high is None else high
         result = refined_label_folder(
@@ -141,10 +141,10 @@ def evaluate(
     num_classes: Annotated[int, typer.Option(min=2, help="Background included; 21 are those of VOC.")] = 21,
 ) -> None:
     """Score pseudo masks, or maps at every threshold, against the truth: mIoU, precision and recall of all classes."""
-    from tobias_aug.files import write_text
-    from tobias_aug.masks.formats import VOC_CLASSES, read_names
+    from tobias_aug.class_maps import VOC_CLASSES, read_names
+    from tobias_aug.metrics.folders import score_masks, sweep_maps
     from tobias_aug.metrics.plots import plot_sweep, require_matplotlib
-    from tobias_aug.orand.scores import score_masks, sweep_maps
+    from tobias_aug.runtime.files import write_text
 
     if plot is not None:
         if not sweep:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tobias_aug.cli.localizers import Precision
+from tobias_aug.cli._localizers import Precision
 from tobias_aug.cli.orand import Device, Extension, Format, GroundTruthLabels, Out, report
 
 
@@ -55,10 +55,10 @@ def train(
     """
     import torch
 
+    from tobias_aug.orand.data import MapPairs
     from tobias_aug.orand.loss import fusion_variant
     from tobias_aug.orand.net import ORANDNet
-    from tobias_aug.orand.pairs import MapPairs
-    from tobias_aug.orand.training import train_orandnet
+    from tobias_aug.orand.train import train_orandnet
     from tobias_aug.training.launch import launch_on
 
     fusion = fusion_variant(variant.value)

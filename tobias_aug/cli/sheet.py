@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 
 from tobias_aug.errors import ImageError
-from tobias_aug.files import atomic_path, local_path, make_folder
 from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.draw import cells_overlay, contact_sheet, heat_overlay, spread
 from tobias_aug.images.sources import ImageSource, as_source
 from tobias_aug.masks.cells import cells_to_pixels
 from tobias_aug.masks.localizer import Localizer, input_size
-from tobias_aug.masks.table import MaskTable
+from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.patch_merge.functional import donor_cells, draw_order
-from tobias_aug.patch_merge.pictures import merge_pictures
+from tobias_aug.patch_merge.pil import merge_pictures
+from tobias_aug.runtime.files import atomic_path, local_path, make_folder
 
 TITLES = ("image", "heatmap", "kept cells", "merged", "merged")
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}

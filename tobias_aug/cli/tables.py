@@ -20,7 +20,7 @@ def concat(
     ] = None,
 ) -> None:
     """Write several tables as one; run it again to resume after an interruption."""
-    from tobias_aug.masks.combine import concatenate_tables
+    from tobias_aug.masks.table.combine import concatenate_tables
 
     table = concatenate_tables(tables, out, prefixes=prefix or None)
     print(f"{out}: {len(table)} masks of {len(tables)} tables")
@@ -33,8 +33,8 @@ def filter_(
     skip_missing: Annotated[bool, typer.Option(help="Leave out keys that the table does not hold.")] = False,
 ) -> None:
     """Write the rows of some keys as a table of their own; run it again to resume after an interruption."""
-    from tobias_aug.masks.combine import filter_table
-    from tobias_aug.masks.table import MaskTable
+    from tobias_aug.masks.table.combine import filter_table
+    from tobias_aug.masks.table.table import MaskTable
 
     opened = MaskTable.open(table)
     # Lines as the file system knows them: keys may hold other line separators, or bytes that are no UTF-8.

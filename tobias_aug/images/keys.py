@@ -80,11 +80,6 @@ def _from_buffers(data: bytes, offsets: np.ndarray) -> KeyList:
     return KeyList.from_buffers(data, offsets)
 
 
-def printable(key: str) -> str:
-    """A key whose bytes are no UTF-8, spelt so that JSON and a terminal can hold it."""
-    return os.fsencode(key).decode("utf-8", "backslashreplace")
-
-
 def as_key(key: str | bytes | os.PathLike[str]) -> str:
     """A key as a string; a path is written with "/" between."""
     return key.as_posix() if isinstance(key, PurePath) else os.fsdecode(key)

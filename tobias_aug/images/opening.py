@@ -11,7 +11,7 @@ from tobias_aug.images.keys import as_key
 from tobias_aug.images.lists import listed_paths
 from tobias_aug.images.origin import ImageOrigin
 from tobias_aug.images.parquet import ParquetImages
-from tobias_aug.images.places import ListedImages, absolute, expand, files_below, is_url, path_of, read_bytes
+from tobias_aug.images.paths import ListedImages, absolute, expand, files_below, is_url, path_of, read_bytes
 from tobias_aug.images.shards import TarImages
 from tobias_aug.images.sources import EXTENSIONS, ImageFiles, ImageSource
 

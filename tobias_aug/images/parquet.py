@@ -18,7 +18,7 @@ from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.keys import KeyList
 from tobias_aug.images.named_bytes import NamedBytes
 from tobias_aug.images.origin import ImageOrigin
-from tobias_aug.images.places import absolute, file_names, file_system, ranges_needed
+from tobias_aug.images.paths import absolute, file_names, file_system, ranges_needed
 
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
 

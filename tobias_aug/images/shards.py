@@ -17,7 +17,7 @@ from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.keys import KeyList
 from tobias_aug.images.named_bytes import NamedBytes
 from tobias_aug.images.origin import ImageOrigin
-from tobias_aug.images.places import absolute, file_names, file_system, is_url, ranges_needed, read_bytes
+from tobias_aug.images.paths import absolute, file_names, file_system, is_url, ranges_needed, read_bytes
 from tobias_aug.images.sources import EXTENSIONS
 
 _BLOCK = 512

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tobias_aug.errors import ImageError
-from tobias_aug.files import local_path
 from tobias_aug.images.datasets import DatasetImages
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.keys import KeyList, as_key
 from tobias_aug.images.origin import ImageOrigin
+from tobias_aug.runtime.files import local_path
 
 EXTENSIONS = frozenset(
     f".{name}"

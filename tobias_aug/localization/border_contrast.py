@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from tobias_aug.devices import full_precision
 from tobias_aug.images.decode import normalize, to_unit
-from tobias_aug.images.filters import gaussian_blur, gaussian_matrix, sobel
-from tobias_aug.localization.colour import rgb_to_lab
+from tobias_aug.localization.color import rgb_to_lab
+from tobias_aug.localization.filters import gaussian_blur, gaussian_matrix, sobel
 from tobias_aug.localization.inputs import check_grid, check_images, whole_number
 from tobias_aug.masks.regions import Box, bounding_box, largest_component
+from tobias_aug.runtime.devices import full_precision
 
 _SIZE, _CELLS, _BLOCK = 224, 28, 8
 _NEAREST = 5

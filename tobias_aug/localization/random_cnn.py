@@ -16,14 +16,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from tobias_aug.checkpoints import load_weights
-from tobias_aug.devices import full_precision
 from tobias_aug.images.decode import normalize, to_unit
 from tobias_aug.localization.frozen import Frozen
-from tobias_aug.localization.fusion import fused_for_cpu
 from tobias_aug.localization.inputs import check_grid, check_images, whole_number
+from tobias_aug.localization.onednn import fused_for_cpu
 from tobias_aug.localization.variants import PAPER
-from tobias_aug.weights import seeded, weight_hash
+from tobias_aug.runtime.devices import full_precision
+from tobias_aug.weights.checkpoints import load_weights
+from tobias_aug.weights.seeded import seeded, weight_hash
 
 # On a CPU larger batches lose more to page faults than they gain; a result does not depend on the batch it is in.
 _CPU_BATCH = 4
@@ -41,7 +41,7 @@ class RandomCNN(Frozen):
             for example "r50-softplus"; see :data:`~tobias_aug.localization.variants.PAPER`.
         seed: decides the weights.
         weights: your own weights instead, a checkpoint's path or a state dict; for example torchvision's, or those of
-            self-supervised training. See :func:`~tobias_aug.checkpoints.read_checkpoint` for what is
+            self-supervised training. See :func:`~tobias_aug.weights.checkpoints.read_checkpoint` for what is
             read. Pictures are normalised by the mean and deviation of ImageNet.
         input_size: side in pixels that pictures are squashed to.
         precision: "fp32", or "bf16" for twice the speed; scores then carry three decimal digits. It stays what it is

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from tobias_aug.devices import reading_waits
-from tobias_aug.draws import uniform
+from tobias_aug.runtime.devices import reading_waits
+from tobias_aug.runtime.draws import uniform
 
 
 def half_mask(scores: Float[Tensor, "*batch grid grid"]) -> Bool[Tensor, "*batch grid grid"]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tobias_aug.masks.object_hash import object_hash
-from tobias_aug.weights import weight_hash
+from tobias_aug.weights.seeded import weight_hash
 
 # Names and where their classes are; by name, since the methods build on the masks and not the other way round.
 NAMED = {

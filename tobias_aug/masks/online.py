@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from tobias_aug.devices import reading_waits, to_device
 from tobias_aug.masks.cells import better_half, half_mask
 from tobias_aug.masks.localizer import Localizer, as_localizer
+from tobias_aug.runtime.devices import reading_waits, to_device
 
 
 class OnlineMasks:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from tobias_aug.errors import needs_extra
-from tobias_aug.files import atomic_path
 from tobias_aug.metrics.segmentation import SegmentationScores
+from tobias_aug.runtime.files import atomic_path
 
 
 def plot_sweep(path: Path, thresholds: Sequence[float] | np.ndarray, scores: Sequence[SegmentationScores]) -> None:

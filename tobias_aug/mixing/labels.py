@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from tobias_aug.draws import integers, uniform
+from tobias_aug.runtime.draws import integers, uniform
 
 LabelsGetter = Callable[[Any], Any]
 

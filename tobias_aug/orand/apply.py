@@ -8,19 +8,19 @@ from typing import Any
 
 import torch
 
-from tobias_aug.devices import pick_device
-from tobias_aug.masks.formats import ClassMaps, read_class_maps, write_class_maps
-from tobias_aug.orand.folder_runs import FolderResult, each_file
-from tobias_aug.orand.folders import fuse_class_maps, require_unit_range, stride_of
-from tobias_aug.orand.matching import MatchedFolders
+from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps
+from tobias_aug.class_maps.matching import MatchedFolders
+from tobias_aug.orand.folder import fuse_class_maps, require_unit_range, stride_of
 from tobias_aug.orand.net import ORANDNet
-from tobias_aug.orand.run_settings import digest
+from tobias_aug.runtime.devices import pick_device
+from tobias_aug.runtime.folder import FolderResult, each_file
+from tobias_aug.runtime.run_settings import digest
 
 CHECKPOINT = "checkpoint.pt"
 
 
 def load_orandnet(run: str | Path) -> tuple[ORANDNet, dict[str, Any]]:
-    """Build the network of a run of :func:`~tobias_aug.orand.training.train_orandnet` with its weights.
+    """Build the network of a run of :func:`~tobias_aug.orand.train.train_orandnet` with its weights.
 
     Args:
         run: the folder, or its checkpoint. Nothing but tensors and plain containers is unpickled.

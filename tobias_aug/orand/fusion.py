@@ -1,7 +1,7 @@
 """Fuse the class activation maps of two classifiers: probabilistic OR and AND, and their average to compare with.
 
 Maps are read as probabilities, pixel by pixel (Park and Shim, "Precision matters", 2024, equation 1). They are expected
-in [0, 1] and not checked here, so that nothing waits for a GPU; :func:`~tobias_aug.orand.folders.fuse_class_maps`
+in [0, 1] and not checked here, so that nothing waits for a GPU; :func:`~tobias_aug.orand.folder.fuse_class_maps`
 checks.
 """
 
@@ -113,7 +113,7 @@ def _fuse(
     if first.shape != second.shape or first.ndim < 2:
         raise ValueError(
             f"expected maps (..., height, width) of one shape, got {tuple(first.shape)} and {tuple(second.shape)}; "
-            "join the classes with tobias_aug.masks.formats.join_by_class, and resize where sizes differ"
+            "join the classes with tobias_aug.class_maps.join_by_class, and resize where sizes differ"
         )
     dtype = torch.promote_types(first.dtype, second.dtype)
     shift = offset if variant == "official" else 0.0

@@ -51,7 +51,7 @@ def orand_loss(
 
     with ``ce(t) = -t log(sigmoid(logit)) - (1 - t) log(1 - sigmoid(logit))``, averaged over the maps. Without
     foreground (or background) that half is zero. For a map of zeros and ones it is AMN's loss;
-    :class:`~tobias_aug.orand.pairs.MapPairs` can make such targets by a threshold.
+    :class:`~tobias_aug.orand.data.MapPairs` can make such targets by a threshold.
 
     **competing**: the ``K`` classes of one image and its background share each pixel, as in AMN's softmax. With
     ``p = softmax(0, logits)``, of which ``p_0`` is background, and the AND maps competing likewise,

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import vgg16
 
-from tobias_aug.checkpoints import common_prefix, read_checkpoint
-from tobias_aug.orand.held import evaluating
+from tobias_aug.class_maps.resize import resize_maps
 from tobias_aug.orand.loss import SMOOTHING, VARIANT, check_variant
+from tobias_aug.runtime.eval_mode import evaluating
+from tobias_aug.weights.checkpoints import common_prefix, read_checkpoint
 
 # From here on every image, however small, leaves fc6 at least 7 x 7 positions.
 UNPADDED = 97
@@ -40,10 +41,10 @@ class ORANDNet(nn.Module):
             sizes: of 113 square sizes from 64 to 512 none is aligned.
         smoothing: of the labels it is trained with, which :meth:`predict` undoes; see
             :func:`~tobias_aug.orand.loss.orand_loss`.
-        weights: a VGG-16's, as path (see :func:`~tobias_aug.checkpoints.read_checkpoint`) or state dict. The first
-            convolution is left random, since it sees one channel of another kind, as in the authors' code. Its start
-            is He's without a bias here (std 0.46), torch's own with one there (0.19). fc6 and fc7 are reshaped from
-            the classifier, where it is there and ``width`` is 4096.
+        weights: a VGG-16's, as path (see :func:`~tobias_aug.weights.checkpoints.read_checkpoint`) or state dict. The
+            first convolution is left random, since it sees one channel of another kind, as in the authors' code. Its
+            start is He's without a bias here (std 0.46), torch's own with one there (0.19). fc6 and fc7 are reshaped
+            from the classifier, where it is there and ``width`` is 4096.
 
     Raises:
         ValueError: if an argument is out of range, or the weights are no VGG-16's.
@@ -196,16 +197,6 @@ class ORANDNet(nn.Module):
                     raise ValueError(f"expected the weights of a VGG-16 without batch norm; {name}.{part} is {shape}")
                 with torch.no_grad():
                     value.copy_(found.reshape(value.shape))
-
-
-def resize_maps(
-    maps: Float[Tensor, "classes height width"], size: tuple[int, int]
-) -> Float[Tensor, "classes new_height new_width"]:
-    """Resize by bilinear interpolation (with antialiasing, where they shrink), within the values' range."""
-    if maps.shape[-2:] == size or not len(maps):
-        return maps
-    resized = F.interpolate(maps[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
-    return resized.clamp(maps.min(), maps.max())
 
 
 def _window(maps: Tensor, offset: int, like: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from tobias_aug.devices import reading_waits, to_device
-from tobias_aug.draws import uniform
 from tobias_aug.masks.cells import boolean_cells, cell_edges
 from tobias_aug.mixing.labels import draw_partners
+from tobias_aug.runtime.devices import reading_waits, to_device
+from tobias_aug.runtime.draws import uniform
 
 # What masks of cells come in; see boolean_cells.
 Cells = Shaped[Tensor, "*batch grid grid"] | Shaped[np.ndarray, "*batch grid grid"] | Sequence[Any]

@@ -13,15 +13,15 @@ from jaxtyping import Bool
 from torch import Tensor
 from torchvision import tv_tensors
 
-from tobias_aug.devices import reading_waits, to_device
 from tobias_aug.masks.cells import boolean_cells, cell_edges, random_cells
 from tobias_aug.masks.localizer import Localizer, as_localizer
 from tobias_aug.masks.online import OnlineMasks
 from tobias_aug.mixing.base import BatchMix
 from tobias_aug.mixing.labels import LabelsGetter
 from tobias_aug.patch_merge.functional import check_probability, draw_donors, draw_pairs
-from tobias_aug.patch_merge.gather import gather_cells
+from tobias_aug.patch_merge.kernels import gather_cells
 from tobias_aug.patch_merge.targets import are_targets, merge_targets
+from tobias_aug.runtime.devices import reading_waits, to_device
 
 
 class PatchMerge(BatchMix):

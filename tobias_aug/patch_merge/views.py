@@ -13,15 +13,15 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tobias_aug.draws import integers, uniform
 from tobias_aug.errors import MissingMaskError
 from tobias_aug.images.decode import upright
 from tobias_aug.images.keys import sample_key
 from tobias_aug.images.sources import ImageFiles
 from tobias_aug.masks.cells import random_cells
-from tobias_aug.masks.table import MaskTable
+from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.patch_merge.functional import check_probability, donor_cells, draw_order
-from tobias_aug.patch_merge.pictures import merge_pictures
+from tobias_aug.patch_merge.pil import merge_pictures
+from tobias_aug.runtime.draws import integers, uniform
 
 Transform = Callable[[Image.Image], Any]
 
@@ -94,7 +94,7 @@ class MergedViews(_Merged):
         p: probability that a view is changed.
         view: number of the view that is changed, from 0.
         resolution: merge at this side and resize back, as the released code does with 224; see
-            :func:`~tobias_aug.patch_merge.pictures.merge_pictures`.
+            :func:`~tobias_aug.patch_merge.pil.merge_pictures`.
         missing: "raise" if the table has no mask for an image, or "keep" to leave such an image as it is.
         generator: draws. Default: torch's own, so that loader workers and epochs differ.
 

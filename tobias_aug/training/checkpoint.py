@@ -10,7 +10,7 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from tobias_aug.files import atomic_path
+from tobias_aug.runtime.files import atomic_path
 
 NAME = "checkpoint.pt"
 

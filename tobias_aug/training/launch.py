@@ -9,7 +9,7 @@ from typing import Any
 from lightning.fabric import Fabric
 from torch import distributed
 
-from tobias_aug.devices import pick_device
+from tobias_aug.runtime.devices import pick_device
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 
-from tobias_aug.files import exclusive, remove_leftovers, write_text, writing
+from tobias_aug.runtime.files import exclusive, remove_leftovers, write_text, writing
+from tobias_aug.runtime.workers import watched_workers
 from tobias_aug.training.checkpoint import NAME, load_checkpoint, save_checkpoint
 from tobias_aug.training.loader import Loader
-from tobias_aug.workers import watched_workers
 
 LOG = "log.jsonl"
 LOCK = ".train.lock"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from tobias_aug.devices import to_device
+from tobias_aug.runtime.devices import to_device
 from tobias_aug.training.loader import Loader
 
 

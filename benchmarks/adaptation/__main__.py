@@ -1,0 +1,3 @@
+from benchmarks.adaptation.run import main
+
+main()

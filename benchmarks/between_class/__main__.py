@@ -1,0 +1,3 @@
+from benchmarks.between_class.run import main
+
+main()

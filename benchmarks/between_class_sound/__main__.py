@@ -1,0 +1,3 @@
+from benchmarks.between_class_sound.run import main
+
+main()

@@ -1,0 +1,3 @@
+from benchmarks.localization.run import main
+
+main()

@@ -1,0 +1,3 @@
+from benchmarks.orand.run import main
+
+main()

@@ -1,0 +1,196 @@
+"""Class maps of the user's own classifier: CAM of a CNN, relevance of a vision transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped, UInt8
+from torch import Tensor, nn
+
+from tobias_aug.cams.attention import is_vision_transformer, relevance_maps, rollout_maps
+from tobias_aug.cams.given_classes import class_lists
+from tobias_aug.cams.linear_head import linear_head_maps
+from tobias_aug.class_maps import ClassMaps
+from tobias_aug.images.decode import IMAGENET_DEVIATION, IMAGENET_MEAN
+from tobias_aug.runtime.eval_mode import frozen
+
+Maker = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
+METHODS: dict[str, Maker] = {"cam": linear_head_maps, "relevance": relevance_maps, "rollout": rollout_maps}
+IRN_SCALES = (1.0, 0.5, 1.5, 2.0)
+
+
+def class_activation_maps(
+    network: nn.Module,
+    images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
+    classes: Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."] | Sequence[Any] | None = None,
+    *,
+    method: str | None = None,
+    scales: Sequence[float | int] | None = None,
+    flip: bool = True,
+    threshold: float | int | None = None,
+    sizes: Sequence[tuple[int, int]] | None = None,
+    stride: int = 1,
+    precision: str = "fp32",
+    mean: Sequence[float] = IMAGENET_MEAN,
+    deviation: Sequence[float] = IMAGENET_DEVIATION,
+) -> list[ClassMaps]:
+    """Where a classifier sees the classes of each image, over several scales and the mirror image (IRN).
+
+    For each scale the maps of the image and of its mirror image are cut off at 0, the latter is turned back, and both
+    are added; this is brought to the image's size (bilinear) and summed over the scales. The sum is divided by its
+    maximum + 1e-5 (cam), or moved and scaled to [0, 1] (relevance and rollout), class by class.
+
+    Args:
+        network: a classifier in whatever mode; it is left as it was. It must stand on the images' device.
+        images: normalised as the network wants them; or uint8, which is normalised by ``mean`` and ``deviation``.
+        classes: one id per image, a list of ids per image (which may be empty), or multi-hot (images, classes) as a
+            tensor or an array. Default: what the network predicts.
+        method: "cam" for a CNN that ends in global average pooling and one linear layer, in either order
+            (:func:`~tobias_aug.cams.linear_head.linear_head_maps`), "relevance" for a vision transformer, class by
+            class (:func:`~tobias_aug.cams.attention.relevance_maps`), "rollout" for one, the same for all classes
+            (:func:`~tobias_aug.cams.attention.rollout_maps`); "relevance" where not given and the network is
+            torchvision's or timm's VisionTransformer, else "cam".
+        scales: factors of the images' size, resized bicubic; (1, 0.5, 1.5, 2) where not given, and (1,) for a vision
+            transformer.
+        flip: whether the mirror image is seen too.
+        threshold: of predicted classes: those with a sigmoid above it, be it none; the strongest alone where not
+            given.
+        sizes: height and width of each image's maps before ``stride``; the images' where not given. Maps are stretched
+            from corner to corner of this size. IRN's ``high_res`` has another geometry where a side is no multiple of
+            16: it stretches them to the next multiple and cuts that off.
+        stride: 4 makes maps of a quarter of the height and width, rounded up, as IRN keeps them.
+        precision: "fp32", or "bf16" for the network under autocast.
+        mean, deviation: for each channel of uint8 images, after division by 255.
+
+    Returns:
+        Maps in [0, 1] of each image, by ascending class id.
+
+    Raises:
+        TypeError: if the network is not of the method's kind, saying what was found, or a class id no whole number.
+        ValueError: if the network does not know a class or does not take images of a scale's size, there are classes
+            or sizes for another number of images, or an option is unknown.
+
+    Example:
+        >>> network = torchvision.models.resnet18()
+        >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
+        >>> [maps.maps.shape for maps in class_activation_maps(network, images, torch.tensor([3, 5]))]
+        [(1, 60, 80), (1, 60, 80)]
+    """
+    method = method or default_method(network)
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
+    scales = default_scales(method) if scales is None else [float(scale) for scale in scales]
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"scales must be positive numbers, at least one, got {scales}")
+    if stride < 1:
+        raise ValueError(f"stride must be 1 or more, got {stride}")
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"unknown precision {precision!r}; choose fp32 or bf16")
+    if len(images) == 0:
+        return []
+    if sizes is not None and len(sizes) != len(images):
+        raise ValueError(f"expected the sizes of {len(images)} images, got those of {len(sizes)}")
+    dtype = next((each.dtype for each in network.parameters()), torch.float32)
+    if images.dtype == torch.uint8:
+        images = (images.float() / 255 - _channels(mean, images)) / _channels(deviation, images)
+    # Resized in single precision at least, since torch resizes no others with antialiasing, and cast for the network.
+    images = images.to(torch.promote_types(torch.promote_types(images.dtype, dtype), torch.float32))
+    images = images.contiguous(memory_format=torch.channels_last)
+    autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16")
+    # Inference mode would keep relevance from taking its gradient.
+    with torch.inference_mode(False), torch.no_grad(), frozen(network), autocast:
+        if classes is None:
+            chosen = _predicted(network, _resized(images, scales[0], dtype), threshold)
+        else:
+            one = partial(_resized, images[:1], scales[0], dtype)
+            chosen = class_lists(classes, len(images), lambda: network(one()).shape[1])
+        full = [tuple(images.shape[-2:])] * len(images) if sizes is None else sizes
+        shapes = [(-(-height // stride), -(-width // stride)) for height, width in full]
+        maps = _summed(network, METHODS[method], images, chosen, shapes, scales, flip, dtype)
+    normalised = [_by_maximum(each) if method == "cam" else _to_unit_range(each) for each in maps]
+    metadata = {
+        "stage": method,
+        "thresholds": None if classes is not None or threshold is None else {"prediction": threshold},
+        "ground_truth_labels": classes is not None,
+        "scales": list(scales),
+        "flip": flip,
+        "stride": stride,
+    }
+    return [
+        ClassMaps(np.array(own, dtype=np.int64), each.cpu().numpy(), metadata)
+        for own, each in zip(chosen, normalised, strict=True)
+    ]
+
+
+def default_method(network: nn.Module) -> str:
+    """The method for a network where none is given."""
+    return "relevance" if is_vision_transformer(network) else "cam"
+
+
+def default_scales(method: str) -> tuple[float, ...]:
+    """The scales for a method where none are given."""
+    return IRN_SCALES if method == "cam" else (1.0,)
+
+
+def _summed(
+    network: nn.Module,
+    maker: Maker,
+    images: Tensor,
+    classes: list[list[int]],
+    shapes: Sequence[tuple[int, int]],
+    scales: Sequence[float],
+    flip: bool,
+    dtype: torch.dtype,
+) -> list[Tensor]:
+    counts = [len(own) for own in classes]
+    owners = torch.arange(len(images), device=images.device).repeat_interleave(
+        torch.tensor(counts, device=images.device, dtype=torch.long)
+    )
+    wanted = torch.tensor([each for own in classes for each in own], device=images.device, dtype=torch.long)
+    sums = [torch.zeros(count, *shape, device=images.device) for count, shape in zip(counts, shapes, strict=True)]
+    for scale in scales if len(wanted) else ():
+        view = _resized(images, scale, dtype)
+        if flip:
+            both = torch.cat([view, view.flip(-1)]).contiguous(memory_format=torch.channels_last)
+            maps = maker(network, both, torch.cat([owners, owners + len(view)]), wanted.repeat(2)).relu()
+            image, mirrored = maps.chunk(2)
+            maps = image + mirrored.flip(-1)
+        else:
+            maps = maker(network, view, owners, wanted).relu()
+        for total, own in zip(sums, maps.float().split(counts), strict=True):
+            if len(own):
+                total += F.interpolate(own[None], total.shape[-2:], mode="bilinear", align_corners=False)[0]
+    return sums
+
+
+def _resized(images: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    if scale != 1:
+        height, width = (max(1, round(side * scale)) for side in images.shape[-2:])
+        images = F.interpolate(images, (height, width), mode="bicubic", align_corners=False, antialias=True)
+    return images.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def _predicted(network: nn.Module, images: Tensor, threshold: float | int | None) -> list[list[int]]:
+    logits = network(images).float()
+    if threshold is None:
+        return [[int(best)] for best in logits.argmax(1)]
+    return [above.nonzero()[:, 0].tolist() for above in logits.sigmoid() > threshold]
+
+
+def _by_maximum(maps: Tensor) -> Tensor:
+    return maps / (maps.amax((1, 2), keepdim=True) + 1e-5)
+
+
+def _to_unit_range(maps: Tensor) -> Tensor:
+    """Move and scale each map to [0, 1]; one that is the same everywhere becomes 0."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / torch.where(high > low, high - low, torch.ones_like(high))
+
+
+def _channels(values: Any, images: Tensor) -> Tensor:
+    return torch.tensor(values, device=images.device, dtype=torch.float32).view(3, 1, 1)

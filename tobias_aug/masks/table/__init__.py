@@ -1,0 +1,1 @@
+"""MaskTable: Parquet parts, the key index, tables out of tables."""

@@ -1,0 +1,1 @@
+"""What every long command needs: files, folder runs, failures, progress, workers, devices."""
