@@ -25,7 +25,7 @@ class Row:
         reference: what it is compared with, measured in the same run or taken from a paper.
         ratio: ``value / reference``.
         n: number of measurements, images or trials behind the value.
-        deviation: standard deviation over trials.
+        std: standard deviation over trials.
         origin: of a record's commands the one that measured it, where the record has several.
     """
 
@@ -35,7 +35,7 @@ class Row:
     reference: float | None = None
     ratio: float | None = None
     n: int = 1
-    deviation: float | None = None
+    std: float | None = None
     origin: str | None = None
 
 
@@ -85,7 +85,7 @@ def markdown(rows: list[Row]) -> str:
 
     lines = ["| name | value | unit | reference | ratio | n |", "| --- | --- | --- | --- | --- | --- |"]
     for row in rows:
-        value = number(row.value) + (f" ± {number(row.deviation)}" if row.deviation else "")
+        value = number(row.value) + (f" ± {number(row.std)}" if row.std else "")
         cells = [row.name, value, row.unit, number(row.reference), number(row.ratio), str(row.n)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -36,17 +36,17 @@ from tobias_aug.masks.build.plan import plan_parts
 from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 
 BYTES, DECODE, NETWORK, OPERATIONS = (
-    "bytes of a picture's file",
-    "decode and squash a picture, one core",
-    "ResNet-50 on a picture, fp32, one core",
-    "ResNet-50 on a picture: operations",
+    "bytes of a image's file",
+    "decode and squash a image, one core",
+    "ResNet-50 on a image, fp32, one core",
+    "ResNet-50 on a image: operations",
 )
 ROW, OPENED, KEY, PLAN, HEADER = (
     "a row of a table, in Parquet",
     "a row of a table, opened, in memory",
-    "a picture's key, in memory",
-    "plan a picture, one core",
-    "find a picture in a tar shard, one core",
+    "a image's key, in memory",
+    "plan a image, one core",
+    "find a image in a tar shard, one core",
 )
 
 
@@ -77,12 +77,12 @@ def files_of(folder: Path) -> ImageFiles:
     return ImageFiles(folder)
 
 
-def pictures(args: argparse.Namespace) -> Iterator[Row]:
-    """Bytes, decoding and the network, on real pictures."""
+def images(args: argparse.Namespace) -> Iterator[Row]:
+    """Bytes, decoding and the network, on real images."""
     files = files_of(args.data)
     sizes = [(files.root / key).stat().st_size for key in files.keys]
     yield Row(BYTES, float(np.mean(sizes)), "bytes", n=len(sizes))
-    picked = range(0, len(files), max(1, len(files) // args.pictures))
+    picked = range(0, len(files), max(1, len(files) // args.images))
     begun = process_time()
     ready = [squash(to_tensor(files.load(index, at_least=224)), 224) for index in picked]
     yield Row(DECODE, 1e3 * (process_time() - begun) / len(picked), "ms", n=len(picked))
@@ -148,7 +148,7 @@ def plan(args: argparse.Namespace, measured: dict[str, float]) -> Iterator[Row]:
     yield Row("plan: bytes to read", count * measured[BYTES] / 1e12, "TB")
     yield Row("plan: decoding", decode_hours, "core hours")
     yield Row("plan: network on CPUs", count * measured[NETWORK] / 1e3 / 3600, "core hours")
-    yield Row("plan, assumed: pictures a second and GPU", rate, "images/s")
+    yield Row("plan, assumed: images a second and GPU", rate, "images/s")
     yield Row("plan, assumed: network on GPUs", gpu_hours, "GPU hours")
     yield Row("plan, assumed: cores that feed a GPU", rate * measured[DECODE] / 1e3, "cores")
     yield Row("plan, assumed: cost", gpu_hours * args.gpu_price + decode_hours * args.core_price, "USD")
@@ -163,9 +163,9 @@ def plan(args: argparse.Namespace, measured: dict[str, float]) -> Iterator[Row]:
 @command
 def main() -> None:
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of real pictures")
+    parser.add_argument("--data", type=Path, required=True, help="folder of real images")
     parser.add_argument("--images", type=float, default=1e9, help="images that the plan is for")
-    parser.add_argument("--pictures", type=positive, default=60, help="pictures to decode")
+    parser.add_argument("--images", type=positive, default=60, help="images to decode")
     parser.add_argument("--table-rows", type=positive, default=500_000, help="rows of the made-up table")
     parser.add_argument("--gpu-peak", type=float, default=60.0, help="assumed TFLOP/s of a GPU in fp32, without TF32")
     parser.add_argument("--gpu-share", type=float, default=0.4, help="assumed share of it that ResNet-50 reaches")
@@ -176,7 +176,7 @@ def main() -> None:
     settings = {key: str(value) for key, value in vars(args).items() if key not in ("json", "data")}
     check_replaceable(args.json, settings)
     torch.set_num_threads(1)
-    rows = [*pictures(args), *tables(args)]
+    rows = [*images(args), *tables(args)]
     rows += plan(args, {row.name: row.value for row in rows})
     publish(rows, args.json, **settings)
 

@@ -2,11 +2,11 @@
 
     python -m benchmarks.segmentation_adaptation --data ../shared/data --method source,mcd,adr --json FILE
 
-The source is CamVid's ``train`` with labels. The target is ``val`` in fog and other colours, images alone
-(``FogAndColour``); mIoU is on ``test`` in the same fog, after the last iteration. The rows "clear" score the same
+The source is CamVid's ``train`` with labels. The target is ``val`` in fog and other colors, images alone
+(``FogAndColor``); mIoU is on ``test`` in the same fog, after the last iteration. The rows "clear" score the same
 weights on the clear test images. The configurations are those that the package brings, ``camvid240_source``,
 ``camvid240_mcd`` and ``camvid240_adr``: ResNet-38 an eighth as wide, from scratch. With ``--json`` a finished run is
-not made again, and one that was stopped goes on after its last checkpoint. Needs the extra ``mmseg``.
+not made again, and one that was stopped continues after its last checkpoint. Needs the extra ``mmseg``.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def train(args: argparse.Namespace, method: str, seed: int, folder: Path) -> dic
     for loader in (config.val_dataloader, config.test_dataloader):
         loader.dataset.indices = args.images
     # Scored below, once for each domain.
-    clear = [step for step in config.test_dataloader.dataset.pipeline if step.type != "FogAndColour"]
+    clear = [step for step in config.test_dataloader.dataset.pipeline if step.type != "FogAndColor"]
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     runner = Runner.from_cfg(config)
     runner.train()

@@ -46,7 +46,7 @@ of the same settings, and never replaced by others. `python -m benchmarks.runs m
 
 
 def table(record: dict[str, Any], only: str | None = None) -> str:
-    """The rows of a stored run; those of localisation and of ORANDNet as one line a localizer or method."""
+    """The rows of a stored run; those of localization and of ORANDNet as one line a localizer or method."""
     rows = [Row(**row) for row in record["rows"]]
     if record["benchmark"] == "benchmarks.orand":
         return fused(rows)
@@ -69,7 +69,7 @@ def localizers(rows: list[Row], only: list[str] | None = None) -> str:
         measured.setdefault(name, {})[what] = row
 
     def cell(row: Row | None) -> str:
-        return "" if row is None else f"{row.value:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation else "")
+        return "" if row is None else f"{row.value:.1f}" + (f" ± {row.std:.1f}" if row.std else "")
 
     columns = ["accuracy", "accuracy, boxes swapped", "mean IoU", "object kept"]
     timed = any("images/s" in found for found in measured.values())
@@ -80,14 +80,14 @@ def localizers(rows: list[Row], only: list[str] | None = None) -> str:
         *columns,
         "by object size",
         "seeds",
-        *(["ms a picture", "speed, r50 = 1"] if timed else []),
+        *(["ms a image", "speed, r50 = 1"] if timed else []),
     ]
     lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
     for name in only or sorted(measured, key=lambda name: EVERY.index(name) if name in EVERY else len(EVERY)):
         found = measured[name]
         reference = found["accuracy"].reference if "accuracy" in found else None
         cells = [name, "" if reference is None else str(reference), *(cell(found.get(column)) for column in columns)]
-        sizes = [found.get(f"accuracy, object {size} % of the picture") for size in bins]
+        sizes = [found.get(f"accuracy, object {size} % of the image") for size in bins]
         cells.append(" / ".join(f"{row.value:.0f}" if row else "-" for row in sizes) if any(sizes) else "")
         cells.append(str(next(row.n for what, row in found.items() if what != "images/s")))
         if timed:
@@ -111,14 +111,14 @@ def fused(rows: list[Row]) -> str:
     columns = {what: title for what, title in columns.items() if any(what in found for found in measured.values())}
 
     def cell(row: Row | None) -> str:
-        return "" if row is None else f"{row.value:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation else "")
+        return "" if row is None else f"{row.value:.1f}" + (f" ± {row.std:.1f}" if row.std else "")
 
     lines = [f"| method | paper, on VOC | {' | '.join(columns.values())} |", "| --- " * (2 + len(columns)) + "|"]
     for name, found in measured.items():
         cells = [ORAND_NAMES[name], ", ".join(map(str, ORAND_PAPER.get(name, ())))]
         lines.append(f"| {' | '.join(cells + [cell(found.get(what)) for what in columns])} |")
-    # Without a deviation there was one run, and n counts its images.
-    seeds = max((row.n for row in rows if row.deviation is not None), default=1)
+    # Without a std there was one run, and n counts its images.
+    seeds = max((row.n for row in rows if row.std is not None), default=1)
     said = f"Means and standard deviations over {seeds} seeds" if seeds > 1 else "One run"
     return "\n".join([*lines, "", f"{said}; the paper's three numbers are IoU, precision and recall."])
 
@@ -145,7 +145,7 @@ def order(rows: list[Row], on_cub: bool) -> str:
 
 def section(name: str, record: dict[str, Any]) -> str:
     """A record with its commands, machines, versions and seeds."""
-    images = record["settings"].get("pictures") if record["benchmark"] == "benchmarks.localization" else None
+    images = record["settings"].get("images") if record["benchmark"] == "benchmarks.localization" else None
     counted = f"{images:,} images of {record['settings']['data']}.\n\n" if images else ""
     return f"\n## {name}\n\n{made_by(record)}{counted}{table(record)}\n"
 

@@ -5,7 +5,7 @@
     python examples/adapt_classifier.py SOURCE TARGET --method dann --weights DEFAULT --test TEST
 
 SOURCE has a folder of images per class, TARGET images at any depth; names of folders in it are not read. TEST, if
-given, is labelled as SOURCE is, and is looked at once, after the last step.
+given, is labeled as SOURCE is, and is looked at once, after the last step.
 
 The file holds a plain torchvision classifier and its class names, whatever the method:
 
@@ -33,7 +33,7 @@ from tobias_aug.adaptation import (
     MCD,
     DANNLoss,
     DomainDiscriminator,
-    UnlabelledImages,
+    UnlabeledImages,
     adapt_batch_norm,
     reversal_schedule,
 )
@@ -131,9 +131,9 @@ def accuracy(model: nn.Module, loader: DataLoader, device: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="labelled images, a folder per class")
+    parser.add_argument("source", type=Path, help="labeled images, a folder per class")
     parser.add_argument("target", type=Path, help="images of the other domain")
-    parser.add_argument("--test", type=Path, help="labelled images of the target's domain")
+    parser.add_argument("--test", type=Path, help="labeled images of the target's domain")
     parser.add_argument("--method", choices=["mcd", "dann", "source"], default="mcd")
     parser.add_argument("--backbone", default="resnet18", help="a torchvision ResNet")
     parser.add_argument("--weights", help="as torchvision takes it, for example DEFAULT; from nothing without it")
@@ -156,7 +156,7 @@ def main() -> None:
     source = ImageFolder(str(args.source), augment)
     batches = zip(
         endless(DataLoader(source, **options)),
-        endless(DataLoader(UnlabelledImages(ImageFiles(args.target), transform=augment), **options)),
+        endless(DataLoader(UnlabeledImages(ImageFiles(args.target), transform=augment), **options)),
         strict=True,
     )
 
@@ -180,7 +180,7 @@ def main() -> None:
     model = whole_classifier(features, heads)
     if args.method != "source":
         # In training each domain is normalized by its own batches; predict with the target's statistics.
-        own = DataLoader(UnlabelledImages(ImageFiles(args.target), transform=plain), **options)
+        own = DataLoader(UnlabeledImages(ImageFiles(args.target), transform=plain), **options)
         adapt_batch_norm(model, (images.to(args.device) for images in own))
     if args.test:
         test = DataLoader(ImageFolder(str(args.test), plain), args.batch_size, num_workers=args.workers)

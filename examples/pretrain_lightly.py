@@ -49,7 +49,7 @@ class MoCo(nn.Module):
         self.criterion = NTXentLoss(temperature=0.2, memory_bank_size=(queue, 128), gather_distributed=True)
         memory = self.criterion.memory_bank
         for name in ("bank", "bank_ptr"):
-            # lightly leaves the queue out of checkpoints; going on without it would be another training.
+            # lightly leaves the queue out of checkpoints; continuing without it would be another training.
             memory.register_buffer(name, getattr(memory, name), persistent=True)
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class MoCo(nn.Module):
     @torch.no_grad()
     def keys(self, key: Tensor) -> Tensor:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        # Shuffling over processes keeps batch normalisation from telling the pair.
+        # Shuffling over processes keeps batch normalization from telling the pair.
         shuffled, order = batch_shuffle(key, distributed=distributed)
         return batch_unshuffle(self.key(shuffled), order, distributed=distributed)
 
@@ -109,7 +109,7 @@ def make_loader(args: argparse.Namespace, fabric: Fabric) -> ReproducibleLoader:
     if args.tobias is None:
         dataset.transform = views
         collate: Callable[[list[Any]], Any] = MultiViewCollate()
-    # --- Tobias: pictures reach the collate function whole, and leave it as views on changed backgrounds.
+    # --- Tobias: images reach the collate function whole, and leave it as views on changed backgrounds.
     elif args.background == "batch":
         collate = TobiasCollate(MaskTable.open(args.tobias), views, p=args.p)
     else:

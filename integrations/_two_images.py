@@ -20,7 +20,7 @@ ATTEMPTS = 1000
 class TwoImages(A.DualTransform):
     """A transform of an image by another, which arrives under ``metadata_key``.
 
-    Each target of the sample meets the donor's item of the same name. What a subclass does not carry is refused.
+    Each target of the sample meets the donor's item of the same name. What a subclass does not carry is rejected.
     """
 
     metadata_key: str
@@ -31,12 +31,12 @@ class TwoImages(A.DualTransform):
 
     @property
     def targets(self) -> dict[str, Callable[..., Any]]:
-        return {**dict.fromkeys(super().targets, self._refuse), **self._carried()}
+        return {**dict.fromkeys(super().targets, self._reject), **self._carried()}
 
     def _carried(self) -> dict[str, Callable[..., Any]]:
         raise NotImplementedError
 
-    def _refuse(self, value: Any, key: str, **params: Any) -> Any:
+    def _reject(self, value: Any, key: str, **params: Any) -> Any:
         if isinstance(value, (Sequence, np.ndarray)) and not len(value):
             return value
         raise ValueError(
@@ -45,7 +45,7 @@ class TwoImages(A.DualTransform):
         )
 
     def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Give every target its own name, to find the donor's item by."""
+        """Return every target its own name, to find the donor's item by."""
         result: dict[str, Any] = {}
         for key, value in kwargs.items():
             result |= super().apply_with_params({**params, "key": key}, **{key: value})

@@ -30,6 +30,7 @@ from tobias_aug.masks.localizer import NAMED, Localizer, as_localizer, input_siz
 from tobias_aug.mixing.labels import check_same_class, soft_labels
 from tobias_aug.patch_merge.boxes import keep_boxes
 from tobias_aug.patch_merge.functional import donor_cells
+from tobias_aug.runtime.renamed import current_value
 
 require("albumentations", extra="albumentations")
 import cv2  # noqa: E402
@@ -50,10 +51,10 @@ class TobiasPatchMerge(TwoImages):
 
     Args:
         grid: cells a side.
-        localizer: scores the cells of images that come without scores: "border-contrast", "centre-prior", "random-cnn",
+        localizer: scores the cells of images that come without scores: "border-contrast", "center-prior", "random-cnn",
             or any localizer, which cannot be written by ``A.save`` then. It looks at uint8 images, or floats in [0, 1].
             ``None`` keeps random cells, the control of the paper's Table 5.
-        boxes: "refuse", or "keep-centre": boxes whose centre lies in a kept cell stay, cut to the kept cells that they
+        boxes: "reject", or "keep-center": boxes whose center lies in a kept cell stay, cut to the kept cells that they
             touch, and the others go.
         interpolation: OpenCV's flag for donor images of another size; masks take the nearest pixel.
         metadata_key: name of the argument that carries the donors.
@@ -78,7 +79,7 @@ class TobiasPatchMerge(TwoImages):
     class InitSchema(BaseTransformInitSchema):
         grid: int
         localizer: Any
-        boxes: Literal["refuse", "keep-centre"]
+        boxes: Literal["reject", "keep-center"]
         interpolation: int
         metadata_key: str
 
@@ -86,7 +87,7 @@ class TobiasPatchMerge(TwoImages):
         self,
         grid: int = 4,
         localizer: str | Localizer | None = "border-contrast",
-        boxes: Literal["refuse", "keep-centre"] = "refuse",
+        boxes: Literal["reject", "keep-center"] = "reject",
         interpolation: int = cv2.INTER_AREA,
         metadata_key: str = "tobias_metadata",
         p: float = 0.3,
@@ -94,7 +95,7 @@ class TobiasPatchMerge(TwoImages):
         super().__init__(p=p)
         if grid < 1:
             raise ValueError(f"grid must be at least 1, got {grid}")
-        self.grid, self.localizer, self.boxes = grid, localizer, boxes
+        self.grid, self.localizer, self.boxes = grid, localizer, current_value(boxes)
         self.interpolation, self.metadata_key = interpolation, metadata_key
         self._localizer = None if localizer is None else as_localizer(localizer)
 
@@ -177,10 +178,10 @@ class TobiasPatchMerge(TwoImages):
     def apply_to_bboxes(self, bboxes: np.ndarray, cells: np.ndarray, key: str, **params: Any) -> np.ndarray:
         if not len(bboxes) or (cells < 0).all():
             return bboxes
-        if self.boxes == "refuse":
+        if self.boxes == "reject":
             raise ValueError(
                 f"TobiasPatchMerge got {key!r}: objects in replaced cells are gone, and donors' boxes are not known; "
-                'leave boxes out, or let those whose centre stays in with boxes="keep-centre"'
+                'leave boxes out, or let those whose center stays in with boxes="keep-center"'
             )
         height, width = params["shape"][:2]
         pixels = torch.from_numpy(bboxes[:, :4] * (width, height, width, height))
@@ -220,7 +221,7 @@ class TobiasBetweenClass(TwoImages):
         num_classes: number of classes.
         plus: BC+ instead of BC, for zero-mean float images.
         same_class: what happens to an image that finds no donor of another class: "keep" leaves it as it is, "error"
-            refuses it.
+            rejects it.
         interpolation: OpenCV's flag for donors of another size.
         label_key: name of the argument that carries the label.
         metadata_key: name of the argument that carries the donors.

@@ -1,4 +1,4 @@
-"""lightly: Tobias as a collate function or a data set, for any of its multi-view transforms."""
+"""lightly: Tobias as a collate function or a dataset, for any of its multi-view transforms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tobias_aug.masks.cells import cells_to_pixels, half_mask, random_cells
 from tobias_aug.masks.localizer import Localizer, as_localizer, input_size
 from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.patch_merge.functional import check_probability, draw_merge
-from tobias_aug.patch_merge.pil import merge_pictures
+from tobias_aug.patch_merge.pil import merge_images
 from tobias_aug.patch_merge.views import (
     MergedImages,
     MergedViews,
@@ -41,9 +41,9 @@ __all__ = ["ForegroundSegments", "MergedImages", "MergedViews", "TobiasCollate",
 class TobiasCollate:
     """A collate function in the shape of lightly's ``MultiViewCollate`` that changes backgrounds within the batch.
 
-    Give the data set no transform and this one the transform: pictures come in, and each is decoded once. With
-    probability ``p`` the view ``view`` of a picture is made on the background of a picture of the same batch. For
-    backgrounds from the whole data set, at the cost of decoding them, use
+    Give the dataset no transform and this one the transform: images come in, and each is decoded once. With
+    probability ``p`` the view ``view`` of a image is made on the background of a image of the same batch. For
+    backgrounds from the whole dataset, at the cost of decoding them, use
     ``DataLoader(MergedViews(LightlyDataset(...), masks, transform), collate_fn=MultiViewCollate())``.
 
     Samples are lightly's (PIL image, target, file name). Others, such as torchvision's (image, target), are joined as
@@ -53,11 +53,11 @@ class TobiasCollate:
     Args:
         masks: the dataset's masks, or their path, looked up by file name; ``None`` keeps random cells (the paper's
             control).
-        transform: any lightly multi-view transform, or a callable that makes two views of a picture by itself.
-        p: probability that a picture's view is changed.
+        transform: any lightly multi-view transform, or a callable that makes two views of a image by itself.
+        p: probability that a image's view is changed.
         view: number of the view that is changed, from 0.
         resolution: merge at this side and resize back, as the released code does with 224.
-        missing: "raise" if the table has no mask for a picture, or "keep" to leave such a picture as it is.
+        missing: "raise" if the table has no mask for a image, or "keep" to leave such a image as it is.
         generator: draws the merge; torch's own where not given, so that loader workers and epochs differ.
 
     Example:
@@ -103,30 +103,30 @@ class TobiasCollate:
             ValueError: if there are masks, but no file names to look them up by, or no view of number ``view``.
         """
         samples = [split_sample(sample, "TobiasCollate") for sample in batch]
-        pictures, rests = [image for image, _ in samples], [rest for _, rest in samples]
+        images, rests = [image for image, _ in samples], [rest for _, rest in samples]
         named = all(len(rest) == 2 and isinstance(rest[1], (str, PathLike)) for rest in rests)
         if self.masks is not None and not named:
             raise ValueError(
                 "TobiasCollate looks masks up by file name, and the samples are not (image, target, file name); give "
                 "it a LightlyDataset, or wrap the dataset in MergedViews, which knows its keys"
             )
-        changed = self._merge(pictures, [fspath(rest[1]) for rest in rests] if named else [""] * len(rests))
-        views = [make_views(self.transform, *pair, self.view) for pair in zip(pictures, changed, strict=True)]
+        changed = self._merge(images, [fspath(rest[1]) for rest in rests] if named else [""] * len(rests))
+        views = [make_views(self.transform, *pair, self.view) for pair in zip(images, changed, strict=True)]
         joined = [(made, *rest) for made, rest in zip(views, rests, strict=True)]
         return self._join(joined) if named else tuple(default_collate(joined))
 
-    def _merge(self, pictures: list[Image.Image], filenames: list[str]) -> list[Image.Image]:
+    def _merge(self, images: list[Image.Image], filenames: list[str]) -> list[Image.Image]:
         known, masks = self._masks(filenames)
         drawn = draw_merge(masks, self.p, generator=self._generator)
-        result = list(pictures)
+        result = list(images)
         for number in drawn["changed"].nonzero()[:, 0].tolist():
-            giver = pictures[known[int(drawn["partner"][number])]]
+            giver = images[known[int(drawn["partner"][number])]]
             own = known[number]
-            result[own] = merge_pictures(pictures[own], giver, drawn["donors"][number], self.resolution)
+            result[own] = merge_images(images[own], giver, drawn["donors"][number], self.resolution)
         return result
 
     def _masks(self, filenames: list[str]) -> tuple[list[int], Tensor]:
-        """Which pictures of the batch have a mask, and their masks."""
+        """Which images of the batch have a mask, and their masks."""
         if self.masks is None:
             return list(range(len(filenames))), random_cells(len(filenames), generator=self._generator)
         keys = [PurePath(name).as_posix() for name in filenames]
@@ -162,7 +162,7 @@ class ForegroundSegments:
 def one_per_view(transform: Callable[[Any], Any]) -> Callable[[Any], Any] | Sequence[Callable[[Any], Any]]:
     """Take a lightly multi-view transform apart into one transform a view; leave any other as it is.
 
-    So a changed picture costs no second run of the other views' transforms.
+    So a changed image costs no second run of the other views' transforms.
     """
     if type(transform).__call__ in (MultiViewTransform.__call__, MultiViewTransformV2.__call__):
         parts: Sequence[Callable[[Any], Any]] = list(transform.transforms)  # type: ignore[attr-defined]

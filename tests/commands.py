@@ -35,8 +35,8 @@ def commands(page: str) -> dict[str, bool]:
     return found
 
 
-def typer_refuses(words: list[str]) -> str | None:
-    """Why ``tobias-aug`` would refuse its words; ``None`` where it would begin."""
+def typer_rejects(words: list[str]) -> str | None:
+    """Why ``tobias-aug`` would reject its words; ``None`` where it would begin."""
     command, given = typer.main.get_command(app), list(words)
     options = {option for each in command.params for option in each.opts}
     while given and given[0] in options:  # Of the program itself, such as --version.
@@ -59,8 +59,8 @@ def typer_refuses(words: list[str]) -> str | None:
     return f"missing: {', '.join(missing)}" if missing else None
 
 
-def argparse_refuses(words: list[str], whole: bool, monkeypatch, root) -> str | None:
-    """Why a program of the repository would refuse its words, by its own parser; ``None`` where it would begin."""
+def argparse_rejects(words: list[str], whole: bool, monkeypatch, root) -> str | None:
+    """Why a program of the repository would reject its words, by its own parser; ``None`` where it would begin."""
     name, given = (words[1], words[2:]) if words[0] == "-m" else (words[0], words[1:])
     parse = argparse.ArgumentParser.parse_args
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.tables import documents, filled
-from tests.commands import argparse_refuses, commands, typer_refuses
-from tools.gallery import pictures
+from tests.commands import argparse_rejects, commands, typer_rejects
+from tools.gallery import images
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")), *ROOT.glob("benchmarks/*.md")]
@@ -28,7 +28,7 @@ def test_tables_are_those_of_the_committed_results():
         assert path.read_text(encoding="utf-8") == text, f"run python -m benchmarks.tables: {path.name} is stale"
 
 
-def test_a_mark_that_is_not_understood_is_refused():
+def test_a_mark_that_is_not_understood_is_rejected():
     with pytest.raises(ValueError, match="1 tables are marked and 0 understood"):
         filled("<!-- results: a rows: p+1 -->\n<!-- end of results -->\n", {})
 
@@ -90,7 +90,7 @@ def test_the_code_of_the_guide_to_scale_runs(tmp_path, monkeypatch):
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "scale.md").read_text(encoding="utf-8"), re.DOTALL)
     names = {}
     exec(block, names)
-    assert names["picture"].size == (60, 40)
+    assert names["image"].size == (60, 40)
 
 
 def test_the_code_of_the_guide_to_tables_runs(tmp_path, monkeypatch):
@@ -114,23 +114,23 @@ def test_every_page_with_code_has_a_test_that_runs_it():
     for page in PAGES:
         if "```python\n" in page.read_text(encoding="utf-8"):
             assert any(
-                f'"{page.name}"' in text and ("exec(" in text or "pictures(" in text) for text in tests.values()
+                f'"{page.name}"' in text and ("exec(" in text or "images(" in text) for text in tests.values()
             ), f"no test runs the Python blocks of {page.name}"
 
 
-def test_the_gallerys_code_makes_its_pictures():
+def test_the_gallerys_code_makes_its_images():
     pytest.importorskip("skimage", reason="needs the extra demo")
-    made = pictures((ROOT / "docs" / "gallery.md").read_text(encoding="utf-8"))
+    made = images((ROOT / "docs" / "gallery.md").read_text(encoding="utf-8"))
     assert len(made) >= 6
     for name, content in made.items():
-        picture = Image.open(io.BytesIO(content))
-        assert picture.width > 800, name
-        assert len(picture.resize((64, 64)).getcolors(4096)) > 100, f"{name} is empty"
+        image = Image.open(io.BytesIO(content))
+        assert image.width > 800, name
+        assert len(image.resize((64, 64)).getcolors(4096)) > 100, f"{name} is empty"
 
 
-def test_a_gallery_step_without_a_picture_is_refused():
-    with pytest.raises(ValueError, match="needs a line <!-- picture: name"):
-        pictures("```python\npicture = None\n```\n")
+def test_a_gallery_step_without_a_image_is_rejected():
+    with pytest.raises(ValueError, match="needs a line <!-- image: name"):
+        images("```python\nimage = None\n```\n")
 
 
 def test_the_documents_speak_of_commands():
@@ -150,18 +150,18 @@ def test_commands_of_the_documents_exist_with_these_options(command, monkeypatch
         extras = re.findall(r"^([\w]+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
         assert set(re.findall(r"[\w]+", "".join(re.findall(r"\[(.*?)\]", command)))) <= set(extras)
     elif program == "tobias-aug":
-        assert typer_refuses(words) is None
+        assert typer_rejects(words) is None
     else:
         if words[1].split(".")[0] not in ("benchmarks", "tobias_aug", "tools"):
             pytest.skip("a program of others")
         if "detectron2" in command and find_spec("detectron2") is None:
             pytest.skip("needs detectron2, which is installed by its own guide")
-        assert argparse_refuses(words, COMMANDS[command], monkeypatch, ROOT) is None
+        assert argparse_rejects(words, COMMANDS[command], monkeypatch, ROOT) is None
 
 
 def test_a_command_that_is_not_so_is_seen(monkeypatch):
-    assert "No such option" in typer_refuses(["masks", "build", "IMAGES", "-o", "MASKS", "--bogus", "1"])
-    assert typer_refuses(["masks", "paint", "IMAGES"]) == "no command masks paint"
-    assert "IMAGES" in typer_refuses(["masks", "build", "-o", "MASKS", "--seed", "0"])
-    assert "--bogus" in argparse_refuses(["-m", "benchmarks.tables", "--check", "--bogus"], True, monkeypatch, ROOT)
-    assert argparse_refuses(["-m", "benchmarks.tables", "--check"], True, monkeypatch, ROOT) is None
+    assert "No such option" in typer_rejects(["masks", "build", "IMAGES", "-o", "MASKS", "--bogus", "1"])
+    assert typer_rejects(["masks", "paint", "IMAGES"]) == "no command masks paint"
+    assert "IMAGES" in typer_rejects(["masks", "build", "-o", "MASKS", "--seed", "0"])
+    assert "--bogus" in argparse_rejects(["-m", "benchmarks.tables", "--check", "--bogus"], True, monkeypatch, ROOT)
+    assert argparse_rejects(["-m", "benchmarks.tables", "--check"], True, monkeypatch, ROOT) is None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         WriteError,
     )
     from tobias_aug.localization.border_contrast import BorderContrast
-    from tobias_aug.localization.priors import CentrePrior
+    from tobias_aug.localization.priors import CenterPrior
     from tobias_aug.localization.random_cnn import RandomCNN
     from tobias_aug.localization.scda import scda_box
     from tobias_aug.masks.build.builder import build_masks
@@ -46,7 +46,7 @@ _HOMES = {
     "BetweenClassMix": "between_class.image",
     "BetweenClassNormalize": "between_class.normalize",
     "BorderContrast": "localization.border_contrast",
-    "CentrePrior": "localization.priors",
+    "CenterPrior": "localization.priors",
     "CutMix": "mixing.baselines",
     "ImageError": "errors",
     "MaskTable": "masks.table.table",
@@ -84,7 +84,7 @@ __all__ = [
     "BetweenClassMix",
     "BetweenClassNormalize",
     "BorderContrast",
-    "CentrePrior",
+    "CenterPrior",
     "CutMix",
     "ImageError",
     "MaskTable",
@@ -122,6 +122,11 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("tobias-aug")
+    if name == "CentrePrior":
+        from tobias_aug.runtime.renamed import warn_renamed
+
+        name = "CenterPrior"
+        warn_renamed("CentrePrior", name, stacklevel=3)
     if name not in _HOMES:
         raise AttributeError(f"module 'tobias_aug' has no attribute {name!r}; it has {', '.join(__all__)}")
     value = getattr(import_module(f"tobias_aug.{_HOMES[name]}"), name)

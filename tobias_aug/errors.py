@@ -22,7 +22,7 @@ class TobiasError(Exception):
 
 
 class ImageError(TobiasError, ValueError):
-    """A picture, or a folder of them, that cannot be used."""
+    """A image, or a folder of them, that cannot be used."""
 
 
 class SampleError(TobiasError, TypeError):

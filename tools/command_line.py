@@ -26,8 +26,8 @@ def reference() -> str:
     lines = [
         "# Command line",
         "",
-        "Exit status: 0 done, 1 done with failures listed, 2 refused, 130 interrupted. Without a terminal, progress is "
-        "printed as plain lines.",
+        "Exit status: 0 done, 1 done with failures listed, 2 rejected, 130 interrupted. Without a terminal, "
+        "progress is printed as plain lines.",
     ]
     for name, command in commands():
         arguments = [each for each in command.params if each.param_type_name == "argument"]

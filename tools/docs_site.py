@@ -2,7 +2,7 @@
 
 The README is the home page; the benchmarks' page, the changelog and CONTRIBUTING are pages as well, and links between
 all of them lead from page to page, as they lead from file to file in the repository. The reference has a page for every
-package, the command line's included; the gallery's pictures are made by running its code.
+package, the command line's included; the gallery's images are made by running its code.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from tools.command_line import reference
-from tools.gallery import MARK, pictures
+from tools.gallery import MARK, images
 from tools.layout import ROOT, lay_out
 
 LOG = logging.getLogger("mkdocs.hooks.docs_site")
@@ -50,7 +50,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages and pictures."""
+    """Add the generated pages and images."""
 
     def add(place: str, content: str | bytes) -> None:
         files.append(File.generated(config, place, content=content))
@@ -61,13 +61,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, (title, modules) in packages().items():
         add(f"api/{page}.md", f"# {title}\n\n" + "\n".join(f"::: {module}\n" for module in modules))
     add("api/command-line.md", reference())
-    for name, picture in pictures((ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")).items():
-        add(f"gallery/{name}.png", picture)
+    for name, image in images((ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")).items():
+        add(f"gallery/{name}.png", image)
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, **kwargs: Any) -> str:
-    """Lead the links of the repository's files to the site's pages; show the gallery's pictures under their code."""
+    """Lead the links of the repository's files to the site's pages; show the gallery's images under their code."""
     place = page.file.src_uri
     if place.startswith("api/"):
         return markdown

@@ -89,7 +89,7 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 
 def inspect(wheel: Path, sdist: Path) -> None:
-    """Refuse a package that lacks a file of ours or holds one that should not ship.
+    """Reject a package that lacks a file of ours or holds one that should not ship.
 
     Raises:
         SystemExit: naming the files.

@@ -96,7 +96,7 @@ def _arrays(data: Path, name: str) -> Iterator[Any]:
 
 
 def known_first(digits: Digits, known: Sequence[int]) -> Digits:
-    """The same images, labelled by position in ``known``; the other digits follow."""
+    """The same images, labeled by position in ``known``; the other digits follow."""
     order = [*known, *(digit for digit in range(10) if digit not in known)]
     return Digits(digits.images, torch.tensor(order).argsort()[digits.labels])
 

@@ -11,14 +11,14 @@ from torch import Tensor
 
 def principal_plane(features: Tensor) -> Tensor:
     """Coordinates along the two leading principal components; (n, 2)."""
-    centred = features.float() - features.float().mean(0)
-    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
-    return centred @ directions[:2].T
+    centered = features.float() - features.float().mean(0)
+    _, _, directions = torch.linalg.svd(centered, full_matrices=False)
+    return centered @ directions[:2].T
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A row of the picture: ``source`` and ``target`` features, and ``target labels``, before and after adaptation.
+    """A row of the image: ``source`` and ``target`` features, and ``target labels``, before and after adaptation.
 
     Target classes from ``known`` on are drawn apart.
     """
@@ -43,9 +43,9 @@ def draw_features(path: Path, rows: list[Shown]) -> None:
             source, target = plane.split([len(state["source"]), len(state["target"])])
             unknown = state["target labels"] >= (10 if row.known is None else row.known)
             groups = {"source": source, "target": target[~unknown], "target, unknown classes": target[unknown]}
-            for (name, points), colour in zip(groups.items(), ("tab:blue", "tab:red", "tab:green"), strict=True):
+            for (name, points), color in zip(groups.items(), ("tab:blue", "tab:red", "tab:green"), strict=True):
                 if len(points):
-                    axis.scatter(*points.T.tolist(), s=6, c=colour, label=name, alpha=0.6, linewidths=0)
+                    axis.scatter(*points.T.tolist(), s=6, c=color, label=name, alpha=0.6, linewidths=0)
             axis.set(title=title, xticks=[], yticks=[])
             axis.legend(loc="best", fontsize=8)
     figure.tight_layout()

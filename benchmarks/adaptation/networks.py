@@ -9,7 +9,7 @@ from torch import nn
 
 
 def mcd_generator() -> nn.Sequential:
-    """MCD's: two blocks of convolution, batch normalisation, pooling and ReLU; 768 features."""
+    """MCD's: two blocks of convolution, batch normalization, pooling and ReLU; 768 features."""
     return nn.Sequential(*_block(1, 32), *_block(32, 48), nn.Flatten())
 
 
@@ -38,7 +38,7 @@ def adr_classifier(outputs: int = 10) -> nn.Sequential:
 def osbp_generator() -> nn.Sequential:
     """Of a public reimplementation of OSBP, with its initial weights; the paper's own is not published.
 
-    500 features, normalised after a leaky ReLU.
+    500 features, normalized after a leaky ReLU.
     """
     generator = nn.Sequential(
         nn.Conv2d(1, 20, 5),

@@ -17,9 +17,9 @@ where they are the source; here MNIST's are treated alike, and USPS's are drawn 
 ``--protocol published`` trains on 2,000 random images of MNIST and 1,800 of USPS, ``full`` on all, and both for MCD's
 published 200 epochs of the smaller set, 20,000 steps at most: 2,800 and 11,200. The last step is what counts; no label
 of the target is read before it. ``--oracle`` also reports the best of the steps tested, which
-takes the target's labels to choose. With ``--json`` a finished run is not made again, and one that was stopped goes on
-after its last checkpoint. Another ``--iterations`` or ``--batch-size`` makes a "reduced run", which stands beside no
-paper's number. Needs the extras ``train`` and, for the support vector machine, ``adaptation``.
+takes the target's labels to choose. With ``--json`` a finished run is not made again, and one that was stopped
+continues after its last checkpoint. Another ``--iterations`` or ``--batch-size`` makes a "reduced run", which stands
+beside no paper's number. Needs the extras ``train`` and, for the support vector machine, ``adaptation``.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def place(args: argparse.Namespace, task: str, method: str, seed: int, kind: str
 
 
 def figure_rows(args: argparse.Namespace, tasks: list[str], methods: list[str]) -> list[Shown]:
-    """What the picture shows: each task and method beside the same network, or MCD's, trained on the source alone."""
+    """What the image shows: each task and method beside the same network, or MCD's, trained on the source alone."""
     seed, rows = args.first_seed, []
     for task in tasks:
         for method in methods:

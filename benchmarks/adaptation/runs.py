@@ -41,7 +41,7 @@ from tobias_aug.training.loop import train
 RAMP_EPOCHS = {"usps-mnist": 50, "mnist-usps": 30}
 # Of MCD's released code: an epoch ends with the smaller set, and the training with whichever comes first.
 EPOCHS, MOST_STEPS = 200, 20_000
-# Source images that the support vector machines are fitted on, and test images of a domain that a picture shows.
+# Source images that the support vector machines are fitted on, and test images of a domain that a image shows.
 SVM_SAMPLES, DRAWN = 5000, 300
 
 
@@ -58,7 +58,7 @@ class Run:
             )
         if method in OPEN:
             source = source.only(source.labels < len(args.known))
-        # ADR's network takes the difference from the mean picture of both domains, the others pixels in [-1, 1].
+        # ADR's network takes the difference from the mean image of both domains, the others pixels in [-1, 1].
         self.middle, self.scale = torch.tensor(0.5), 2.0
         if method == "adr":
             self.middle, self.scale = torch.cat([source.images, target.images]).mean(0), 1.0
@@ -123,7 +123,7 @@ class Run:
         return JointStep(self.fabric, model, optimizer, schedules)
 
     def finish(self, folder: Path) -> dict[str, Any]:
-        """Train to the end, going on after the checkpoint where there is one; test, and give what is worth keeping."""
+        """Train to the end, from the checkpoint where there is one; test, and return what is worth keeping."""
         args = self.args
         every = args.test_every if args.oracle else self.iterations
         tested = {}
@@ -152,7 +152,7 @@ class Run:
         scores = self.scores()
         if self.method != "osbp":
             return scores
-        # In training either domain is normalised by its own batch, in prediction by the running mean of both.
+        # In training either domain is normalized by its own batch, in prediction by the running mean of both.
         running = {name: value.clone() for name, value in self.model.named_buffers()}
         batches = self.target.split(1000)
         with self.fabric.autocast():
@@ -193,7 +193,7 @@ class Run:
 
     @torch.inference_mode()
     def features(self) -> dict[str, Tensor]:
-        """Features of some test images of both domains, for the picture; the labels only colour it."""
+        """Features of some test images of both domains, for the image; the labels only color it."""
         self.model.eval()
         kept = {}
         for name, digits in zip(("source", "target"), self.tests, strict=True):

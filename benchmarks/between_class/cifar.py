@@ -25,7 +25,7 @@ def load_cifar10(data: Path, train: bool) -> tuple[Tensor, Tensor]:
 
     Args:
         data: a folder with torchvision's ``cifar-10-batches-py``; or with ``cifar10_train.tar.gz`` and
-            ``cifar10_test.tar.gz``, which hold a picture file an image, ``split/class/number.jpg``.
+            ``cifar10_test.tar.gz``, which hold a image file an image, ``split/class/number.jpg``.
         train: the training images instead of the test images.
 
     Raises:
@@ -40,18 +40,18 @@ def load_cifar10(data: Path, train: bool) -> tuple[Tensor, Tensor]:
     archive = data / f"cifar10_{'train' if train else 'test'}.tar.gz"
     if not archive.is_file():
         raise DataError(f"{data} holds neither {CIFAR10.base_folder} nor {archive.name}; {LAYOUT}")
-    pictures = {}
+    images = {}
     try:
         with tarfile.open(archive) as members:
             for member in members:
                 file = members.extractfile(member) if member.isfile() else None
                 if file is not None and member.name.endswith((".jpg", ".png")):
-                    pictures[member.name] = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))
+                    images[member.name] = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{archive} cannot be read ({error}); {LAYOUT}") from error
-    names = sorted(pictures)
+    names = sorted(images)
     classes = sorted({Path(name).parent.name for name in names})
-    shapes = {image.shape for image in pictures.values()}
+    shapes = {image.shape for image in images.values()}
     if len(classes) != 10 or shapes != {(32, 32, 3)}:
         sides = ", ".join(sorted(f"{shape[1]} x {shape[0]}" for shape in shapes)) or "none"
         raise DataError(
@@ -59,4 +59,4 @@ def load_cifar10(data: Path, train: bool) -> tuple[Tensor, Tensor]:
             f"of 32 x 32; {LAYOUT}"
         )
     labels = torch.tensor([classes.index(Path(name).parent.name) for name in names])
-    return torch.from_numpy(np.stack([pictures[name] for name in names])).permute(0, 3, 1, 2).contiguous(), labels
+    return torch.from_numpy(np.stack([images[name] for name in names])).permute(0, 3, 1, 2).contiguous(), labels

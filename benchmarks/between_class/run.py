@@ -10,7 +10,7 @@ batches of 128, flips and crops; the error of the last epoch. All methods see as
 ``bc-batch``, ``bc-plus-batch``  ``BetweenClassMix``: partners from the batch.
 ``mixup``, ``cutmix``, ``random-merge``  the controls, on the batch.
 
-The training set stays on the device as uint8; normalisation, flip and crop are done there, a batch at a time. A small
+The training set stays on the device as uint8; normalization, flip and crop are done there, a batch at a time. A small
 machine takes ``--epochs 30 --subset 10000 --width 32 --batch-size 32 --lr 0.03 --augment none --precision bf16``: a mix
 keeps a network from fitting its training set too well, and with flips and crops a narrow one does not fit it in 30
 epochs anyway. Whatever differs from the paper's recipe or data makes a "reduced run", which stands beside no number of
@@ -91,7 +91,7 @@ class Plan:
 
 
 def plan_epoch(labels: Tensor, pairs: bool, seed: int, epoch: int, augment: bool = True) -> Plan:
-    """Draw an epoch from (seed, epoch) alone, so that a run that was stopped goes on as it would have.
+    """Draw an epoch from (seed, epoch) alone, so that a run that was stopped continues as it would have.
 
     Without pairs a permutation; with pairs, as published, independent uniform draws, both again until labels differ.
     Without ``augment`` nothing is flipped or moved.
@@ -192,7 +192,7 @@ class Run:
         return 100 * wrong / len(self.test_labels)
 
     def finish(self, checkpoint: Path | None) -> dict[str, Any]:
-        """Train to the end, going on after the checkpoint where there is one; give what is worth keeping."""
+        """Train to the end, continuing after the checkpoint where there is one; give what is worth keeping."""
         args, history = self.args, []
         if checkpoint is not None and checkpoint.is_file():
             stored = torch.load(checkpoint, map_location=args.device, weights_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.command import DataError, require
-from tobias_aug.adaptation.fog import fog_and_colour
+from tobias_aug.adaptation.fog import fog_and_color
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.metrics.detection import Detections, Truth, voc_average_precision
 from tobias_aug.runtime.files import atomic_path
@@ -28,7 +28,7 @@ BACKBONES = {
     "r18-c4": ("R50-C4-strong-weak.yaml", 18),
     "r50-c4": ("R50-C4-strong-weak.yaml", 50),
 }
-LABELLED, UNLABELLED = 160, 20
+LABELED, UNLABELED = 160, 20
 # detectron2's BoxMode.XYXY_ABS; so that the data can be read without it.
 XYXY = 0
 LAYOUT = (
@@ -48,9 +48,9 @@ def load_raccoons(folder: Path) -> list[dict[str, Any]]:
     files = sorted((folder / "annotations").glob("*.xml"))
     if strange := [file.name for file in files if not file.stem.rpartition("-")[2].isdecimal()]:
         raise DataError(f"{strange[0]} in {folder} does not end in its number, as raccoon-1.xml does; {LAYOUT}")
-    if len(files) <= LABELLED + UNLABELLED:
+    if len(files) <= LABELED + UNLABELED:
         raise DataError(
-            f"{folder} has {len(files)} annotated images, and {LABELLED} are labelled, {UNLABELLED} unlabelled and the "
+            f"{folder} has {len(files)} annotated images, and {LABELED} are labeled, {UNLABELED} unlabeled and the "
             f"rest tested on; {LAYOUT}"
         )
     for file in sorted(files, key=lambda path: int(path.stem.rpartition("-")[2])):
@@ -80,34 +80,34 @@ def load_raccoons(folder: Path) -> list[dict[str, Any]]:
 
 
 def split(dicts: Sequence[dict[str, Any]], seed: int) -> tuple[list[dict[str, Any]], ...]:
-    """A seed's labelled source, unlabelled target, and test images."""
+    """A seed's labeled source, unlabeled target, and test images."""
     mixed = [dicts[index] for index in np.random.default_rng(seed).permutation(len(dicts)).tolist()]
-    return mixed[:LABELLED], mixed[LABELLED:][:UNLABELLED], mixed[LABELLED + UNLABELLED :]
+    return mixed[:LABELED], mixed[LABELED:][:UNLABELED], mixed[LABELED + UNLABELED :]
 
 
 def foggy(dicts: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Copies in fog, one seed a picture, with the same boxes; those that are there are not made again."""
+    """Copies in fog, one seed a image, with the same boxes; those that are there are not made again."""
     folder.mkdir(parents=True, exist_ok=True)
     copies = []
     for each in dicts:
         path = folder / f"{each['image_id']}.png"
         if not path.is_file():
-            picture = np.asarray(read_rgb(each["file_name"]))
+            image = np.asarray(read_rgb(each["file_name"]))
             number = int(each["image_id"].rpartition("-")[2])
             with atomic_path(path) as temporary:
-                Image.fromarray(fog_and_colour(picture, number)).save(temporary, format="png")
+                Image.fromarray(fog_and_color(image, number)).save(temporary, format="png")
         copies.append({**each, "file_name": str(path)})
     return copies
 
 
 def median_box_precision(source: Sequence[dict[str, Any]], test: Sequence[dict[str, Any]]) -> float:
-    """AP50 of always saying the source's median box, in shares of the picture: what a detector finds without looking.
+    """AP50 of always saying the source's median box, in shares of the image: what a detector finds without looking.
 
     Raccoons are large and lie in the middle, so this is no small number.
     """
     shares = [np.array(one["bbox"]) / _size(each) for each in source for one in each["annotations"]]
     box = np.median(shares, 0)
-    # All of one score; a sort that is stable leaves them in the pictures' order.
+    # All of one score; a sort that is stable leaves them in the images' order.
     found = {each["image_id"]: Detections((box * _size(each))[None], np.ones(1)) for each in test}
     truth = {
         each["image_id"]: Truth(

@@ -1,4 +1,4 @@
-"""Domain-adaptive detection: raccoons labelled in clear pictures, to be found in fog.
+"""Domain-adaptive detection: raccoons labeled in clear images, to be found in fog.
 
     python -m benchmarks.detection --data ../shared/data --method source,strong-weak --json FILE --figure FILE.png
 
@@ -6,11 +6,11 @@
 ``strong-weak``  global weak head, local strong head, context vectors.
 ``bdc``          whole images aligned by plain cross entropy.    ``da-faster``  images, instances, consistency.
 
-All methods of a seed share the split (160 labelled, 20 unlabelled in fog, 20 held out), the order of the images, and
+All methods of a seed share the split (160 labeled, 20 unlabeled in fog, 20 held out), the order of the images, and
 the schedule; the last step is what counts. Fog is ``tobias_aug.adaptation.fog``. ``r18-fpn`` at a short side of 240 is
 small enough for a CPU; without ``--weights`` its network starts at random, and its numbers say nothing of large
-detectors. With ``--json`` a finished run is not made again, and one that was stopped goes on after its last checkpoint.
-Needs detectron2.
+detectors. With ``--json`` a finished run is not made again, and one that was stopped continues after its last
+checkpoint. Needs detectron2.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def draw_curves(path: Path, runs: dict[str, dict[str, Any]], steps: int) -> None
                 axis.plot(torch.linspace(0, steps, len(curve)).tolist(), curve.tolist(), label=method)
     axes[0][0].set(title="detection losses of the source", xlabel="step")
     for axis, name in zip(axes[0][1:], names, strict=True):
-        axis.axhline(CHANCE[name], color="grey", linestyle=":", label="chance")
+        axis.axhline(CHANCE[name], color="gray", linestyle=":", label="chance")
         axis.set(title=name, xlabel="step", ylim=(0, max(1.5 * CHANCE[name], axis.get_ylim()[1])))
     for axis in axes[0]:
         axis.legend(fontsize=8)

@@ -1,4 +1,4 @@
-"""One run of the detection benchmark: raccoons in clear pictures, and the same kind of pictures in fog."""
+"""One run of the detection benchmark: raccoons in clear images, and the same kind of images in fog."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from benchmarks.detection.data import (
     median_box_precision,
     split,
 )
-from tobias_aug.integrations.detectron2 import get_tobias_cfg, register_unlabelled_folder
+from tobias_aug.integrations.detectron2 import get_tobias_cfg, register_unlabeled_folder
 from tobias_aug.integrations.detectron2.train import Trainer
 
 
 class Run:
-    """One method and seed; the split of the pictures is the seed's, and the same for every method.
+    """One method and seed; the split of the images is the seed's, and the same for every method.
 
-    Of 200 pictures 160 are the labelled source, 20 in fog the unlabelled target, and 20 in fog are tested on at the
+    Of 200 images 160 are the labeled source, 20 in fog the unlabeled target, and 20 in fog are tested on at the
     end; the last also as they are, clear.
     """
 
@@ -38,7 +38,7 @@ class Run:
         self.floor = median_box_precision(source, test)
         self._names: list[str] = []
         foggy(target, folder / "target")
-        register_unlabelled_folder(self._named("target"), folder / "target")
+        register_unlabeled_folder(self._named("target"), folder / "target")
         for name, part in (("source", source), ("foggy", foggy(test, folder / "test")), ("clear", test)):
             DatasetCatalog.register(self._named(name), lambda part=part: part)
             MetadataCatalog.get(self._named(name)).set(thing_classes=["raccoon"])
@@ -84,7 +84,7 @@ class Run:
         cfg.MODEL.DOMAIN.HEADS = HEADS[self.method]
         cfg.MODEL.ROI_HEADS.NUM_CLASSES = 1
         # Three layers of weights around 0.01 pass next to no gradient, and take longer to wake than a short run lasts.
-        cfg.MODEL.DOMAIN.LOCAL.DEVIATION = 0.0
+        cfg.MODEL.DOMAIN.LOCAL.STD = 0.0
         cfg.MODEL.RESNETS.DEPTH = depth
         cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 64 if depth < 50 else 256
         if not args.weights:

@@ -1,4 +1,4 @@
-"""Pictures of the localisation benchmark: accuracy against depth, and where a localizer is right and wrong."""
+"""Images of the localization benchmark: accuracy against depth, and where a localizer is right and wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from benchmarks.localization.images import Pictures
+from benchmarks.localization.images import Images
 from benchmarks.localization.rows import Setting, best_iou, find, localizer_of, reference
 from tobias_aug import RandomCNN
 from tobias_aug.images.draw import contact_sheet, heat_overlay
@@ -33,7 +33,7 @@ def draw_depth(rows: Sequence[dict[str, Any]], paper: str, out: Path) -> None:
     Args:
         rows: of a stored record.
         paper: whose numbers stand beside: "imagenet", "cub" or "none".
-        out: picture to write.
+        out: image to write.
     """
     import matplotlib
 
@@ -48,13 +48,13 @@ def draw_depth(rows: Sequence[dict[str, Any]], paper: str, out: Path) -> None:
             continue
         depth = [convolutions(name) for name in found]
         values = [stored[name]["value"] for name in found]
-        spread = [stored[name]["deviation"] or 0.0 for name in found]
+        spread = [stored[name]["std"] or 0.0 for name in found]
         axes.errorbar(depth, values, spread, fmt="o-", capsize=3, color=f"C{number}", label=family)
         numbers = [(convolutions(name), reference(name, paper == "cub")) for name in found]
         published = [pair for pair in numbers if pair[1] and paper != "none"]
         if published:
             axes.plot(*zip(*published, strict=True), "o--", color=f"C{number}", mfc="none", alpha=0.5)
-    for bound, style in (("whole-image", ":"), ("centre-prior", "-."), ("border-contrast", "--")):
+    for bound, style in (("whole-image", ":"), ("center-prior", "-."), ("border-contrast", "--")):
         if bound in stored:
             axes.axhline(stored[bound]["value"], color="0.4", linestyle=style, linewidth=1)
             axes.annotate(bound, (1, stored[bound]["value"]), (0, 2), textcoords="offset points", fontsize=8)
@@ -74,16 +74,16 @@ def convolutions(row: str) -> int:
     return sum(isinstance(module, nn.Conv2d) for module in network.modules())
 
 
-def draw_cases(row: str, pictures: Pictures, setting: Setting, out: Path, count: int = 6) -> None:
-    """The pictures that a row boxes best and worst with its first seed: heat map, its box red, the true ones white."""
-    boxes, _ = find(row, 0, pictures, setting)
+def draw_cases(row: str, images: Images, setting: Setting, out: Path, count: int = 6) -> None:
+    """The images that a row boxes best and worst with its first seed: heatmap, its box red, the true ones white."""
+    boxes, _ = find(row, 0, images, setting)
     localizer = localizer_of(row, 0, setting)
     if boxes is None or localizer is None:
-        raise ValueError(f"{row} has no heat map to draw")
-    iou = best_iou(boxes, pictures.boxes)
+        raise ValueError(f"{row} has no heatmap to draw")
+    iou = best_iou(boxes, images.boxes)
     order = iou.argsort(descending=True, stable=True)
-    lines = [_line(order[:count], boxes, pictures, localizer, setting)]
-    lines.append(_line(order[-count:].flip(0), boxes, pictures, localizer, setting))
+    lines = [_line(order[:count], boxes, images, localizer, setting)]
+    lines.append(_line(order[-count:].flip(0), boxes, images, localizer, setting))
     labels = [
         f"{kind}: IoU {', '.join(f'{iou[number]:.2f}' for number in numbers)}"
         for kind, numbers in (("best", order[:count]), ("worst", order[-count:].flip(0)))
@@ -91,14 +91,14 @@ def draw_cases(row: str, pictures: Pictures, setting: Setting, out: Path, count:
     contact_sheet(lines, [row] + [""] * (len(lines[0]) - 1), labels).save(out)
 
 
-def _line(numbers: Tensor, boxes: Tensor, pictures: Pictures, localizer: Any, setting: Setting) -> list[Image.Image]:
+def _line(numbers: Tensor, boxes: Tensor, images: Images, localizer: Any, setting: Setting) -> list[Image.Image]:
     with torch.inference_mode():
-        heatmaps = localizer.heatmaps(pictures.pixels[numbers].to(setting.device)).float().cpu()
+        heatmaps = localizer.heatmaps(images.pixels[numbers].to(setting.device)).float().cpu()
     tiles = []
     for number, heatmap in zip(numbers.tolist(), heatmaps, strict=True):
-        tile = heat_overlay(Image.fromarray(pictures.pixels[number].permute(1, 2, 0).numpy()), heatmap, 0.4)
+        tile = heat_overlay(Image.fromarray(images.pixels[number].permute(1, 2, 0).numpy()), heatmap, 0.4)
         draw = ImageDraw.Draw(tile)
-        for true in pictures.boxes[number].tolist():
+        for true in images.boxes[number].tolist():
             draw.rectangle(_drawn(true), outline=_TRUE, width=2)
         draw.rectangle(_drawn(boxes[number].tolist()), outline=_FOUND, width=2)
         tiles.append(tile)

@@ -1,4 +1,4 @@
-"""Pictures with boxes, from the layouts that localisation data comes in."""
+"""Images with boxes, from the layouts that localization data comes in."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ LAYOUT = (
 
 
 @dataclass
-class Pictures:
-    """A data set in memory: uint8 pictures (n, 3, 224, 224); a class and boxes (k, 4) each; object pixels or none."""
+class Images:
+    """A dataset in memory: uint8 images (n, 3, 224, 224); a class and boxes (k, 4) each; object pixels or none."""
 
     pixels: Tensor
     classes: list[str]
@@ -44,7 +44,7 @@ class Pictures:
         return masks
 
 
-def load(folder: Path) -> Pictures:
+def load(folder: Path) -> Images:
     """Read a folder with ``boxes.csv``, a VOC tree, CUB-200-2011's official test split, or ILSVRC's validation tree.
 
     Raises:
@@ -64,16 +64,16 @@ def load(folder: Path) -> Pictures:
     pixels, classes, boxes, objects = [], [], [], []
     for path in sorted(rows):
         kind, size, found = rows[path]
-        picture = read_rgb(path)
-        width, height = size or picture.size
-        pixels.append(squash(to_tensor(picture), SIDE))
+        image = read_rgb(path)
+        width, height = size or image.size
+        pixels.append(squash(to_tensor(image), SIDE))
         classes.append(kind)
         boxes.append(torch.tensor(found, dtype=torch.float64) * SIDE / torch.tensor([width, height, width, height]))
         labels = folder / "SegmentationClassAug" / f"{path.stem}.png"
         if labels.is_file():
             label = np.asarray(Image.open(labels).resize((SIDE, SIDE), Image.Resampling.NEAREST))
             objects.append(torch.from_numpy((label > 0) & (label < 255)))
-    return Pictures(torch.stack(pixels), classes, boxes, objects or None, sorted(rows))
+    return Images(torch.stack(pixels), classes, boxes, objects or None, sorted(rows))
 
 
 Found = dict[Path, tuple[str, tuple[int, int] | None, list[list[float]]]]
@@ -134,7 +134,7 @@ def _from_xml(folder: Path) -> Found:
             [float(thing.findtext(f"bndbox/{side}", "0")) - 1 for side in ("xmin", "ymin", "xmax", "ymax")]
             for thing in objects
         ]
-        picture = folder / images / f"{path.stem}.{kind}"
-        if boxes and picture.is_file():
-            found[picture] = (objects[0].findtext("name", ""), size if all(size) else None, boxes)
+        image = folder / images / f"{path.stem}.{kind}"
+        if boxes and image.is_file():
+            found[image] = (objects[0].findtext("name", ""), size if all(size) else None, boxes)
     return found

@@ -1,4 +1,4 @@
-"""The rows of the localisation benchmark: what each of them says about every picture of a data set."""
+"""The rows of the localization benchmark: what each of them says about every image of a dataset."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from benchmarks.localization.images import SIDE, Pictures
-from tobias_aug import BorderContrast, CentrePrior, RandomCNN, half_mask, scda_box
+from benchmarks.localization.images import SIDE, Images
+from tobias_aug import BorderContrast, CenterPrior, RandomCNN, half_mask, scda_box
 from tobias_aug.localization.cam import CAM
 from tobias_aug.localization.random_cnn import pool_cells
 from tobias_aug.masks.cells import random_cells
@@ -82,11 +82,11 @@ def ordered_pairs(rows: Iterable[str], on_cub: bool) -> Iterator[tuple[str, str]
             yield (first, second) if a < b else (second, first)
 
 
-CONTROLS = ["whole-image", "centre-prior", "centre-fitted", "r50-mean-map", "random-cells"]
+CONTROLS = ["whole-image", "center-prior", "center-fitted", "r50-mean-map", "random-cells"]
 OURS = ["border-contrast", "border-contrast-large", "border-contrast-b"]
 PAPER_ROWS = [row for row in REFERENCE if row != "whole-image"]
 EVERY = [*PAPER_ROWS, "resnet50", "inception-299", *CONTROLS, *OURS]
-DETERMINISTIC = {"whole-image", "centre-prior", "centre-fitted", "border-contrast", "border-contrast-large"}
+DETERMINISTIC = {"whole-image", "center-prior", "center-fitted", "border-contrast", "border-contrast-large"}
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ class Setting:
 
 def localizer_of(row: str, seed: int, setting: Setting, classes: int = 1000) -> Localizer | None:
     """The localizer behind a row; ``None`` for the bounds that have none."""
-    if row == "centre-prior":
-        return CentrePrior()
+    if row == "center-prior":
+        return CenterPrior()
     if row in OURS:
-        features = "random-convolution" if row == "border-contrast-b" else "colour-texture"
+        features = "random-convolution" if row == "border-contrast-b" else "color-texture"
         return BorderContrast(features, seed, threshold=0.75 if row == "border-contrast-large" else 1.0)
     if row in CONTROLS and row != "r50-mean-map":
         return None
@@ -114,28 +114,28 @@ def localizer_of(row: str, seed: int, setting: Setting, classes: int = 1000) -> 
     return RandomCNN(arch, seed, input_size=299 if row == "inception-299" else SIDE, **options).to(setting.device)
 
 
-def find(row: str, seed: int, pictures: Pictures, setting: Setting) -> tuple[Tensor | None, Tensor | None]:
-    """Boxes (n, 4) in pixels of 224 × 224 and kept cells (n, 4, 4) of every picture, each where the row has them."""
-    count = len(pictures.pixels)
+def find(row: str, seed: int, images: Images, setting: Setting) -> tuple[Tensor | None, Tensor | None]:
+    """Boxes (n, 4) in pixels of 224 × 224 and kept cells (n, 4, 4) of every image, each where the row has them."""
+    count = len(images.pixels)
     if row == "whole-image":
         return torch.tensor([0, 0, SIDE, SIDE]).expand(count, -1), None
     if row == "random-cells":
         return None, random_cells(count, 4, torch.Generator().manual_seed(seed))
-    if row == "centre-fitted":
-        return fitted_centre(pictures), None
-    names = sorted(set(pictures.classes))
+    if row == "center-fitted":
+        return fitted_center(images), None
+    names = sorted(set(images.classes))
     localizer = localizer_of(row, seed, setting, len(names))
-    pixels = pictures.pixels.to(setting.device)
-    if isinstance(localizer, BorderContrast | CentrePrior):
+    pixels = images.pixels.to(setting.device)
+    if isinstance(localizer, BorderContrast | CenterPrior):
         batches = pixels.split(32)
         boxes = torch.cat([localizer.boxes(batch) for batch in batches])
         return boxes, torch.cat([half_mask(localizer.cell_scores(batch)) for batch in batches]).cpu()
     if isinstance(localizer, CAM):
         if setting.weights is not None:
             raise ValueError(
-                "cam-r50 needs the number of each class in a trained classifier, which no data set here has"
+                "cam-r50 needs the number of each class in a trained classifier, which no dataset here has"
             )
-        classes = torch.tensor([names.index(kind) for kind in pictures.classes])
+        classes = torch.tensor([names.index(kind) for kind in images.classes])
         heatmaps = localizer.heatmaps(pixels, classes).cpu()
         # The released CAM keeps its boxes four pixels away from the border.
         return heat_boxes(heatmaps).clamp(4, SIDE - 4), half_mask(localizer.cell_scores(pixels, 4, classes)).cpu()
@@ -154,23 +154,23 @@ def find(row: str, seed: int, pictures: Pictures, setting: Setting) -> tuple[Ten
 
 
 def heat_boxes(heatmaps: Tensor) -> Tensor:
-    """SCDA's box of each heat map, in pixels of 224 × 224."""
+    """SCDA's box of each heatmap, in pixels of 224 × 224."""
     return torch.tensor([scda_box(heatmap, (SIDE, SIDE)) for heatmap in heatmaps])
 
 
-def fitted_centre(pictures: Pictures) -> Tensor:
-    """The best centred box of every other picture, for the pictures between; both ways."""
-    boxes = torch.zeros(len(pictures.pixels), 4)
+def fitted_center(images: Images) -> Tensor:
+    """The best centered box of every other image, for the images between; both ways."""
+    boxes = torch.zeros(len(images.pixels), 4)
     sides = [side / 20 for side in range(6, 21)]
     for own in range(2):
         fit = list(range(1 - own, len(boxes), 2))
-        truth = [pictures.boxes[number] for number in fit]
-        candidates = [CentrePrior((w, h)).boxes(pictures.pixels[:1]) for w in sides for h in sides]
+        truth = [images.boxes[number] for number in fit]
+        candidates = [CenterPrior((w, h)).boxes(images.pixels[:1]) for w in sides for h in sides]
         shares = [(best_iou(box.expand(len(fit), -1), truth) > 0.5).double().mean() for box in candidates]
         boxes[own::2] = candidates[int(torch.stack(shares).argmax())]
     return boxes
 
 
 def best_iou(boxes: Tensor, truth: list[Tensor]) -> Tensor:
-    """IoU of each picture's box with the best of its true boxes."""
+    """IoU of each image's box with the best of its true boxes."""
     return torch.stack([box_iou(box[None].double(), real).max() for box, real in zip(boxes, truth, strict=True)])

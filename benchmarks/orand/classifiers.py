@@ -53,7 +53,7 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
 CROPS = {"resnet18": 96, "vit": SIDE, "cnn": 64}
 
 
-class Pictures:
+class Images:
     """A folder of classes in memory: uint8 of shape (n, 3, 128, 128), and the number of each one's class.
 
     Args:
@@ -73,22 +73,22 @@ class Pictures:
 class RandomCrops:
     """Batches of random crops and flips, drawn from (seed, epoch, number of the batch) alone.
 
-    A crop covers 35 to 100 % of a picture, at 3/4 to 4/3 of its aspect ratio; a batch is cut in one call.
+    A crop covers 35 to 100 % of a image, at 3/4 to 4/3 of its aspect ratio; a batch is cut in one call.
     """
 
-    def __init__(self, pictures: Pictures, side: int, batch_size: int, seed: int) -> None:
-        self.pictures, self.side, self.batch_size, self.seed = pictures, side, batch_size, seed
+    def __init__(self, dataset: Images, side: int, batch_size: int, seed: int) -> None:
+        self.dataset, self.side, self.batch_size, self.seed = dataset, side, batch_size, seed
 
     def __len__(self) -> int:
-        return len(self.pictures.images) // self.batch_size
+        return len(self.dataset.images) // self.batch_size
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        order = np.random.default_rng([self.seed, number]).permutation(len(self.pictures.images))
+        order = np.random.default_rng([self.seed, number]).permutation(len(self.dataset.images))
         for batch in range(start, len(self)):
             chosen = torch.from_numpy(order[batch * self.batch_size : (batch + 1) * self.batch_size])
             draw = np.random.SeedSequence([self.seed, number, batch]).generate_state(1, np.uint32)
-            images = crop(to_unit(self.pictures.images[chosen]), self.side, torch.Generator().manual_seed(int(draw[0])))
-            yield normalize(images), self.pictures.labels[chosen]
+            images = crop(to_unit(self.dataset.images[chosen]), self.side, torch.Generator().manual_seed(int(draw[0])))
+            yield normalize(images), self.dataset.labels[chosen]
 
 
 def crop(images: Tensor, side: int, random: torch.Generator) -> Tensor:
@@ -134,7 +134,7 @@ class ClassifierStep:
 
 def trained(
     name: str,
-    pictures: Pictures,
+    dataset: Images,
     folder: Path,
     *,
     epochs: int,
@@ -154,9 +154,9 @@ def trained(
     accelerator = "cuda" if device.startswith("cuda") else "cpu"
     fabric = launch(accelerator=accelerator, precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision])
     torch.manual_seed(seed)
-    network = NETWORKS[name](len(pictures.classes)).to(memory_format=torch.channels_last)
+    network = NETWORKS[name](len(dataset.classes)).to(memory_format=torch.channels_last)
     side = CROPS[name] if crop is None or name == "vit" else crop
-    batches = RandomCrops(pictures, side, batch_size, seed)
+    batches = RandomCrops(dataset, side, batch_size, seed)
     if name == "vit":
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
     else:
@@ -168,10 +168,10 @@ def trained(
 
 
 @torch.inference_mode()
-def accuracy(network: nn.Module, pictures: Pictures, device: str) -> float:
-    """Share of pictures, whole and unflipped, whose class is found; per cent."""
+def accuracy(network: nn.Module, dataset: Images, device: str) -> float:
+    """Share of images, whole and unflipped, whose class is found; per cent."""
     right = 0
-    for images, labels in zip(pictures.images.split(100), pictures.labels.split(100), strict=True):
+    for images, labels in zip(dataset.images.split(100), dataset.labels.split(100), strict=True):
         batch = normalize(to_unit(images)).to(device)
         right += int((network(batch).argmax(1).cpu() == labels).sum())
-    return 100 * right / len(pictures.labels)
+    return 100 * right / len(dataset.labels)

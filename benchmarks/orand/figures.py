@@ -80,11 +80,11 @@ def draw_maps(path: Path, images: Path, folders: dict[str, Path], names: list[st
 
     figure, axes = pyplot.subplots(len(names), len(folders) + 1, figsize=(2 * len(folders) + 2, 2 * len(names)))
     for row, name in zip(axes, names, strict=True):
-        picture = read_rgb(next(images.glob(f"{name}.*")))
-        row[0].imshow(picture)
+        image = read_rgb(next(images.glob(f"{name}.*")))
+        row[0].imshow(image)
         for axis, (method, folder) in zip(row[1:], folders.items(), strict=True):
             found = read_class_maps(class_map_files(folder)[name]).maps[0]
-            axis.imshow(picture.convert("L"), cmap="gray")
+            axis.imshow(image.convert("L"), cmap="gray")
             axis.imshow(found, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
             if found.min() < threshold < found.max():
                 axis.contour(found, [threshold], colors="white", linewidths=1)

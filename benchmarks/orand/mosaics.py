@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.orand.classifiers import SIDE, Pictures
+from benchmarks.orand.classifiers import SIDE, Images
 from benchmarks.orand.scores import boxes_as_masks
 from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps
 from tobias_aug.images.decode import read_rgb
@@ -74,25 +74,25 @@ def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.concatenate([left, right], axis=1)
 
 
-def single_images(data: Path, pictures: Pictures, count: int | None, part: str, seed: int) -> Bed:
+def single_images(data: Path, dataset: Images, count: int | None, part: str, seed: int) -> Bed:
     """The images as they are, of one class each."""
-    truth = boxes_as_masks(data / "ilsvrc_boxes", pictures.classes)
+    truth = boxes_as_masks(data / "ilsvrc_boxes", dataset.classes)
     names = chosen_part(list(truth), part)
     scored = ImageFiles(data / "ilsvrc_boxes" / "images")
     scored = ImageFiles(scored.root, [key for key in scored.keys if _name(key) in set(names)])
-    drawn = np.random.default_rng(seed).permutation(len(pictures.keys))[:count]
-    train = ImageFiles(data / "imagenette128" / "train", [pictures.keys[index] for index in sorted(drawn)])
+    drawn = np.random.default_rng(seed).permutation(len(dataset.keys))[:count]
+    train = ImageFiles(data / "imagenette128" / "train", [dataset.keys[index] for index in sorted(drawn)])
     labels = {
-        name: {key: [pictures.classes.index(key.split("/")[0])] for key in files.keys}
+        name: {key: [dataset.classes.index(key.split("/")[0])] for key in files.keys}
         for name, files in (("train", train), ("scored", scored))
     }
     return Bed({"train": train, "scored": scored}, labels, truth, [names[::2], names[1::2]], count=1)
 
 
-def mosaics(data: Path, pictures: Pictures, count: int | None, part: str, seed: int, work: Path) -> Bed:
+def mosaics(data: Path, dataset: Images, count: int | None, part: str, seed: int, work: Path) -> Bed:
     """Write mosaics of training images and of scored images into ``work``; as many scored ones as there are images."""
     random = np.random.default_rng(seed)
-    masks = boxes_as_masks(data / "ilsvrc_boxes", pictures.classes, SIDE)
+    masks = boxes_as_masks(data / "ilsvrc_boxes", dataset.classes, SIDE)
     files = {
         _name(key): data / "ilsvrc_boxes" / "images" / key for key in ImageFiles(data / "ilsvrc_boxes" / "images").keys
     }
@@ -105,8 +105,8 @@ def mosaics(data: Path, pictures: Pictures, count: int | None, part: str, seed: 
         Image.fromarray(side_by_side(*images)).save(work / folder / f"{name}.png")
         labels[folder][f"{name}.png"] = list(classes)
 
-    known = pictures.labels.tolist()
-    pixels = pictures.images.permute(0, 2, 3, 1).numpy()
+    known = dataset.labels.tolist()
+    pixels = dataset.images.permute(0, 2, 3, 1).numpy()
     for number, pair in enumerate(draw_pairs(known, count or len(known), random)):
         written("train", f"{number:05d}", pixels[list(pair)], [known[index] for index in pair])
     halves: list[list[str]] = []

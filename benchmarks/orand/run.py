@@ -31,7 +31,7 @@ import torch
 from torch import nn
 
 from benchmarks.command import command, new_parser
-from benchmarks.orand.classifiers import NETWORKS, SIDE, Pictures, accuracy, trained
+from benchmarks.orand.classifiers import NETWORKS, SIDE, Images, accuracy, trained
 from benchmarks.orand.figures import draw_curves, draw_maps
 from benchmarks.orand.mosaics import PARTS, Bed, blobs, competing_ensembles, mosaics, single_images
 from benchmarks.orand.scores import THRESHOLD, Scores, rows_of, scores_of
@@ -52,12 +52,12 @@ from tobias_aug.training.launch import launch
 ASIDE = {"data", "work", "json", "figure", "sheet", "device", "seeds", "first_seed"}
 
 
-def classifiers(args: argparse.Namespace, pictures: Pictures, held_out: Pictures) -> dict[str, tuple[nn.Module, float]]:
+def classifiers(args: argparse.Namespace, images: Images, held_out: Images) -> dict[str, tuple[nn.Module, float]]:
     """Train both classifiers; give each with its accuracy on the images held out."""
     found = {}
     for name, epochs in zip(args.classifiers, args.epochs, strict=False):
         options = {"batch_size": args.batch_size, "device": args.device, "precision": args.precision, "crop": args.crop}
-        network = trained(name, pictures, args.work / name, epochs=epochs, seed=0, **options)
+        network = trained(name, images, args.work / name, epochs=epochs, seed=0, **options)
         known = args.work / name / "accuracy.json"
         if not known.is_file():
             write_text(known, json.dumps(accuracy(network, held_out, args.device)))
@@ -133,7 +133,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--crop", type=int, help="side in pixels of a CNN's training crops. Default: the network's own")
     parser.add_argument("--scales", type=float, nargs="+", help="of a CNN's maps. Default: 1, 0.5, 1.5 and 2")
     parser.add_argument("--no-flip", dest="flip", action="store_false", help="make maps without the mirror image")
-    parser.add_argument("--images", "--pictures", type=int, help="images to train ORANDNet on. Default: all")
+    parser.add_argument("--images", "--images", type=int, help="images to train ORANDNet on. Default: all")
     parser.add_argument("--losses", nargs="*", choices=VARIANTS, help="of ORANDNet. Default: those that the bed allows")
     parser.add_argument("--steps", type=int, default=5000, help="of ORANDNet")
     parser.add_argument("--map-batch", type=int, default=1, help="images per batch for ORANDNet")
@@ -152,21 +152,21 @@ def options() -> argparse.ArgumentParser:
 
 
 def one_seed(
-    args: argparse.Namespace, seed: int, pictures: Pictures, networks: dict[str, nn.Module]
+    args: argparse.Namespace, seed: int, images: Images, networks: dict[str, nn.Module]
 ) -> dict[str, dict[str, float]]:
     """All numbers of one seed, by method; the first seed draws the figures."""
     work = args.work / f"{args.bed}-{args.part}-{seed}"
     if args.bed == "mosaics":
-        bed = mosaics(args.data, pictures, args.images, args.part, seed, work / "images")
+        bed = mosaics(args.data, images, args.images, args.part, seed, work / "images")
     else:
-        bed = single_images(args.data, pictures, args.images, args.part, seed)
+        bed = single_images(args.data, images, args.images, args.part, seed)
     make_maps(args, networks, bed, work)
     folders = fuse_and_train(args, bed, work, seed)
     numbers: dict[str, dict[str, float]] = {}
     curves: dict[str, list[Scores]] = {}
     for method, maps in folders.items():
         numbers[method], curves[method] = scores_of(
-            maps, bed.truth, len(pictures.classes), bed.halves, inside=bed.count == 1
+            maps, bed.truth, len(images.classes), bed.halves, inside=bed.count == 1
         )
     if args.figure and seed == args.first_seed:
         draw_curves(args.figure, curves)
@@ -190,12 +190,12 @@ def main() -> None:
     settings = {key: value for key, value in vars(args).items() if key not in ASIDE}
     check_replaceable(args.json, settings)
     left_out = {Path(key).stem for key in ImageFiles(args.data / "ilsvrc_boxes" / "images").keys}
-    pictures, held_out = (Pictures(args.data / "imagenette128" / part, without=left_out) for part in ("train", "val"))
-    print(f"{len(pictures.images)} images to train on, {len(held_out.images)} to test the classifiers on", flush=True)
-    found = classifiers(args, pictures, held_out)
+    images, held_out = (Images(args.data / "imagenette128" / part, without=left_out) for part in ("train", "val"))
+    print(f"{len(images.images)} images to train on, {len(held_out.images)} to test the classifiers on", flush=True)
+    found = classifiers(args, images, held_out)
     networks = {name: network for name, (network, _) in found.items()}
     seeds = range(args.first_seed, args.first_seed + args.seeds)
-    runs = {seed: one_seed(args, seed, pictures, networks) for seed in seeds}
+    runs = {seed: one_seed(args, seed, images, networks) for seed in seeds}
     rows = rows_of(list(runs.values()))
     rows += [Row(f"{name}: accuracy of the classifier", value, "%") for name, (_, value) in found.items()]
     print(markdown(rows))

@@ -1,6 +1,6 @@
 """What masks made in the training step cost it, in one run; see ``benchmarks.throughput``.
 
-A step takes a uint8 batch that lies on the device, merges it, normalises it and trains a ResNet-50 by SGD: forward,
+A step takes a uint8 batch that lies on the device, merges it, normalizes it and trains a ResNet-50 by SGD: forward,
 loss, backward, update, in bf16 autocast and channels last. The reference is the same step without the merge. The steps
 take turns, and all draw the same pairs in the same round. "masks at hand" is the merge alone.
 
@@ -95,7 +95,7 @@ def merged_step(step: Step, merge: PatchMerge, masks: Any, images: Tensor) -> No
 
 def loading(step: Step, device: torch.device, count: int, rounds: int, *, workers: int) -> Iterator[Row]:
     """Steps on an epoch's batches: uint8 copied ahead, uint8 and float32 copied when they are asked for."""
-    pictures = torch.randint(256, (EPOCH, count, 3, SIDE, SIDE), dtype=torch.uint8)
+    images = torch.randint(256, (EPOCH, count, 3, SIDE, SIDE), dtype=torch.uint8)
 
     def loader(batches: Any, pinned: bool) -> DataLoader[Any]:
         options: dict[str, Any] = {"persistent_workers": True} if workers else {}
@@ -106,9 +106,9 @@ def loading(step: Step, device: torch.device, count: int, rounds: int, *, worker
             step(batch.to(device))
 
     functions: dict[str, Callable[[], Any]] = {
-        "ahead": partial(epoch, Prefetcher(loader(pictures, device.type == "cuda"), device)),
-        "uint8": partial(epoch, loader(pictures, False)),
-        "float32": partial(epoch, loader(Floats(pictures), False)),
+        "ahead": partial(epoch, Prefetcher(loader(images, device.type == "cuda"), device)),
+        "uint8": partial(epoch, loader(images, False)),
+        "float32": partial(epoch, loader(Floats(images), False)),
     }
     seconds = {
         name: [value / EPOCH for value in values]
@@ -122,11 +122,11 @@ def loading(step: Step, device: torch.device, count: int, rounds: int, *, worker
 class Floats:
     """Batches in [0, 1], four times their bytes, as ``ToTensor`` gives them."""
 
-    def __init__(self, pictures: Tensor) -> None:
-        self.pictures = pictures
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, number: int) -> Tensor:
-        return self.pictures[number] / 255
+        return self.images[number] / 255

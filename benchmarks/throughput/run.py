@@ -90,7 +90,7 @@ def masks(args: argparse.Namespace) -> Iterator[Row]:
         )
     moved = (cells["fp32"] & ~cells["bf16"]).flatten(1).sum(1)
     yield Row("kept cells that bf16 changes", 100 * float(moved.float().mean()) / 8, "%", n=len(files))
-    yield Row("pictures in which bf16 changes a cell", 100 * float((moved > 0).float().mean()), "%", n=len(files))
+    yield Row("images in which bf16 changes a cell", 100 * float((moved > 0).float().mean()), "%", n=len(files))
 
 
 def published_way(args: argparse.Namespace, files: ImageFiles) -> Callable[[], None]:
@@ -107,8 +107,8 @@ def published_way(args: argparse.Namespace, files: ImageFiles) -> Callable[[], N
     def run() -> None:
         with torch.no_grad():
             for key in files.keys:
-                picture = Image.open(files.root / key).convert("RGB").resize((224, 224))
-                trunk(prepare(picture)[None].to(args.device)).sum(1).tolist()
+                image = Image.open(files.root / key).convert("RGB").resize((224, 224))
+                trunk(prepare(image)[None].to(args.device)).sum(1).tolist()
 
     return run
 
@@ -117,15 +117,13 @@ def localizers(args: argparse.Namespace) -> Iterator[Row]:
     images = torch.randint(256, (64, 3, 224, 224), dtype=torch.uint8, device=args.device)
     named: dict[str, Localizer] = {
         "RandomCNN(resnet50)": RandomCNN("resnet50").to(args.device),
-        "BorderContrast(colour-texture)": BorderContrast(),
+        "BorderContrast(color-texture)": BorderContrast(),
         "BorderContrast(random-convolution)": BorderContrast("random-convolution"),
     }
     functions = {name: partial(_score, localizer, images) for name, localizer in named.items()}
     seconds = interleaved(functions, args.rounds, args.device)
     for name in list(named)[1:]:
-        row = time_row(
-            f"{name}, 64 pictures, against RandomCNN(resnet50)", seconds[name], seconds["RandomCNN(resnet50)"]
-        )
+        row = time_row(f"{name}, 64 images, against RandomCNN(resnet50)", seconds[name], seconds["RandomCNN(resnet50)"])
         yield row
 
 
@@ -187,7 +185,7 @@ def collate(args: argparse.Namespace) -> Iterator[Row]:
 
     root = args.data / "imagenette128" / "val"
     views = MoCoV2Transform(input_size=112)
-    plain, pictures = LightlyDataset(str(root), transform=views), LightlyDataset(str(root))
+    plain, images = LightlyDataset(str(root), transform=views), LightlyDataset(str(root))
     if len(plain) < BATCHES * BATCH:
         raise DataError(f"{root} has {len(plain)} images, {BATCHES * BATCH} are wanted; {LAYOUT}")
     batches = np.random.default_rng(args.seed).permutation(len(plain))[: BATCHES * BATCH].reshape(BATCHES, BATCH)
@@ -210,7 +208,7 @@ def collate(args: argparse.Namespace) -> Iterator[Row]:
         stored = build_masks(files, RandomCNN("resnet18"), folder, device=args.device, quiet=True)
         ours, theirs = TobiasCollate(stored, views), MultiViewCollate()
         seconds = interleaved(
-            {"tobias": lambda: step(pictures, ours), "plain": lambda: step(plain, theirs)}, args.rounds, args.device
+            {"tobias": lambda: step(images, ours), "plain": lambda: step(plain, theirs)}, args.rounds, args.device
         )
     per_step = {name: [value / len(batches) for value in values] for name, values in seconds.items()}
     yield time_row("step fed by TobiasCollate p=0.3, against MultiViewCollate", per_step["tobias"], per_step["plain"])

@@ -15,13 +15,20 @@ from tobias_aug.integrations.detectron2.data import (  # noqa: E402
     TwoDomainLoader,
     build_source_mapper,
     build_two_domain_train_loader,
-    register_unlabelled_folder,
-    unlabelled_images,
+    register_unlabeled_folder,
+    unlabeled_images,
 )
 from tobias_aug.integrations.detectron2.domain_heads import DA_HEADS_REGISTRY, DomainFeatures, DomainHead  # noqa: E402
 from tobias_aug.integrations.detectron2.evaluation import VOC07Evaluator  # noqa: E402
 from tobias_aug.integrations.detectron2.mapper import TobiasMapper, TranslatedMapper  # noqa: E402
 from tobias_aug.integrations.detectron2.meta_arch import DomainAdaptiveRCNN  # noqa: E402
+from tobias_aug.runtime.renamed import renamed_attribute  # noqa: E402
+
+__getattr__ = renamed_attribute(
+    __name__,
+    {"register_unlabelled_folder": "register_unlabeled_folder", "unlabelled_images": "unlabeled_images"},
+    globals(),
+)
 
 __all__ = [
     "DA_HEADS_REGISTRY",
@@ -39,6 +46,6 @@ __all__ = [
     "build_two_domain_train_loader",
     "config_file",
     "get_tobias_cfg",
-    "register_unlabelled_folder",
-    "unlabelled_images",
+    "register_unlabeled_folder",
+    "unlabeled_images",
 ]

@@ -46,7 +46,7 @@ def load_resnet(cfg: CfgNode, network: nn.Module, stage: str = "") -> None:
 
     Args:
         cfg: ``MODEL.TOBIAS.CHECKPOINT`` and ``PREFIX``.
-        network: its every tensor must be in the checkpoint, counters of batch normalisation aside.
+        network: its every tensor must be in the checkpoint, counters of batch normalization aside.
         stage: such as "res5.", where ``network`` is that stage.
 
     Raises:
@@ -110,7 +110,7 @@ class VGG16(Backbone):
             raise ValueError(f"VGG-16 has no {', '.join(unknown)}; it has {', '.join(self._names.values())}")
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Give the outputs by name."""
+        """Return the outputs by name."""
         outputs = {}
         for number, layer in enumerate(self.features):
             images = layer(images)

@@ -16,7 +16,7 @@ def add_tobias_config(cfg: CfgNode) -> None:
     cfg.MODEL.TOBIAS.CHECKPOINT = ""
     # Of the network in the checkpoint, where there are several; "" takes the first.
     cfg.MODEL.TOBIAS.PREFIX = ""
-    # C4: one more normalisation after res5, as in MoCo's protocol of detection.
+    # C4: one more normalization after res5, as in MoCo's protocol of detection.
     cfg.MODEL.TOBIAS.EXTRA_NORM = False
 
     cfg.MODEL.VGG = CfgNode()
@@ -31,7 +31,7 @@ def add_tobias_config(cfg: CfgNode) -> None:
     cfg.MODEL.DOMAIN.LOCAL.REVERSAL = 1.0
     cfg.MODEL.DOMAIN.LOCAL.CONTEXT = False
     # Of the weights at the start; 0 is torch's own start.
-    cfg.MODEL.DOMAIN.LOCAL.DEVIATION = 0.01
+    cfg.MODEL.DOMAIN.LOCAL.STD = 0.01
     cfg.MODEL.DOMAIN.GLOBAL = CfgNode()
     cfg.MODEL.DOMAIN.GLOBAL.IN_FEATURE = "res4"
     cfg.MODEL.DOMAIN.GLOBAL.WEIGHT = 1.0
@@ -50,7 +50,7 @@ def add_tobias_config(cfg: CfgNode) -> None:
     # The proposals of highest score that the instance level sees of each image.
     cfg.MODEL.DOMAIN.DA_FASTER.REGIONS = 128
 
-    # Data sets whose images alone are read, whatever else they hold.
+    # Datasets whose images alone are read, whatever else they hold.
     cfg.DATASETS.TARGET = ()
     # 0: as many as of the source.
     cfg.SOLVER.TARGET_IMS_PER_BATCH = 0
@@ -66,8 +66,8 @@ def add_tobias_config(cfg: CfgNode) -> None:
     cfg.INPUT.TOBIAS.TABLE = ""
     cfg.INPUT.TOBIAS.ROOT = ""
     cfg.INPUT.TOBIAS.PROBABILITY = 0.3
-    # "refuse" or "keep-centre".
-    cfg.INPUT.TOBIAS.BOXES = "refuse"
+    # "reject" or "keep-center".
+    cfg.INPUT.TOBIAS.BOXES = "reject"
 
 
 def config_file(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Source and target side by side: data sets of images alone, and a loader that gives both."""
+"""Source and target side by side: datasets of images alone, and a loader that gives both."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ Mapper = Callable[[dict[str, Any]], dict[str, Any]]
 _OF_THE_IMAGE = ("file_name", "height", "width", "image_id")
 
 
-def register_unlabelled_folder(name: str, folder: str | os.PathLike[str]) -> None:
-    """Register the images below a folder, at any depth, as a data set without annotations.
+def register_unlabeled_folder(name: str, folder: str | os.PathLike[str]) -> None:
+    """Register the images below a folder, at any depth, as a dataset without annotations.
 
     Args:
         name: for ``DATASETS.TARGET``.
-        folder: read when the data set is first asked for.
+        folder: read when the dataset is first asked for.
 
     Raises:
-        AssertionError: from detectron2, if there is a data set of that name.
+        AssertionError: from detectron2, if there is a dataset of that name.
 
     Example:
-        >>> register_unlabelled_folder("my_target", "photos")  # doctest: +SKIP
+        >>> register_unlabeled_folder("my_target", "photos")  # doctest: +SKIP
     """
-    DatasetCatalog.register(name, lambda: unlabelled_images(folder))
+    DatasetCatalog.register(name, lambda: unlabeled_images(folder))
     MetadataCatalog.get(name).set(image_root=os.fspath(folder))
 
 
-def unlabelled_images(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def unlabeled_images(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The images below a folder as detectron2's dicts: file name, upright size and key, and nothing else."""
     files = ImageFiles(folder)
     dicts = []
@@ -56,7 +56,7 @@ class TwoDomainLoader:
     """Endless batches for training: source images, and beside them target images without labels.
 
     Each image's dict says its ``"domain"``. A batch depends on the seed and its number alone, whatever the number of
-    workers, so that training goes on from a checkpoint with the very batch it would have seen.
+    workers, so that training continues from a checkpoint with the very batch it would have seen.
 
     Args:
         source: gives lists of dicts as a mapper makes them.
@@ -83,7 +83,7 @@ def build_two_domain_train_loader(
     """Build the loader that the configuration describes.
 
     The source is ``DATASETS.TRAIN``, ``SOLVER.IMS_PER_BATCH`` images a step over all processes; the target is
-    ``DATASETS.TARGET``, ``SOLVER.TARGET_IMS_PER_BATCH`` images, or as many as of the source. Of the target's data sets
+    ``DATASETS.TARGET``, ``SOLVER.TARGET_IMS_PER_BATCH`` images, or as many as of the source. Of the target's datasets
     the images are taken and nothing else, whatever they hold; none is needed for a detector that is not adapted.
     ``SEED`` decides order and augmentation; below 0 it is drawn.
 
@@ -94,7 +94,7 @@ def build_two_domain_train_loader(
         target_mapper: of target images. Default: detectron2's with the same augmentation.
 
     Raises:
-        ValueError: if a source image has no ``annotations``, a data set does not fill a batch, or ``DATALOADER`` asks
+        ValueError: if a source image has no ``annotations``, a dataset does not fill a batch, or ``DATALOADER`` asks
             for another order than a plain shuffle.
     """
     if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
@@ -135,7 +135,7 @@ def _source(cfg: CfgNode, needs_annotations: bool) -> list[dict[str, Any]]:
     if bare and needs_annotations:
         raise ValueError(
             f"{len(bare)} of {len(dicts)} images of DATASETS.TRAIN have no annotations, {bare[0]!r} first; the source "
-            "is labelled. Name data sets of images alone in DATASETS.TARGET, and give an image without objects "
+            "is labeled. Name datasets of images alone in DATASETS.TARGET, and give an image without objects "
             '"annotations": []'
         )
     if bare:
@@ -171,7 +171,7 @@ def _loader(
 
 class _Mapped(Dataset[dict[str, Any]]):
     def __init__(self, dicts: Sequence[Mapping[str, Any]], mapper: Mapper) -> None:
-        # Serialised, so that workers share them.
+        # Serialized, so that workers share them.
         self.dicts, self.mapper = DatasetFromList(list(dicts), copy=False), mapper
 
     def __len__(self) -> int:

@@ -65,11 +65,11 @@ class DomainHead(nn.Module):
     context_channels = 0
 
     def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
-        """Give the losses by name, weighted; a name starts with "loss_domain_"."""
+        """Return the losses by name, weighted; a name starts with "loss_domain_"."""
         raise NotImplementedError
 
     def context(self, maps: Mapping[str, Tensor]) -> Tensor:
-        """Give the images' context vectors, (batch, context_channels), which join each region's features."""
+        """Return the images' context vectors, (batch, context_channels), which join each region's features."""
         raise NotImplementedError
 
 
@@ -83,7 +83,7 @@ class LocalStrongHead(DomainHead):
         weight: of the loss.
         reversal: coefficient of the gradient reversal.
         context: whether the context vector joins the regions' features.
-        deviation: of the weights at the start; 0 is torch's own start.
+        std: of the weights at the start; 0 is torch's own start.
     """
 
     @configurable
@@ -95,10 +95,10 @@ class LocalStrongHead(DomainHead):
         weight: float = 1.0,
         reversal: float = 1.0,
         context: bool = False,
-        deviation: float = 0.01,
+        std: float = 0.01,
     ) -> None:
         super().__init__()
-        self.alignment = LocalAlignment(channels, reversal, deviation or None)
+        self.alignment = LocalAlignment(channels, reversal, std or None)
         self.in_feature, self.weight = in_feature, weight
         self.context_channels = CONTEXT_CHANNELS if context else 0
 
@@ -111,7 +111,7 @@ class LocalStrongHead(DomainHead):
             "weight": own.WEIGHT,
             "reversal": own.REVERSAL,
             "context": own.CONTEXT,
-            "deviation": own.DEVIATION,
+            "std": own.STD,
         }
 
     def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
@@ -297,7 +297,7 @@ class DomainHeads(nn.ModuleList):
         return sum(head.context_channels for head in self)
 
     def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
-        """Give all heads' losses.
+        """Return all heads' losses.
 
         Raises:
             ValueError: if two heads give losses of one name.
@@ -314,7 +314,7 @@ class DomainHeads(nn.ModuleList):
         return losses
 
     def context(self, maps: Mapping[str, Tensor]) -> Tensor:
-        """Give the images' context vectors side by side, (batch, context_channels)."""
+        """Return the images' context vectors side by side, (batch, context_channels)."""
         return torch.cat([head.context(maps) for head in self if head.context_channels], 1)
 
 

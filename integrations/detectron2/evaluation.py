@@ -1,4 +1,4 @@
-"""VOC 2007's average precision for any registered data set, without VOC's folders."""
+"""VOC 2007's average precision for any registered dataset, without VOC's folders."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tobias_aug.metrics.detection import Detections, Truth, voc_average_precisio
 
 
 class VOC07Evaluator(DatasetEvaluator):
-    """Average precision by eleven points, per class and their mean, from the annotations of a registered data set.
+    """Average precision by eleven points, per class and their mean, from the annotations of a registered dataset.
 
-    Annotations with ``iscrowd`` or ``difficult`` set may be found or missed without effect. Classes that the data set
+    Annotations with ``iscrowd`` or ``difficult`` set may be found or missed without effect. Classes that the dataset
     has no object of are left out of the mean. detectron2's own ``PascalVOCDetectionEvaluator`` gives the same for VOC's
     own folders, and nothing for others.
 
@@ -27,15 +27,15 @@ class VOC07Evaluator(DatasetEvaluator):
         iou: overlap that a detection must exceed.
 
     Raises:
-        ValueError: if the data set has no annotations, or two of its images have one ``image_id`` or one has none, so
-            that detections could not be told apart; and on processing an image that is not of the data set.
+        ValueError: if the dataset has no annotations, or two of its images have one ``image_id`` or one has none, so
+            that detections could not be told apart; and on processing an image that is not of the dataset.
     """
 
     def __init__(self, dataset_name: str, iou: float = 0.5) -> None:
         dicts = DatasetCatalog.get(dataset_name)
         if not any("annotations" in each for each in dicts):
             raise ValueError(
-                f"{dataset_name} has no annotations to score by; name a data set with them in DATASETS.TEST, or leave "
+                f"{dataset_name} has no annotations to score by; name a dataset with them in DATASETS.TEST, or leave "
                 "that empty"
             )
         self.iou, self._dataset = iou, dataset_name
@@ -54,7 +54,7 @@ class VOC07Evaluator(DatasetEvaluator):
             if image["image_id"] not in self._ids:
                 raise ValueError(
                     f"image {image['image_id']!r} is none of {self._dataset}, by whose annotations the detections are "
-                    "scored; build the loader from that data set"
+                    "scored; build the loader from that dataset"
                 )
             instances = output["instances"].to("cpu")
             boxes, scores = instances.pred_boxes.tensor.double().numpy(), instances.scores.double().numpy()
@@ -64,7 +64,7 @@ class VOC07Evaluator(DatasetEvaluator):
                 self._found[each][image["image_id"]] = Detections(boxes[own], scores[own])
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
-        """Give ``{"bbox": {"AP50": ..., "AP50-cat": ...}}`` in per cent on the main process, ``None`` on the others."""
+        """Return ``{"bbox": {"AP50": ..., "AP50-cat": ...}}`` in per cent; ``None`` on all but the main process."""
         found: dict[int, dict[Any, Detections]] = defaultdict(dict)
         for part in comm.gather(dict(self._found), dst=0):
             for each, images in part.items():

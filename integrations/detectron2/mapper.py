@@ -18,6 +18,7 @@ from PIL import Image
 from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.patch_merge.boxes import keep_boxes
 from tobias_aug.patch_merge.functional import check_probability, donor_cells, draw_order, fill_slots
+from tobias_aug.runtime.renamed import current_value
 
 Sample = dict[str, Any]
 
@@ -68,15 +69,16 @@ class TobiasMapper:
     """Patch merge inside a mapper: the object's cells of an image stay, the others show another image's background.
 
     It comes before the mapper's augmentations, since masks speak of whole images. The other image is any of the
-    table's, squashed to the image's size. Boxes are carried or refused, as in ``PatchMerge``. Whatever else would no
-    longer describe the image is refused: instance masks, keypoints, semantic masks and proposals that the mapper reads.
+    table's, squashed to the image's size. Boxes are carried or rejected, as in ``PatchMerge``. Whatever else would no
+    longer describe the image is rejected: instance masks, keypoints, semantic masks and proposals that the mapper
+        reads.
 
     Args:
         mapper: detectron2's ``DatasetMapper``, or a class over it.
         table: masks of the images, see :func:`~tobias_aug.build_masks`.
         root: the folder that they were built from.
         p: probability that an image is changed.
-        boxes: "refuse", or "keep-centre": boxes whose centre lies in a cell that stays do so too, cut to the staying
+        boxes: "reject", or "keep-center": boxes whose center lies in a cell that stays do so too, cut to the staying
             cells that they touch, and the others go. An image that would lose all of its boxes stays as it is.
 
     Raises:
@@ -84,7 +86,7 @@ class TobiasMapper:
         MissingMaskError: on mapping, if the table does not hold the image.
 
     Example:
-        >>> mapper = TobiasMapper(DatasetMapper(cfg), "masks", "photos", boxes="keep-centre")  # doctest: +SKIP
+        >>> mapper = TobiasMapper(DatasetMapper(cfg), "masks", "photos", boxes="keep-center")  # doctest: +SKIP
     """
 
     def __init__(
@@ -94,11 +96,12 @@ class TobiasMapper:
         root: str | os.PathLike[str],
         *,
         p: float = 0.3,
-        boxes: Literal["refuse", "keep-centre"] = "refuse",
+        boxes: Literal["reject", "keep-center"] = "reject",
     ) -> None:
         check_probability(p)
-        if boxes not in ("refuse", "keep-centre"):
-            raise ValueError(f'boxes must be "refuse" or "keep-centre", got {boxes!r}')
+        boxes = current_value(boxes)
+        if boxes not in ("reject", "keep-center"):
+            raise ValueError(f'boxes must be "reject" or "keep-center", got {boxes!r}')
         if not isinstance(mapper, DatasetMapper):
             raise TypeError(f"TobiasMapper goes around detectron2's DatasetMapper, got {type(mapper).__name__}")
         self.mapper, self.root, self.p, self.boxes = mapper, Path(root), p, boxes
@@ -114,10 +117,10 @@ class TobiasMapper:
         annotations = self._carried(dataset_dict, cells < 0)
         if annotations == [] and dataset_dict["annotations"]:
             return self.mapper(dataset_dict)
-        picture = detection_utils.read_image(self.root / donor, format=self.mapper.image_format)
+        image = detection_utils.read_image(self.root / donor, format=self.mapper.image_format)
         # A copy for this call, whose first augmentation is the merge with this very donor.
         mapper = copy.copy(self.mapper)
-        mapper.augmentations = T.AugmentationList([_Merge(picture, cells), *self.mapper.augmentations.augs])
+        mapper.augmentations = T.AugmentationList([_Merge(image, cells), *self.mapper.augmentations.augs])
         carried = {} if annotations is None else {"annotations": annotations}
         return mapper({**dataset_dict, **carried})
 
@@ -125,14 +128,14 @@ class TobiasMapper:
         lost = [name for name in ("sem_seg_file_name", "pan_seg_file_name") if name in dataset_dict]
         lost += ["proposal_boxes"] if self.mapper.proposal_topk is not None else []
         annotations = dataset_dict.get("annotations", [])
-        lost += ["annotations"] if annotations and self.boxes == "refuse" else []
+        lost += ["annotations"] if annotations and self.boxes == "reject" else []
         for name, read in (
             ("segmentation", self.mapper.use_instance_mask),
             ("keypoints", self.mapper.use_keypoint),
         ):
             lost += [name] if read and any(name in each for each in annotations) else []
         if lost:
-            way = '; let boxes whose centre stays in with boxes="keep-centre"' if lost == ["annotations"] else ""
+            way = '; let boxes whose center stays in with boxes="keep-center"' if lost == ["annotations"] else ""
             raise ValueError(
                 f"TobiasMapper cannot carry {', '.join(lost)} of {dataset_dict['file_name']}: it would lie beside an "
                 f"image that it no longer describes{way}"
@@ -173,7 +176,7 @@ class _Merge(T.Transform):
         return coords
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        raise ValueError("TobiasMapper cannot carry a semantic mask; leave it out of the data set")
+        raise ValueError("TobiasMapper cannot carry a semantic mask; leave it out of the dataset")
 
 
 def _key(file_name: str, root: Path) -> str:

@@ -1,4 +1,4 @@
-"""DomainAdaptiveRCNN: a detector that trains on labelled source and unlabelled target images at once."""
+"""DomainAdaptiveRCNN: a detector that trains on labeled source and unlabeled target images at once."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class DomainAdaptiveRCNN(GeneralizedRCNN):
         return {**detector, "domain_heads": heads, "regions": cfg.MODEL.DOMAIN.DA_FASTER.REGIONS}
 
     def forward(self, batched_inputs: Sequence[Input]) -> Any:
-        """Give the losses by name in training, and detections as ``GeneralizedRCNN`` does in evaluation.
+        """Return the losses by name in training, and detections as ``GeneralizedRCNN`` does in evaluation.
 
         Raises:
             ValueError: in training, if a target image has annotations or a source image has none, or a domain that is
@@ -67,12 +67,12 @@ class DomainAdaptiveRCNN(GeneralizedRCNN):
         bare = [each for each in source if "instances" not in each]
         if bare:
             raise ValueError(
-                f"the source image {bare[0].get('file_name', '')!r} came without instances; the source is labelled: "
-                'name data sets of images alone in DATASETS.TARGET, or mark their images with "domain": "target"'
+                f"the source image {bare[0].get('file_name', '')!r} came without instances; the source is labeled: "
+                'name datasets of images alone in DATASETS.TARGET, or mark their images with "domain": "target"'
             )
         if len(self.domain_heads) and not target:
             raise ValueError(
-                'the domain heads need target images, and no image of the batch has "domain": "target"; name data sets '
+                'the domain heads need target images, and no image of the batch has "domain": "target"; name datasets '
                 "in DATASETS.TARGET and train with build_two_domain_train_loader"
             )
         images = self.preprocess_image(source)
@@ -125,7 +125,7 @@ def split_domains(inputs: Sequence[Input]) -> tuple[list[Input], list[Input]]:
         if domain == "target" and labels:
             raise ValueError(
                 f"the target image {each.get('file_name', '')!r} came with {', '.join(labels)}; the target is images "
-                "alone: read it by build_two_domain_train_loader, which takes nothing else from its data sets"
+                "alone: read it by build_two_domain_train_loader, which takes nothing else from its datasets"
             )
         domains[domain].append(each)
     return domains["source"], domains["target"]

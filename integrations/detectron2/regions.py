@@ -50,7 +50,7 @@ class RegionContext:
         self._vectors: Tensor | None = None
         self._counts: list[int] = []
         predictor = roi_heads.box_predictor
-        # The deviations are those that FastRCNNOutputLayers starts from.
+        # The stds are those that FastRCNNOutputLayers starts from.
         predictor.cls_score = _widened(predictor.cls_score, channels, 0.01)
         predictor.bbox_pred = _widened(predictor.bbox_pred, channels, 0.001)
         pooler = roi_heads.pooler if isinstance(roi_heads, Res5ROIHeads) else roi_heads.box_pooler
@@ -81,11 +81,11 @@ def _check(roi_heads: nn.Module) -> None:
         )
 
 
-def _widened(layer: nn.Linear, channels: int, deviation: float) -> nn.Linear:
+def _widened(layer: nn.Linear, channels: int, std: float) -> nn.Linear:
     """The layer with ``channels`` more inputs in front of its own."""
     wider = nn.Linear(channels + layer.in_features, layer.out_features)
     with torch.no_grad():
-        nn.init.normal_(wider.weight, std=deviation)
+        nn.init.normal_(wider.weight, std=std)
         wider.weight[:, channels:] = layer.weight
         wider.bias.copy_(layer.bias)
     return wider

@@ -21,7 +21,7 @@ _BASIC_BLOCKS = {18: 2, 34: 3}
 class TobiasRes5ROIHeads(Res5ROIHeads):
     """detectron2's C4 heads, with res5 from ``MODEL.TOBIAS.CHECKPOINT``; ResNet-18 and 34 have their own res5 too.
 
-    With ``MODEL.TOBIAS.EXTRA_NORM`` one more normalisation follows res5, as in MoCo's protocol of detection.
+    With ``MODEL.TOBIAS.EXTRA_NORM`` one more normalization follows res5, as in MoCo's protocol of detection.
     """
 
     @classmethod
@@ -69,5 +69,5 @@ class VGG16BoxHead(nn.Module):
         return ShapeSpec(channels=4096)
 
     def forward(self, regions: Tensor) -> Tensor:
-        """Give the regions' feature vectors, (regions, 4096)."""
+        """Return the regions' feature vectors, (regions, 4096)."""
         return self.classifier(regions.flatten(1))

@@ -4,7 +4,7 @@
         DATASETS.TRAIN "('my_source',)" DATASETS.TARGET "('my_target',)" OUTPUT_DIR out
 
 ``--config-file`` takes a path, or the name of one of this package's configurations. ``--register my_data.py`` runs a
-Python file first, which registers data sets; ``--register-folder NAME=FOLDER`` registers a folder of unlabelled images.
+Python file first, which registers datasets; ``--register-folder NAME=FOLDER`` registers a folder of unlabeled images.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tobias_aug.integrations.detectron2.config import config_file, get_tobias_cf
 from tobias_aug.integrations.detectron2.data import (
     TwoDomainLoader,
     build_two_domain_train_loader,
-    register_unlabelled_folder,
+    register_unlabeled_folder,
 )
 from tobias_aug.integrations.detectron2.evaluation import VOC07Evaluator
 
@@ -60,7 +60,7 @@ class Trainer(DefaultTrainer):
             random.seed(int(draws[0]))
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As detectron2's; the loader goes on at the step too."""
+        """As detectron2's; the loader continues at the step too."""
         super().resume_or_load(resume)
         self._trainer.data_loader.start = self.start_iter
 
@@ -108,11 +108,11 @@ def scale_target_batch(cfg: CfgNode, world_size: int) -> CfgNode:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """detectron2's own arguments, and those that register data sets."""
+    """detectron2's own arguments, and those that register datasets."""
     parser = default_argument_parser(epilog=__doc__)
     parser.add_argument("--register", type=Path, action="append", default=[], metavar="FILE", help="run it first")
     parser.add_argument(
-        "--register-folder", action="append", default=[], metavar="NAME=FOLDER", help="a folder of unlabelled images"
+        "--register-folder", action="append", default=[], metavar="NAME=FOLDER", help="a folder of unlabeled images"
     )
     return parser
 
@@ -125,7 +125,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
         name, _, folder = pair.partition("=")
         if not folder:
             raise ValueError(f"--register-folder takes NAME=FOLDER, got {pair!r}")
-        register_unlabelled_folder(name, folder)
+        register_unlabeled_folder(name, folder)
     if args.config_file and not Path(args.config_file).is_file():
         args.config_file = config_file(args.config_file)
     cfg = get_tobias_cfg()

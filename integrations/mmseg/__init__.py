@@ -21,7 +21,7 @@ allow_checkpoints()
 from tobias_aug.integrations.mmseg.dataset import TobiasPseudoLabelDataset  # noqa: E402
 from tobias_aug.integrations.mmseg.deeplab_v1 import DeepLabV1Head  # noqa: E402
 from tobias_aug.integrations.mmseg.discrepancy import ADRSegmentor, MCDSegmentor  # noqa: E402
-from tobias_aug.integrations.mmseg.fog import FogAndColour  # noqa: E402
+from tobias_aug.integrations.mmseg.fog import FogAndColor  # noqa: E402
 from tobias_aug.integrations.mmseg.loading import LoadPseudoLabel  # noqa: E402
 from tobias_aug.integrations.mmseg.scale_schedule import (  # noqa: E402
     ScaleScheduleDataPreProcessor,
@@ -34,7 +34,7 @@ from tobias_aug.integrations.mmseg.wide_resnet import WideResNet38  # noqa: E402
 __all__ = [
     "ADRSegmentor",
     "DeepLabV1Head",
-    "FogAndColour",
+    "FogAndColor",
     "GeneratorClassifiersConstructor",
     "LoadPseudoLabel",
     "MCDSegmentor",

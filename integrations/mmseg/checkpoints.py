@@ -15,9 +15,9 @@ _STATISTICS = ("min", "max", "current", "mean")
 def allow_checkpoints() -> None:
     """Let ``torch.load`` read what mmengine 0.10 stores beside the tensors, so that training resumes; nothing more.
 
-    mmengine calls ``torch.load`` without ``weights_only``, and torch 2.6 and later refuse its log history. This admits
-    that class and the NumPy scalars and arrays it holds, for all of this process; everything else is still refused, and
-    no option of torch is switched off. Importing :mod:`tobias_aug.integrations.mmseg` calls this.
+    mmengine calls ``torch.load`` without ``weights_only``, and torch 2.6 and later reject its log history. This admits
+    that class and the NumPy scalars and arrays it holds, for all of this process; everything else is still rejected,
+    and no option of torch is switched off. Importing :mod:`tobias_aug.integrations.mmseg` calls this.
 
     Whoever stores other classes in a checkpoint adds them with ``torch.serialization.add_safe_globals``.
     """

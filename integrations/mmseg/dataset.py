@@ -1,4 +1,4 @@
-"""Images and pseudo masks as a data set of mmsegmentation."""
+"""Images and pseudo masks as a dataset of mmsegmentation."""
 
 from __future__ import annotations
 

@@ -110,14 +110,14 @@ class DiscrepancySegmentor(EncoderDecoder):
     def _batch(self, data: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         if not isinstance(data, Mapping) or set(data) != {"source", "target"} or set(data["target"]) != {"inputs"}:
             raise TypeError(
-                f"{type(self).__name__} trains on pairs of a labelled source sample and a target image alone; put a "
+                f"{type(self).__name__} trains on pairs of a labeled source sample and a target image alone; put a "
                 "SourceTargetDataset into the train_dataloader"
             )
         source = self.data_preprocessor(data["source"], True)
         images = data["target"]["inputs"]
         # The preprocessor wants a sample an image; these are empty.
-        unlabelled = {"inputs": images, "data_samples": [SegDataSample() for _ in images]}
-        target = self.data_preprocessor(unlabelled, True)
+        unlabeled = {"inputs": images, "data_samples": [SegDataSample() for _ in images]}
+        target = self.data_preprocessor(unlabeled, True)
         labels = self.decode_head._stack_batch_gt(source["data_samples"])
         return source["inputs"], labels.squeeze(1), target["inputs"]
 

@@ -1,4 +1,4 @@
-"""A second domain out of a first: the library's fog and other colours, as a transform of mmseg."""
+"""A second domain out of a first: the library's fog and other colors, as a transform of mmseg."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from tobias_aug.adaptation.fog import fog_and_colour
+from tobias_aug.adaptation.fog import fog_and_color
+from tobias_aug.runtime.renamed import warn_renamed
 
 
 @TRANSFORMS.register_module()
-class FogAndColour(BaseTransform):
-    """Turn a clear scene into a foggy one with other colours: the target domain of CamVid's adaptation.
+class FogAndColor(BaseTransform):
+    """Turn a clear scene into a foggy one with other colors: the target domain of CamVid's adaptation.
 
-    It is :func:`~tobias_aug.adaptation.fog.fog_and_colour`. What varies, where the fog is thick, is drawn from the
+    It is :func:`~tobias_aug.adaptation.fog.fog_and_color`. What varies, where the fog is thick, is drawn from the
     image's file name and ``seed`` alone, so an image looks the same in every epoch, worker and run. Labels stay. Place
     it right behind ``LoadImageFromFile``.
 
     Args:
         density: of the fog; 0 is none.
         patchiness: share of the density that varies within an image, in [0, 1].
-        fog: its colour, as red, green and blue in [0, 255].
-        saturation: 1 keeps the colours, 0 is grey.
+        fog: its color, as red, green and blue in [0, 255].
+        saturation: 1 keeps the colors, 0 is gray.
         gains: of red, green and blue.
         seed: of another target domain of the same kind.
-        inference: whether to change an image that comes from no data set, as mmseg's inferencer hands it in.
+        inference: whether to change an image that comes from no dataset, as mmseg's inferencer hands it in.
 
     Raises:
         ValueError: at the first image, if a parameter lies outside its range, the image is not uint8, or it has no
             file name.
 
     Example:
-        >>> changed = FogAndColour()({"img": np.zeros((180, 240, 3), np.uint8), "img_path": "0016E5_07959.jpg"})
+        >>> changed = FogAndColor()({"img": np.zeros((180, 240, 3), np.uint8), "img_path": "0016E5_07959.jpg"})
         >>> bool(changed["img"][60, 0, 0] > changed["img"][179, 0, 0])
         True
     """
@@ -57,22 +58,31 @@ class FogAndColour(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Change ``img``, an array (height, width, 3) of blue, green and red."""
-        # Every data set of mmengine numbers its samples; what the inferencer reads has no number.
+        # Every dataset of mmengine numbers its samples; what the inferencer reads has no number.
         if not self.inference and "sample_idx" not in results:
             return results
         image = results["img"]
         if not results.get("img_path"):
             raise ValueError(
-                "FogAndColour draws the fog from the image's file name, and this image has none; give the path of a "
+                "FogAndColor draws the fog from the image's file name, and this image has none; give the path of a "
                 "file, or take the transform out"
             )
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"FogAndColour changes uint8 images (height, width, 3), got {image.dtype} {image.shape}")
+            raise ValueError(f"FogAndColor changes uint8 images (height, width, 3), got {image.dtype} {image.shape}")
         options = {name: value for name, value in vars(self).items() if name not in ("seed", "inference")}
         drawn = crc32(f"{self.seed} {PurePath(results['img_path']).name}".encode())
-        results["img"] = np.ascontiguousarray(fog_and_colour(image[..., ::-1], drawn, **options)[..., ::-1])
+        results["img"] = np.ascontiguousarray(fog_and_color(image[..., ::-1], drawn, **options)[..., ::-1])
         return results
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({options})"
+
+
+@TRANSFORMS.register_module()
+class FogAndColour(FogAndColor):
+    """The old name of :class:`FogAndColor`."""
+
+    def __init__(self, **options: Any) -> None:
+        warn_renamed("FogAndColour", "FogAndColor", stacklevel=3)
+        super().__init__(**options)

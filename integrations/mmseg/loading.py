@@ -35,8 +35,8 @@ class LoadPseudoLabel(BaseTransform):
         ignored: pixel values of a PNG that become 255, for example CamVid's void.
 
     Sets ``gt_seg_map``: uint8 (height, width), class numbers, 255 where the loss looks away. The sample's
-    ``reduce_zero_label`` and ``label_map`` act as in ``LoadAnnotations``, so that a data set's ``METAINFO`` and its
-    choice of ``classes`` are honoured whether the mask is read or fused.
+    ``reduce_zero_label`` and ``label_map`` act as in ``LoadAnnotations``, so that a dataset's ``METAINFO`` and its
+    choice of ``classes`` are honored whether the mask is read or fused.
 
     Raises:
         ValueError: if a mask has not the image's size, or holds a value that is no class.
@@ -104,14 +104,14 @@ class LoadPseudoLabel(BaseTransform):
         if results.get("reduce_zero_label"):
             table = np.where((table == 0) | (table == UNCERTAIN), UNCERTAIN, table - 1).astype(np.uint8)
         table = self._mapped(table, results.get("label_map"))
-        # Only our data set says how many classes it has; without a number nothing can be called out of range.
+        # Only our dataset says how many classes it has; without a number nothing can be called out of range.
         classes = results.get("num_classes", UNCERTAIN)
         values = np.bincount(mask.ravel(), minlength=256).nonzero()[0]
         wrong = [int(value) for value in values if table[value] >= classes and table[value] != UNCERTAIN]
         if wrong:
             raise ValueError(
-                f"the mask from {origin} has pixels {wrong}, the data set {classes} classes; name what is no class in "
-                "ignored, or name the classes in the data set's metainfo"
+                f"the mask from {origin} has pixels {wrong}, the dataset {classes} classes; name what is no class in "
+                "ignored, or name the classes in the dataset's metainfo"
             )
         return table[mask]
 

@@ -59,7 +59,7 @@ class ScaleScheduleDataPreProcessor(SegDataPreProcessor):
         self._size = size
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Reduce where training asks for it, then normalise, pad and stack as mmseg does."""
+        """Reduce where training asks for it, then normalize, pad and stack as mmseg does."""
         if training and self.reduction > 1:
             data = self.cast_data(data)
             data = {**data, "inputs": [reduce_image(image, self.reduction) for image in data["inputs"]]}
@@ -121,7 +121,7 @@ class ScaleScheduleHook(Hook):
         return self._reductions[bisect_right(self._ends, position)]
 
     def before_train(self, runner: Any) -> None:
-        """Refuse a loop or a model that the schedule could not act on."""
+        """Reject a loop or a model that the schedule could not act on."""
         if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
             raise ValueError(
                 "ScaleScheduleHook counts epochs, and IterBasedTrainLoop has none; give milestones in iterations, with "
@@ -144,7 +144,7 @@ def reduce_image(image: Num[Tensor, "channels height width"], factor: int) -> Nu
 
 
 def reduce_mask(mask: Num[Tensor, "planes height width"], factor: int) -> Num[Tensor, "planes rows columns"]:
-    """Resize a mask by ``1 / factor``, each pixel taking the value nearest to its centre."""
+    """Resize a mask by ``1 / factor``, each pixel taking the value nearest to its center."""
     # Whole numbers up to 2**53 pass through doubles unchanged, and interpolation knows no integers.
     return F.interpolate(mask[None].double(), size=_sides(mask, factor), mode="nearest-exact")[0].to(mask.dtype)
 

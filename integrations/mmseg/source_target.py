@@ -1,4 +1,4 @@
-"""Two domains side by side in one data set: labelled source images, and target images alone."""
+"""Two domains side by side in one dataset: labeled source images, and target images alone."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class SourceTargetDataset(Dataset[Any]):
     pairs.
 
     A target sample is its image and nothing else. A target pipeline that loads labels is rejected, so that none can
-    reach a loss; evaluate on a data set of its own.
+    reach a loss; evaluate on a dataset of its own.
 
     Args:
-        source: data set with labels, or its configuration.
-        target: data set whose pipeline loads no labels, or its configuration; ``BaseSegDataset`` with
+        source: dataset with labels, or its configuration.
+        target: dataset whose pipeline loads no labels, or its configuration; ``BaseSegDataset`` with
             ``data_prefix=dict(img_path=...)`` reads a folder of images.
 
     Gives ``{"source": {"inputs", "data_samples"}, "target": {"inputs"}}``.
 
     Raises:
-        ValueError: if a data set is empty, or a target sample holds labels.
+        ValueError: if a dataset is empty, or a target sample holds labels.
 
     Example:
         >>> dataset = dict(type="SourceTargetDataset", source=dict(...), target=dict(...))  # doctest: +SKIP
@@ -47,11 +47,11 @@ class SourceTargetDataset(Dataset[Any]):
         )
         for name, one in (("source", self.source), ("target", self.target)):
             if not len(one):
-                raise ValueError(f"the {name} data set is empty; look at its folder and img_suffix")
+                raise ValueError(f"the {name} dataset is empty; look at its folder and img_suffix")
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """Classes and colours, which are the source's."""
+        """Classes and colors, which are the source's."""
         metainfo: dict[str, Any] = self.source.metainfo
         return metainfo
 
@@ -80,7 +80,7 @@ class SourceTargetSampler(Sampler[tuple[int, int]]):
             ``EpochBasedTrainLoop`` wants, which then says which one begins.
 
     Raises:
-        TypeError: if the data set has no rounds.
+        TypeError: if the dataset has no rounds.
 
     Example:
         >>> sampler = dict(type="SourceTargetSampler")  # of the train_dataloader, in a configuration file

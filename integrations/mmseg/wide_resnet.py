@@ -37,12 +37,12 @@ class WideResNet38(BaseModule):
 
     Args:
         in_channels: of the images.
-        out_indices: which of the stages b2 to b7, 0 to 5, to give out; the last is normalised and rectified.
+        out_indices: which of the stages b2 to b7, 0 to 5, to give out; the last is normalized and rectified.
         frozen_stages: -1 trains everything, 0 keeps the first convolution as it is, n the first n stages too. The
             field's code keeps the first convolution.
-        norm_eval: keep the statistics of batch normalisation as they were loaded; with small batches and pretrained
+        norm_eval: keep the statistics of batch normalization as they were loaded; with small batches and pretrained
             weights as in the field's code.
-        norm_cfg: ``requires_grad=False`` keeps scale and shift of batch normalisation as well.
+        norm_cfg: ``requires_grad=False`` keeps scale and shift of batch normalization as well.
         width: divide all channels by this, for tests and laptops; 1 is the published network.
         dropout: of the last two stages, as published; ``False`` leaves it out.
         init_cfg: weights, as mmengine loads them; Kaiming's where not given.
@@ -145,7 +145,7 @@ class WideResNet38(BaseModule):
 
 
 class _Block(nn.Module):
-    """Two 3 x 3 convolutions behind normalisation and rectifier, beside the identity or a 1 x 1 convolution."""
+    """Two 3 x 3 convolutions behind normalization and rectifier, beside the identity or a 1 x 1 convolution."""
 
     def __init__(
         self, channels: int, inside: int, out: int, stride: int, dilation: tuple[int, int], norm: dict[str, Any]

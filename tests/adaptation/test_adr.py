@@ -144,7 +144,7 @@ def test_a_classifier_without_dropout_is_warned_of():
     assert adr.generator_loss(TARGET) == 0
 
 
-def test_what_cannot_work_is_refused():
+def test_what_cannot_work_is_rejected():
     with pytest.raises(ValueError, match="at least one generator update a step, got 0"):
         model(updates=0)
 

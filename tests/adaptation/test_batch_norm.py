@@ -42,16 +42,16 @@ def test_without_a_batch_or_a_norm_nothing_changes_and_the_error_says_why():
     with pytest.raises(RuntimeError):
         adapt_batch_norm(net, [torch.randn(20, 4, dtype=torch.float64), torch.randn(20, 5, dtype=torch.float64)])
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    with pytest.raises(ValueError, match="no batch normalisation with running statistics"):
+    with pytest.raises(ValueError, match="no batch normalization with running statistics"):
         adapt_batch_norm(nn.Linear(2, 2), [torch.rand(3, 2)])
 
 
 def test_a_loader_of_images_and_labels_gives_its_images():
     images = 5 + torch.randn(6, 20, 4, dtype=torch.float64)
-    plain, labelled = model(), model()
+    plain, labeled = model(), model()
     adapt_batch_norm(plain, images)
-    adapt_batch_norm(labelled, [[batch, torch.zeros(20)] for batch in images])
-    assert all(torch.equal(value, labelled.state_dict()[name]) for name, value in plain.state_dict().items())
+    adapt_batch_norm(labeled, [[batch, torch.zeros(20)] for batch in images])
+    assert all(torch.equal(value, labeled.state_dict()[name]) for name, value in plain.state_dict().items())
 
 
 def test_batches_that_no_statistics_come_from_are_named():

@@ -29,7 +29,7 @@ def test_consistency_agrees_with_the_formula():
     assert consistency_loss(images, regions, [2, 0, 4]).item() == pytest.approx(expected / 6, abs=1e-12)
 
 
-def test_counts_that_do_not_add_up_are_refused():
+def test_counts_that_do_not_add_up_are_rejected():
     with pytest.raises(ValueError, match=r"for 2 images how 3 regions are shared out, got \[1, 1\]"):
         consistency_loss(torch.zeros(2, 1, 1, 1), torch.zeros(3, 1), [1, 1])
 
@@ -70,5 +70,5 @@ def test_the_discriminators_are_the_published_ones():
     criterion = DAFasterAlignment(16, 32)
     shapes = [tuple(weight.shape) for weight in criterion.parameters() if weight.ndim > 1]
     assert shapes == [(512, 16, 1, 1), (1, 512, 1, 1), (1024, 32), (1024, 1024), (1, 1024)]
-    deviations = [weight.std().item() for weight in criterion.parameters() if weight.ndim > 1]
-    assert deviations == pytest.approx([0.001, 0.001, 0.01, 0.01, 0.05], rel=0.1)
+    stds = [weight.std().item() for weight in criterion.parameters() if weight.ndim > 1]
+    assert stds == pytest.approx([0.001, 0.001, 0.01, 0.01, 0.05], rel=0.1)

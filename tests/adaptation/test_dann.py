@@ -43,8 +43,8 @@ def test_the_discriminator_descends_and_the_features_ascend():
     torch.testing.assert_close(turned[1:], straight[1:])
 
 
-def test_domains_are_normalised_together():
-    """Normalised apart, domains that differ in their mean alone would look the same to the discriminator."""
+def test_domains_are_normalized_together():
+    """Normalized apart, domains that differ in their mean alone would look the same to the discriminator."""
     torch.manual_seed(0)
     criterion = DANNLoss(DomainDiscriminator(4, hidden=16))
     features = torch.randn(64, 4)

@@ -7,11 +7,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import tobias_aug.adaptation as adaptation
-from tobias_aug.adaptation import DomainLoader, UnlabelledImages, images_alone
+from tobias_aug.adaptation import DomainLoader, UnlabeledImages, images_alone
 from tobias_aug.training.loader import ReproducibleLoader
 
 
-class Labelled(Dataset):
+class Labeled(Dataset):
     """Images numbered from ``first``; the label is an object that no collate function takes."""
 
     def __init__(self, count, first=0, label=None):
@@ -26,44 +26,44 @@ class Labelled(Dataset):
 
 
 def test_images_come_alone():
-    images = UnlabelledImages(Labelled(5, label=object()))
+    images = UnlabeledImages(Labeled(5, label=object()))
     assert len(images) == 5
     batch = next(iter(DataLoader(images, batch_size=3)))
     assert batch[:, 0, 0, 0].tolist() == [0, 1, 2]
-    assert UnlabelledImages([{"image": 4, "label": 1}], image="image")[0] == 4
-    assert UnlabelledImages(["alone"])[0] == "alone"
-    assert UnlabelledImages([(4, object())], transform=str)[0] == "4"
-    assert pickle.loads(pickle.dumps(UnlabelledImages(["alone"])))[0] == "alone"
+    assert UnlabeledImages([{"image": 4, "label": 1}], image="image")[0] == 4
+    assert UnlabeledImages(["alone"])[0] == "alone"
+    assert UnlabeledImages([(4, object())], transform=str)[0] == "4"
+    assert pickle.loads(pickle.dumps(UnlabeledImages(["alone"])))[0] == "alone"
 
 
 @pytest.mark.parametrize("name", ["targets", "labels", "samples", "dataset"])
 def test_labels_are_out_of_reach(name):
-    images = UnlabelledImages(Labelled(5))
-    with pytest.raises(AttributeError, match=f"no '{name}': a target set is images alone; evaluate on the labelled"):
+    images = UnlabeledImages(Labeled(5))
+    with pytest.raises(AttributeError, match=f"no '{name}': a target set is images alone; evaluate on the labeled"):
         getattr(images, name)
 
 
-def test_a_labelled_target_batch_is_refused():
+def test_a_labeled_target_batch_is_rejected():
     images = torch.zeros(2, 1, 4, 4)
     assert images_alone(images) is images
-    with pytest.raises(TypeError, match="one tensor of images, got a list; wrap the target's data set in Unlabelled"):
+    with pytest.raises(TypeError, match="one tensor of images, got a list; wrap the target's dataset in Unlabeled"):
         images_alone([images, torch.zeros(2)])
-    loader = DomainLoader(*(ReproducibleLoader(Labelled(8, label=1), 4) for _ in range(2)))
-    with pytest.raises(TypeError, match="UnlabelledImages"):
+    loader = DomainLoader(*(ReproducibleLoader(Labeled(8, label=1), 4) for _ in range(2)))
+    with pytest.raises(TypeError, match="UnlabeledImages"):
         next(loader.epoch(0))
 
 
 def test_a_plain_data_loader_is_told_what_to_pass(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # Its checks would come first.
-    plain, fitting = DataLoader(Labelled(8, label=1), 4), ReproducibleLoader(Labelled(8, label=1), 4)
+    plain, fitting = DataLoader(Labeled(8, label=1), 4), ReproducibleLoader(Labeled(8, label=1), 4)
     for loaders, name in (((plain, fitting), "source"), ((fitting, plain), "target")):
         with pytest.raises(TypeError, match=f"which {name}'s DataLoader cannot; pass .*ReproducibleLoader"):
             DomainLoader(*loaders)
 
 
 def batches(number, start=0):
-    source = ReproducibleLoader(Labelled(10, label=1), 2, seed=3)
-    target = ReproducibleLoader(UnlabelledImages(Labelled(7, first=100, label=object())), 2, seed=4)
+    source = ReproducibleLoader(Labeled(10, label=1), 2, seed=3)
+    target = ReproducibleLoader(UnlabeledImages(Labeled(7, first=100, label=object())), 2, seed=4)
     loader = DomainLoader(source, target)
     assert len(loader) == 5
     return [

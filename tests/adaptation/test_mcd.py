@@ -229,7 +229,7 @@ def test_finite_under_autocast(dtype):
     assert all(p.grad.isfinite().all() for p in mcd.parameters())
 
 
-def test_no_update_is_refused():
+def test_no_update_is_rejected():
     with pytest.raises(ValueError, match="at least one generator update a step, got 0"):
         model(updates=0)
 

@@ -153,6 +153,6 @@ X = torch.randn(4, 3)
         ((X, X), {"estimator": "linear", "positive": True}, "positive is for the full estimator"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, options, message):
+def test_what_does_not_fit_is_rejected(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         mmd_squared(*arguments, **options)

@@ -47,7 +47,7 @@ def test_one_pass_moves_classifier_and_generator_opposite_ways():
     loss = osbp.loss(source, labels, target)
     got = torch.autograd.grad(loss, parameters)
     torch.testing.assert_close(loss, right + edge)
-    for n in range(2):  # the generator minimises L_s - L_adv
+    for n in range(2):  # the generator minimizes L_s - L_adv
         torch.testing.assert_close(got[n], of_right[n] - of_edge[n])
     for n in range(2, 4):  # the classifier L_s + L_adv
         torch.testing.assert_close(got[n], of_right[n] + of_edge[n])
@@ -65,14 +65,14 @@ def test_finite_under_autocast_even_where_probabilities_are_zero(dtype):
     assert all(p.grad.isfinite().all() for p in osbp.parameters())
 
 
-def test_an_unknown_source_sample_is_refused():
+def test_an_unknown_source_sample_is_rejected():
     criterion = OpenSetLoss(nn.Linear(5, 4))
     with pytest.raises(ValueError, match=r"source labels must lie in 0 \.\. 2, got 3; .* no source sample is"):
         criterion(torch.rand(2, 5), torch.tensor([0, 3]), torch.rand(2, 5))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
-def test_a_threshold_that_is_no_edge_is_refused(threshold):
+def test_a_threshold_that_is_no_edge_is_rejected(threshold):
     with pytest.raises(ValueError, match=r"threshold is a probability in \(0, 1\), got"):
         OpenSetLoss(nn.Linear(5, 4), threshold)
 
@@ -82,8 +82,8 @@ def blobs():
     pytest.importorskip("sklearn", reason="needs the extra adaptation")
     random = torch.Generator().manual_seed(0)
     labels = torch.arange(90) % 3
-    centres = torch.tensor([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
-    return centres[labels] + 0.5 * torch.randn(90, 2, generator=random), labels
+    centers = torch.tensor([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
+    return centers[labels] + 0.5 * torch.randn(90, 2, generator=random), labels
 
 
 def test_the_svm_knows_its_classes_and_rejects_what_lies_far_from_all(blobs):

@@ -111,7 +111,7 @@ def test_published_values_of_the_schedule():
 
 
 @pytest.mark.parametrize("progress", [-0.1, 1.1, math.nan])
-def test_progress_outside_of_training_is_refused(progress):
+def test_progress_outside_of_training_is_rejected(progress):
     with pytest.raises(ValueError, match=r"a share of training in \[0, 1\], got .*; divide the step by the total"):
         reversal_schedule(progress)
 

@@ -20,7 +20,7 @@ from tobias_aug.adaptation import (
     MMDLoss,
     OpenSetLoss,
     ReversalSchedule,
-    UnlabelledImages,
+    UnlabeledImages,
 )
 from tobias_aug.adaptation.steps import AdversarialStep, JointStep
 from tobias_aug.training.checkpoint import NAME
@@ -71,14 +71,14 @@ METHODS = {
 
 
 def run(folder, method, stop_after=None, target_labels=0, precision="32-true"):
-    """Train on made-up pictures; may stop dead after some steps."""
+    """Train on made-up images; may stop dead after some steps."""
     fabric = Fabric(accelerator="cpu", precision=precision)
     torch.manual_seed(0)
     step = METHODS[method](fabric)
     random = torch.Generator().manual_seed(1)
     source = TensorDataset(torch.randn(20, 1, 3, 3, generator=random), torch.randint(3, (20,), generator=random))
     target = TensorDataset(torch.randn(17, 1, 3, 3, generator=random) + 1, torch.full((17,), target_labels))
-    loader = DomainLoader(ReproducibleLoader(source, 4), ReproducibleLoader(UnlabelledImages(target), 4))
+    loader = DomainLoader(ReproducibleLoader(source, 4), ReproducibleLoader(UnlabeledImages(target), 4))
     done = 0
 
     def counted(batch):
@@ -141,7 +141,7 @@ def test_all_optimizers_and_schedules_are_in_the_checkpoint(tmp_path):
     assert {int(moment["step"]) for moment in stored["optimizer classifier"]["state"].values()} == {2 * STEPS}
 
 
-def test_a_labelled_target_batch_is_refused():
+def test_a_labeled_target_batch_is_rejected():
     fabric = Fabric(accelerator="cpu")
     images, labels = torch.zeros(2, 1, 3, 3), torch.zeros(2, dtype=torch.long)
     for step in (METHODS["mcd"](fabric), METHODS["dann"](fabric)):

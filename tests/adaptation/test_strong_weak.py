@@ -75,7 +75,7 @@ def test_a_sure_discriminator_gives_finite_gradients(gamma, modulation):
 
 def test_the_local_discriminator_sees_one_position_at_a_time():
     torch.manual_seed(0)
-    discriminator = LocalDiscriminator(8, deviation=None)
+    discriminator = LocalDiscriminator(8, std=None)
     features = torch.randn(2, 8, 3, 4)
     changed = features.clone()
     changed[0, :, 1, 2] += 1
@@ -139,7 +139,7 @@ def test_finite_under_autocast(make, dtype):
     assert loss.dtype == torch.float32
 
 
-def test_other_losses_are_refused(monkeypatch):
+def test_other_losses_are_rejected(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # Its checks would come first.
     sample = torch.zeros(1, 2)
     with pytest.raises(ValueError, match='modulation must be "focal" or "exponential", got \'linear\''):
@@ -148,7 +148,7 @@ def test_other_losses_are_refused(monkeypatch):
         focal_domain_loss(sample, sample, -1)
 
 
-def test_a_map_that_is_too_small_to_normalise_says_so():
+def test_a_map_that_is_too_small_to_normalize_says_so():
     discriminator = GlobalDiscriminator(4)
     with pytest.raises(ValueError, match=r"one image with a map of \(8, 5\), .*; train with larger images or more"):
         discriminator(torch.randn(1, 4, 8, 5))

@@ -1,4 +1,4 @@
-"""Damaged and odd images, all made here from pictures that scikit-image and scikit-learn bring."""
+"""Damaged and odd images, all made here from images that scikit-image and scikit-learn bring."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GOOD, BAD, EITHER = "good", "bad", "either"
 MAX_PIXELS = 1_000_000
 
 
-def real_pictures() -> list[Image.Image]:
+def real_images() -> list[Image.Image]:
     from skimage import data
     from sklearn.datasets import load_sample_images
 
@@ -29,13 +29,13 @@ def encoded(image: Image.Image, name: str, **options) -> bytes:
     return file.getvalue()
 
 
-def png(width: int, height: int, data: bytes, depth: int = 8, colour: int = 2) -> bytes:
+def png(width: int, height: int, data: bytes, depth: int = 8, color: int = 2) -> bytes:
     """A PNG whose header may say anything."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
@@ -62,22 +62,22 @@ def bombs(side: int) -> dict[str, bytes]:
 def corpus() -> dict[bytes, tuple[bytes, str]]:
     """Name: content, and whether the image must get a mask, must not, or may."""
     random = np.random.default_rng(0)
-    pictures = real_pictures()
-    frames = [picture.resize((40, 30)) for picture in pictures]
+    images = real_images()
+    frames = [image.resize((40, 30)) for image in images]
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "a camera"
-    palette = pictures[0].quantize(16)
-    grey = np.asarray(pictures[0].convert("L"))
+    palette = images[0].quantize(16)
+    gray = np.asarray(images[0].convert("L"))
     found: dict[str, tuple[bytes, str]] = {}
     whole = {
-        "jpg": encoded(pictures[0], "JPEG", quality=90, exif=exif),
-        "progressive.jpg": encoded(pictures[1], "JPEG", progressive=True),
-        "png": encoded(pictures[2], "PNG"),
-        "gif": encoded(pictures[3], "GIF"),
-        "webp": encoded(pictures[0], "WEBP"),
-        "lossless.webp": encoded(pictures[1], "WEBP", lossless=True),
-        "tiff": encoded(pictures[2], "TIFF", compression="tiff_lzw"),
-        "bmp": encoded(pictures[3], "BMP"),
+        "jpg": encoded(images[0], "JPEG", quality=90, exif=exif),
+        "progressive.jpg": encoded(images[1], "JPEG", progressive=True),
+        "png": encoded(images[2], "PNG"),
+        "gif": encoded(images[3], "GIF"),
+        "webp": encoded(images[0], "WEBP"),
+        "lossless.webp": encoded(images[1], "WEBP", lossless=True),
+        "tiff": encoded(images[2], "TIFF", compression="tiff_lzw"),
+        "bmp": encoded(images[3], "BMP"),
     }
     for kind, content in whole.items():
         found[f"whole.{kind}"] = content, GOOD
@@ -98,30 +98,30 @@ def corpus() -> dict[bytes, tuple[bytes, str]]:
         other = ["png", "jpg", "tiff", "bmp", "webp", "gif", "pbm", "jpeg"][number]
         found[f"called{number}.{other}"] = content, GOOD
     for side in ((1, 1), (1, 20_000), (20_000, 1), (3, 2), (1000, 1000)):
-        picture = pictures[0].resize(side)
-        found[f"size{side[0]}x{side[1]}.png"] = encoded(picture, "PNG"), GOOD
-        found[f"size{side[0]}x{side[1]}.jpg"] = encoded(picture, "JPEG"), GOOD
-    deep = grey.astype(np.uint16) * 257
+        image = images[0].resize(side)
+        found[f"size{side[0]}x{side[1]}.png"] = encoded(image, "PNG"), GOOD
+        found[f"size{side[0]}x{side[1]}.jpg"] = encoded(image, "JPEG"), GOOD
+    deep = gray.astype(np.uint16) * 257
     found |= {
         "deep.png": (encoded(Image.fromarray(deep), "PNG"), GOOD),
         "deep.tiff": (encoded(Image.fromarray(deep), "TIFF"), GOOD),
-        "deep-colour.png": (png(4, 4, (b"\0" + b"\1\2" * 12) * 4, depth=16), GOOD),
-        "cmyk.jpg": (encoded(pictures[0].convert("CMYK"), "JPEG"), GOOD),
-        "grey.jpg": (encoded(pictures[0].convert("L"), "JPEG"), GOOD),
-        "one-bit.png": (encoded(pictures[0].convert("1"), "PNG"), GOOD),
-        "one-bit.tiff": (encoded(pictures[0].convert("1"), "TIFF", compression="group4"), GOOD),
-        "alpha.png": (encoded(pictures[0].convert("RGBA"), "PNG"), GOOD),
-        "alpha.webp": (encoded(pictures[0].convert("RGBA"), "WEBP"), GOOD),
-        "grey-alpha.png": (encoded(pictures[0].convert("LA"), "PNG"), GOOD),
+        "deep-color.png": (png(4, 4, (b"\0" + b"\1\2" * 12) * 4, depth=16), GOOD),
+        "cmyk.jpg": (encoded(images[0].convert("CMYK"), "JPEG"), GOOD),
+        "gray.jpg": (encoded(images[0].convert("L"), "JPEG"), GOOD),
+        "one-bit.png": (encoded(images[0].convert("1"), "PNG"), GOOD),
+        "one-bit.tiff": (encoded(images[0].convert("1"), "TIFF", compression="group4"), GOOD),
+        "alpha.png": (encoded(images[0].convert("RGBA"), "PNG"), GOOD),
+        "alpha.webp": (encoded(images[0].convert("RGBA"), "WEBP"), GOOD),
+        "gray-alpha.png": (encoded(images[0].convert("LA"), "PNG"), GOOD),
         "palette.png": (encoded(palette, "PNG", transparency=bytes(range(16))), GOOD),
         "palette.gif": (encoded(palette, "GIF", transparency=0), GOOD),
-        "float.tiff": (encoded(Image.fromarray(grey.astype(np.float32)), "TIFF"), BAD),
-        "deep-integers.tiff": (encoded(Image.fromarray(grey.astype(np.int32) * 100_000), "TIFF"), BAD),
-        "lab.tiff": (encoded(pictures[0].convert("LAB"), "TIFF"), EITHER),
-        "postscript.png": (encoded(pictures[0], "EPS"), BAD),
+        "float.tiff": (encoded(Image.fromarray(gray.astype(np.float32)), "TIFF"), BAD),
+        "deep-integers.tiff": (encoded(Image.fromarray(gray.astype(np.int32) * 100_000), "TIFF"), BAD),
+        "lab.tiff": (encoded(images[0].convert("LAB"), "TIFF"), EITHER),
+        "postscript.png": (encoded(images[0], "EPS"), BAD),
         "zero.jpg": (b"", BAD),
         "zero.gif": (b"", BAD),
-        "text.jpg": (b"not a picture\n" * 100, BAD),
+        "text.jpg": (b"not a image\n" * 100, BAD),
         "page.png": (b"<!DOCTYPE html><html><body>404</body></html>", BAD),
         "vector.webp": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', BAD),
         "zip.jpg": (b"PK\3\4" + random.bytes(200), BAD),
@@ -133,12 +133,12 @@ def corpus() -> dict[bytes, tuple[bytes, str]]:
         found[f"animated-cut.{kind.lower()}"] = animated[: len(animated) // 2], EITHER
     huge = b"Exif\0\0II*\0\x08\0\0\0" + b"\x01\0\x0f\x01\x02\0\xf0\xff\0\0\x1a\0\0\0\0\0\0\0"
     for number, block in enumerate([huge + b"a" * 65000, exif.tobytes()[:-9], b"Exif\0\0nothing of the kind"]):
-        found[f"exif{number}.jpg"] = encoded(pictures[0], "JPEG", exif=block), GOOD
+        found[f"exif{number}.jpg"] = encoded(images[0], "JPEG", exif=block), GOOD
     for number in range(10):
         block = bytearray(exif.tobytes())
         for place in random.integers(6, len(block), 3):
             block[place] = random.integers(256)
-        found[f"exif-mutated{number}.jpg"] = encoded(pictures[0], "JPEG", exif=bytes(block)), GOOD
+        found[f"exif-mutated{number}.jpg"] = encoded(images[0], "JPEG", exif=bytes(block)), GOOD
     good = whole["jpg"], GOOD
     found |= {"a new\nline.jpg": good, "quotes \"'`.jpg": good, "ümläut.jpg": good, "x" * 240 + ".jpg": good}
     return {os.fsencode(name): entry for name, entry in found.items()} | {b"caf\xe9.jpg": (whole["jpg"], BAD)}

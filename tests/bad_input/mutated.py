@@ -74,7 +74,7 @@ def main():
         files = map_files(folder)
         expected = [read_class_maps(file) for file in files]
     whole = [file.read_bytes() for file in files]
-    counts = {"refused": 0, "read": 0, "read otherwise": 0}
+    counts = {"rejected": 0, "read": 0, "read otherwise": 0}
     wrong = []
     begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(count):
@@ -84,7 +84,7 @@ def main():
         try:
             found = read_table(folder) if kind == "table" else read_class_maps(files[chosen])
         except (TobiasError, ValueError, pickle.UnpicklingError) as error:
-            counts["refused"] += 1
+            counts["rejected"] += 1
             if not any(part in str(error) for part in (files[chosen].name, str(folder))):
                 wrong.append(f"{number}: {files[chosen].name} is not named by {type(error).__name__}: {error}")
         except Exception as error:

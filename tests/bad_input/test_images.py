@@ -18,7 +18,7 @@ pytest.importorskip("skimage", reason="needs the extra demo")
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
 
 ROOT = Path(__file__).parents[2]
-# Above what the good images alone take. A picture at the limit of 1,000,000 pixels is 3 MB, the largest bomb 2,700.
+# Above what the good images alone take. A image at the limit of 1,000,000 pixels is 3 MB, the largest bomb 2,700.
 MEGABYTES = 64
 
 
@@ -106,9 +106,9 @@ def test_the_limit_is_an_option(tmp_path, kind):
     with pytest.warns(Image.DecompressionBombWarning), pytest.raises(ImageError, match="the limit is 89478485"):
         read_rgb(bomb)
     before = Image.MAX_IMAGE_PIXELS
-    with pytest.raises((OSError, ImageError)) as refused:
+    with pytest.raises((OSError, ImageError)) as rejected:
         read_rgb(bomb, max_pixels=200_000_000)
-    assert "too large" not in str(refused.value)
+    assert "too large" not in str(rejected.value)
     assert before == Image.MAX_IMAGE_PIXELS
     small = tmp_path / "small.png"
     small.write_bytes(encoded(Image.new("P", (20, 10)), "PNG"))

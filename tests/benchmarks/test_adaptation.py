@@ -1,4 +1,4 @@
-"""The adaptation benchmark on made-up digits: what it trains on, what it reports, and going on after a stop."""
+"""The adaptation benchmark on made-up digits: what it trains on, what it reports, and continuing after a stop."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ from benchmarks.adaptation.runs import Run
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Sixty pictures of each set: a bright column a class, at its set's own size."""
+    """Sixty images of each set: a bright column a class, at its set's own size."""
     root = tmp_path_factory.mktemp("data")
     (root / "digits").mkdir()
     random = np.random.default_rng(0)
@@ -123,9 +123,9 @@ def test_digits_are_turned_and_shifted_over_their_background():
         (changed + 1).sum(axis).squeeze(1) @ torch.arange(28.0) / (changed + 1).sum((1, 2, 3)) for axis in (3, 2)
     )
     far = 4 * (math.cos(math.radians(10)) + math.sin(math.radians(10)))  # Shifted, then turned.
-    for centre in (rows, columns):
-        assert 13.5 - far < centre.min() < 13.5 - 3.5
-        assert 13.5 + 3.5 < centre.max() < 13.5 + far
+    for center in (rows, columns):
+        assert 13.5 - far < center.min() < 13.5 - 3.5
+        assert 13.5 + 3.5 < center.max() < 13.5 + far
     torch.testing.assert_close(moved(images, np.random.default_rng(0), pixels=0, degrees=0), images)
 
 
@@ -274,7 +274,7 @@ def made(metric="accuracy", value=94.0, **settings):
 
 def test_rows_are_means_over_seeds():
     (row,) = rows_of({"usps-mnist, full, osbp": {str(n): made("OS", 90.0 + n) for n in range(3)}})
-    assert (row.value, row.deviation, row.n, row.reference) == (91.0, 1.0, 3, 92.3)
+    assert (row.value, row.std, row.n, row.reference) == (91.0, 1.0, 3, 92.3)
     assert row.ratio == 91 / 92.3
 
 
@@ -348,7 +348,7 @@ def test_without_a_number_the_training_lasts_the_published_epochs_of_the_smaller
         (["--known", "01"], "wants three to nine different digits"),
     ],
 )
-def test_what_there_is_not_is_refused(monkeypatch, capsys, arguments, message):
+def test_what_there_is_not_is_rejected(monkeypatch, capsys, arguments, message):
     monkeypatch.setattr(sys, "argv", ["adaptation", *arguments])
     with pytest.raises(SystemExit):
         main()

@@ -42,7 +42,7 @@ def test_pairs_are_of_two_classes_and_an_epoch_is_as_long_as_the_data():
     assert not torch.equal(plan.images, other.images)
 
 
-def test_without_augmentation_pictures_stay_as_they_are():
+def test_without_augmentation_images_stay_as_they_are():
     plan = plan_epoch(torch.arange(100) % 10, True, seed=1, epoch=2, augment=False)
     images = torch.rand(100, 3, 32, 32)
     assert torch.equal(crop(images, plan.flip[0], plan.top[0], plan.left[0]), images)

@@ -173,7 +173,7 @@ def finished(seeds=(0,), folds=range(1, 6), data=None, **changed):
 def test_rows_are_means_over_folds_beside_the_papers():
     (row,) = rows_of({"bc": finished(seeds=(0, 1))})
     assert (row.name, row.value, row.reference, row.n) == ("envnet-v2, bc, strong: test error", 8.0, 8.6, 2)
-    assert row.deviation == pytest.approx(10 / 2**0.5)
+    assert row.std == pytest.approx(10 / 2**0.5)
     assert first_clips([0, 0, 1, 0, 1], [1, 1, 1, 2, 1], 1) == [0, 2, 3]
 
 

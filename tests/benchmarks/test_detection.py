@@ -1,4 +1,4 @@
-"""The detection benchmark on made-up pictures: its split, its floor, its rows."""
+"""The detection benchmark on made-up images: its split, its floor, its rows."""
 
 import argparse
 import hashlib
@@ -23,15 +23,15 @@ XML = (
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     """Twelve images, six of them to label and three to leave without."""
-    monkeypatch.setattr(detection_data, "LABELLED", 6)
-    monkeypatch.setattr(detection_data, "UNLABELLED", 3)
+    monkeypatch.setattr(detection_data, "LABELED", 6)
+    monkeypatch.setattr(detection_data, "UNLABELED", 3)
     random = np.random.default_rng(0)
     for part in ("images", "annotations"):
         (tmp_path / "raccoon" / part).mkdir(parents=True)
     for number in range(1, 13):
-        picture = random.integers(0, 80, (120, 160, 3), dtype=np.uint8)
-        picture[20:100, 40:120] = 230
-        Image.fromarray(picture).save(tmp_path / "raccoon" / "images" / f"raccoon-{number}.jpg")
+        image = random.integers(0, 80, (120, 160, 3), dtype=np.uint8)
+        image[20:100, 40:120] = 230
+        Image.fromarray(image).save(tmp_path / "raccoon" / "images" / f"raccoon-{number}.jpg")
         box = (41, 21, 120, 100) if number % 2 else (1, 1, 20, 20)
         (tmp_path / "raccoon" / "annotations" / f"raccoon-{number}.xml").write_text(XML.format(160, 120, *box))
     return tmp_path
@@ -44,10 +44,10 @@ def test_boxes_are_half_open_and_fog_moves_nothing(data, tmp_path):
     copies = foggy(dicts[:2], tmp_path / "fog")
     assert [each["annotations"] for each in copies] == [each["annotations"] for each in dicts[:2]]
     before = (tmp_path / "fog" / "raccoon-1.png").stat().st_mtime_ns
-    picture = np.asarray(Image.open(tmp_path / "fog" / "raccoon-1.png"))
-    assert picture.shape == (120, 160, 3)
+    image = np.asarray(Image.open(tmp_path / "fog" / "raccoon-1.png"))
+    assert image.shape == (120, 160, 3)
     clear = np.asarray(Image.open(dicts[0]["file_name"]))
-    assert picture.std() < 0.7 * clear.std()
+    assert image.std() < 0.7 * clear.std()
     foggy(dicts[:2], tmp_path / "fog")
     assert (tmp_path / "fog" / "raccoon-1.png").stat().st_mtime_ns == before
 
@@ -99,14 +99,14 @@ def test_curves_are_thinned_to_means():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: (root / "images").rename(root / "pictures"), "holds no raccoon/images/"),
+        (lambda root: (root / "images").rename(root / "images"), "holds no raccoon/images/"),
         (lambda root: (root / "images" / "raccoon-3.jpg").unlink(), "raccoon-3.xml has no raccoon-3.jpg"),
         (lambda root: (root / "annotations" / "raccoon-3.xml").write_text("<annotation>"), "raccoon-3.xml is no VOC"),
         (lambda root: (root / "annotations" / "raccoon-3.xml").write_text("<annotation/>"), "raccoon-3.xml is no VOC"),
         (lambda root: (root / "annotations" / "raccoon-3.xml").rename(root / "annotations" / "r.xml"), "its number"),
         (
             lambda root: [path.unlink() for path in (root / "annotations").glob("*1?.xml")],
-            "9 annotated images, and 6 are labelled, 3 unlabelled and the rest tested on",
+            "9 annotated images, and 6 are labeled, 3 unlabeled and the rest tested on",
         ),
     ],
 )
@@ -128,7 +128,7 @@ def test_rows_stand_beside_the_detector_that_was_not_adapted():
     rows = {row.name: row for row in rows_of(runs)}
     assert rows["median box, no detector, AP50"].value == 30
     assert rows["source, AP50, foggy"].value == 50
-    assert rows["source, AP50, foggy"].deviation == pytest.approx(14.142, abs=1e-3)
+    assert rows["source, AP50, foggy"].std == pytest.approx(14.142, abs=1e-3)
     assert (rows["strong-weak, AP50, foggy"].reference, rows["strong-weak, AP50, foggy"].ratio) == (50, 1.5)
     assert rows["strong-weak, AP50, clear"].ratio == 0.75
     assert rows["bdc, AP50, foggy"].reference == 40  # of the seed that it was run with

@@ -1,4 +1,4 @@
-"""The protocol of the localisation benchmark, on examples computed by hand."""
+"""The protocol of the localization benchmark, on examples computed by hand."""
 
 import json
 import subprocess
@@ -10,35 +10,35 @@ import torch
 from PIL import Image
 
 from benchmarks.command import DataError
-from benchmarks.localization.images import Pictures, load
-from benchmarks.localization.rows import Setting, find, fitted_centre, ordered_pairs
+from benchmarks.localization.images import Images, load
+from benchmarks.localization.rows import Setting, find, fitted_center, ordered_pairs
 from benchmarks.localization.run import data_of_the_paper, kept_share, scores
 from tobias_aug.masks.cells import half_mask
 
 
 @pytest.fixture
 def four():
-    """Two classes, three pictures of one and one of the other; objects from a corner to the whole."""
+    """Two classes, three images of one and one of the other; objects from a corner to the whole."""
     boxes = [[[0, 0, 112, 112]], [[0, 0, 224, 224], [0, 0, 10, 10]], [[0, 0, 224, 113]], [[0, 0, 224, 112]]]
     pixels = torch.zeros(4, 3, 224, 224, dtype=torch.uint8)
-    return Pictures(pixels, ["a", "a", "a", "b"], [torch.tensor(box, dtype=torch.float64) for box in boxes])
+    return Images(pixels, ["a", "a", "a", "b"], [torch.tensor(box, dtype=torch.float64) for box in boxes])
 
 
 def test_accuracy_is_the_mean_of_the_classes_shares_above_one_half(four):
     result = scores(find("whole-image", 0, four, Setting())[0], four)
     # IoU: 1/4, 1, 113/224, exactly 1/2, which is not above it.
-    assert result["accuracy, all pictures"] == 50
+    assert result["accuracy, all images"] == 50
     assert result["accuracy"] == pytest.approx(100 * (2 / 3 + 0) / 2)
     assert result["mean IoU"] == pytest.approx(100 * (0.25 + 1 + 113 / 224 + 0.5) / 4)
-    assert result["accuracy, object 25-50 % of the picture"] == 0
-    assert result["accuracy, object 75-100 % of the picture"] == 100
+    assert result["accuracy, object 25-50 % of the image"] == 0
+    assert result["accuracy, object 75-100 % of the image"] == 100
 
 
-def test_the_swap_judges_a_picture_by_its_neighbours_box(four):
+def test_the_swap_judges_a_image_by_its_neighbors_box(four):
     own = torch.stack([boxes[0] for boxes in four.boxes])
     result = scores(own, four)
     assert result["accuracy"] == 100
-    # Boxes of pictures 3, 0, 1, 2 for pictures 0, 1, 2, 3: IoU 1/2, 1/4, 113/224, 112/113.
+    # Boxes of images 3, 0, 1, 2 for images 0, 1, 2, 3: IoU 1/2, 1/4, 113/224, 112/113.
     assert result["accuracy, boxes swapped"] == 50
 
 
@@ -49,25 +49,25 @@ def test_the_objects_share_of_the_kept_cells_is_counted_in_pixels(four):
     assert kept_share(left, four) == pytest.approx(100 * (1 + 0.5 + 0.5 + 0.5) / 4)
 
 
-def test_the_fitted_centre_box_is_fitted_on_the_other_half():
+def test_the_fitted_center_box_is_fitted_on_the_other_half():
     boxes = [[[22, 22, 202, 202]], [[90, 90, 134, 134]]] * 3
-    pictures = Pictures(
+    images = Images(
         torch.zeros(6, 3, 224, 224, dtype=torch.uint8), ["a"] * 6, [torch.tensor(b, dtype=torch.float64) for b in boxes]
     )
-    # Even pictures get the odd ones' best box, which is small and wrong for them, and the other way round.
-    assert scores(fitted_centre(pictures), pictures)["accuracy"] == 0
+    # Even images get the odd ones' best box, which is small and wrong for them, and the other way round.
+    assert scores(fitted_center(images), images)["accuracy"] == 0
 
 
-def test_boxes_are_scaled_with_their_pictures(tmp_path):
+def test_boxes_are_scaled_with_their_images(tmp_path):
     (tmp_path / "images" / "cat").mkdir(parents=True)
     Image.new("RGB", (100, 50)).save(tmp_path / "images" / "cat" / "1.jpg")
     (tmp_path / "boxes.csv").write_text(
         "image,class,original_width,original_height,xmin,ymin,xmax,ymax\n"
         "cat/1.jpg,cat,200,100,50,25,100,100\ncat/1.jpg,cat,200,100,0,0,200,100\n"
     )
-    pictures = load(tmp_path)
-    assert pictures.pixels.shape == (1, 3, 224, 224)
-    assert pictures.boxes[0].tolist() == [[56, 56, 112, 224], [0, 0, 224, 224]]
+    images = load(tmp_path)
+    assert images.pixels.shape == (1, 3, 224, 224)
+    assert images.boxes[0].tolist() == [[56, 56, 112, 224], [0, 0, 224, 224]]
     with pytest.raises(DataError, match=r"holds no boxes.csv, no bounding_boxes.txt of CUB and no XML"):
         load(tmp_path / "images")
 
@@ -81,9 +81,9 @@ def test_voc_and_cub_trees_are_read(tmp_path):
         "<annotation><size><width>100</width><height>50</height></size><object><name>dog</name><bndbox>"
         "<xmin>1</xmin><ymin>1</ymin><xmax>51</xmax><ymax>26</ymax></bndbox></object></annotation>"
     )
-    pictures = load(voc)
-    assert pictures.classes == ["dog"]
-    assert pictures.boxes[0].tolist() == [[0, 0, 112, 112]]
+    images = load(voc)
+    assert images.classes == ["dog"]
+    assert images.boxes[0].tolist() == [[0, 0, 112, 112]]
     cub = tmp_path / "cub"
     (cub / "images" / "001.Albatross").mkdir(parents=True)
     for number in (1, 2):
@@ -91,9 +91,9 @@ def test_voc_and_cub_trees_are_read(tmp_path):
     (cub / "images.txt").write_text("1 001.Albatross/1.jpg\n2 001.Albatross/2.jpg\n")
     (cub / "bounding_boxes.txt").write_text("1 25.0 0.0 50.0 50.0\n2 0.0 0.0 10.0 10.0\n")
     (cub / "train_test_split.txt").write_text("1 0\n2 1\n")
-    pictures = load(cub)
-    assert pictures.classes == ["001.Albatross"]
-    assert pictures.boxes[0].tolist() == [[56, 0, 168, 224]]
+    images = load(cub)
+    assert images.classes == ["001.Albatross"]
+    assert images.boxes[0].tolist() == [[56, 0, 168, 224]]
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def folder(photos):
     """The small photographs with a box each, as a folder that the benchmark reads."""
     lines = ["image,class,xmin,ymin,xmax,ymax"]
     for path in sorted(photos.rglob("*.jpg")):
-        with Image.open(path) as picture:
-            lines.append(f"{path.relative_to(photos).as_posix()},{path.parent.name},0,0,{picture.width},9")
+        with Image.open(path) as image:
+            lines.append(f"{path.relative_to(photos).as_posix()},{path.parent.name},0,0,{image.width},9")
     root = photos.parent / "set"
     root.mkdir()
     photos.rename(root / "images")
@@ -132,7 +132,7 @@ def test_a_run_stores_its_rows_continues_after_them_and_draws(folder, tmp_path):
     made = {name: record["origins"][row["origin"]]["command"] for name, row in rows.items()}
     assert "--rows whole-image,alexnet --seeds 1 --paper imagenet --no-speed" in made["alexnet: accuracy"]
     assert "--rows alexnet,border-contrast" in made["alexnet: images/s"]
-    assert record["settings"] == {"data": "set", "pictures": 12, "precision": "fp32", "paper": "imagenet"}
+    assert record["settings"] == {"data": "set", "images": 12, "precision": "fp32", "paper": "imagenet"}
     assert sorted(path.name for path in figures.iterdir()) == [
         "cases-alexnet.png",
         "cases-border-contrast.png",

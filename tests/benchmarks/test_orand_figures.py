@@ -31,9 +31,9 @@ def test_curves_and_maps_are_drawn(tmp_path):
 
 def test_the_table_has_a_line_per_method_and_only_columns_that_were_measured():
     rows = [
-        Row("average: IoU at its own threshold", 40.0, "%", n=3, deviation=0.25),
+        Row("average: IoU at its own threshold", 40.0, "%", n=3, std=0.25),
         Row("average: precision at 60 % recall", 50.0, "%", n=3),
-        Row("orandnet-official: IoU at its own threshold", 42.0, "%", 40.0, 1.05, n=3, deviation=0.5),
+        Row("orandnet-official: IoU at its own threshold", 42.0, "%", 40.0, 1.05, n=3, std=0.5),
         Row("cnn: accuracy of the classifier", 71.7, "%"),
     ]
     assert fused(rows).splitlines() == [

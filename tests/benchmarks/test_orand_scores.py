@@ -86,9 +86,9 @@ def test_rows_are_means_over_seeds_beside_the_ensembles():
     assert list(rows) == ["average: IoU", "or: IoU", "or: own threshold of half 1"]
     found = rows["or: IoU"]
     assert (found.value, found.reference, found.ratio, found.n) == (31.5, 42, 0.75, 2)
-    assert found.deviation == pytest.approx(np.std([30, 33], ddof=1))
+    assert found.std == pytest.approx(np.std([30, 33], ddof=1))
     assert (rows["average: IoU"].reference, rows["or: own threshold of half 1"].reference) == (None, None)
-    assert [row.deviation for row in rows_of(runs[:1])] == [None] * 4
+    assert [row.std for row in rows_of(runs[:1])] == [None] * 4
 
 
 def test_boxes_become_masks_of_any_side(tmp_path):

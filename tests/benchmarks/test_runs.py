@@ -307,8 +307,8 @@ def test_the_command_merges_files_and_makes_the_rows_anew(tmp_path, monkeypatch,
 
 def test_a_row_is_the_mean_over_seeds_and_its_base_is_of_the_same_seeds():
     row = over_seeds("a", [1.0, 2.0, 6.0], 2.0)
-    assert (row.value, row.deviation, row.n, row.ratio) == (mean([1, 2, 6]), stdev([1, 2, 6]), 3, 1.5)
-    assert over_seeds("a", [1.0]).deviation is None
+    assert (row.value, row.std, row.n, row.ratio) == (mean([1, 2, 6]), stdev([1, 2, 6]), 3, 1.5)
+    assert over_seeds("a", [1.0]).std is None
     found = {"source": {"0": {"x": 1.0}, "1": {"x": 5.0}}, "mcd": {"1": {"x": 9.0}}, "adr": {"2": {"x": 9.0}}}
     assert beside(found, "source", "mcd", "x") == 5.0
     assert beside(found, "source", "adr", "x") is None

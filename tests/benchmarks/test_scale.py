@@ -28,7 +28,7 @@ def test_the_plan_is_the_constants_times_the_images():
         "plan: bytes to read": (100, "TB"),
         "plan: decoding": (1000, "core hours"),
         "plan: network on CPUs": (10_000, "core hours"),
-        "plan, assumed: pictures a second and GPU": (2500, "images/s"),
+        "plan, assumed: images a second and GPU": (2500, "images/s"),
         "plan, assumed: network on GPUs": (hours, "GPU hours"),
         "plan, assumed: cores that feed a GPU": (9, "cores"),
         "plan, assumed: cost": (2 * hours + 100, "USD"),
@@ -43,7 +43,7 @@ def test_the_plan_is_the_constants_times_the_images():
 
 def test_the_command_measures_what_the_plan_needs(photos, tmp_path):
     out = tmp_path / "out.json"
-    small = ["--images", "1e6", "--pictures", "4", "--table-rows", "2000", "--json", str(out)]
+    small = ["--images", "1e6", "--images", "4", "--table-rows", "2000", "--json", str(out)]
     command = [sys.executable, "-m", "benchmarks.scale", "--data", str(photos), *small]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2], capture_output=True)
     record = json.loads(out.read_text())

@@ -72,7 +72,7 @@ def test_rows_stand_beside_the_source_alone():
     ]
 
 
-def test_an_unknown_method_is_refused(monkeypatch, capsys):
+def test_an_unknown_method_is_rejected(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["segmentation_adaptation", "--method", "dann"])
     with pytest.raises(SystemExit):
         main()

@@ -3,23 +3,23 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.orand.classifiers import CROPS, NETWORKS, SIDE, Pictures, RandomCrops, accuracy, crop
+from benchmarks.orand.classifiers import CROPS, NETWORKS, SIDE, Images, RandomCrops, accuracy, crop
 from tobias_aug import class_activation_maps
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     for number in range(4):
         folder = tmp_path / "bird" if number < 2 else tmp_path / "cat"
         folder.mkdir(exist_ok=True)
         Image.new("RGB", (SIDE, SIDE), (60 * number, 0, 0)).save(folder / f"{number}.png")
-    return Pictures(tmp_path, without={"1"})
+    return Images(tmp_path, without={"1"})
 
 
-def test_images_are_held_with_their_classes_and_without_those_left_out(pictures):
-    assert (pictures.keys, pictures.classes) == (["bird/0.png", "cat/2.png", "cat/3.png"], ["bird", "cat"])
-    assert pictures.labels.tolist() == [0, 1, 1]
-    assert pictures.images[:, 0, 0, 0].tolist() == [0, 120, 180]
+def test_images_are_held_with_their_classes_and_without_those_left_out(images):
+    assert (images.keys, images.classes) == (["bird/0.png", "cat/2.png", "cat/3.png"], ["bird", "cat"])
+    assert images.labels.tolist() == [0, 1, 1]
+    assert images.images[:, 0, 0, 0].tolist() == [0, 120, 180]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -35,8 +35,8 @@ def test_every_classifier_has_its_classes_and_class_maps(name):
     assert set(CROPS) == set(NETWORKS)
 
 
-def test_a_batch_is_that_of_its_seed_epoch_and_number(pictures):
-    batches = RandomCrops(pictures, 32, 2, seed=5)
+def test_a_batch_is_that_of_its_seed_epoch_and_number(images):
+    batches = RandomCrops(images, 32, 2, seed=5)
     assert len(batches) == 1
     (whole,) = batches.epoch(0)
     assert whole[0].shape == (2, 3, 32, 32)
@@ -60,10 +60,10 @@ def test_crops_lie_within_the_image_and_flip_every_second():
     assert (steps.abs().mean((1, 2)) * 16).min() > 64 * np.sqrt(0.35 * 3 / 4) - 0.5
 
 
-def test_accuracy_is_the_share_of_right_classes(pictures):
+def test_accuracy_is_the_share_of_right_classes(images):
     constant = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(2))
     constant(torch.zeros(1, 3, SIDE, SIDE))
     with torch.no_grad():
         constant[1].weight.zero_()
         constant[1].bias.copy_(torch.tensor([0.0, 1.0]))
-    assert accuracy(constant, pictures, "cpu") == pytest.approx(100 * 2 / 3)
+    assert accuracy(constant, images, "cpu") == pytest.approx(100 * 2 / 3)

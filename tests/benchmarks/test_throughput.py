@@ -93,7 +93,7 @@ def test_building_masks_stands_beside_the_bare_network_and_the_published_way(row
         "masks build, bf16, against the bare network",
         "masks build, bf16, against one by one",
         "kept cells that bf16 changes",
-        "pictures in which bf16 changes a cell",
+        "images in which bf16 changes a cell",
     ]
     for name in list(rows)[:4]:
         assert rows[name]["ratio"] == pytest.approx(rows[name]["value"] / rows[name]["reference"])

@@ -76,7 +76,7 @@ def test_silence_makes_its_partner_as_quiet():
     assert a_weighted_gain(mixed, 16_000).max() < a_weighted_gain(waveforms, 16_000).max()
 
 
-def test_a_batch_of_one_class_stays_or_is_refused(batch):
+def test_a_batch_of_one_class_stays_or_is_rejected(batch):
     waveforms, _ = batch
     mixed, soft = mix_of()(waveforms, torch.full((8,), 2))
     assert torch.equal(mixed, waveforms)
@@ -85,7 +85,7 @@ def test_a_batch_of_one_class_stays_or_is_refused(batch):
         mix_of(same_class="error")(waveforms, torch.full((8,), 2))
 
 
-def test_what_cannot_be_mixed_is_refused_by_name(batch):
+def test_what_cannot_be_mixed_is_rejected_by_name(batch):
     waveforms, labels = batch
     with pytest.raises(ValueError, match=r"floats in \[-1, 1\], got torch.int16; divide"):
         mix_of()((waveforms * 32767).to(torch.int16), labels)

@@ -12,7 +12,7 @@ def networks():
 
 
 def test_shapes_and_counts_are_the_papers(networks):
-    """Counted by hand: convolutions without bias, two numbers a channel for each batch normalisation, three layers."""
+    """Counted by hand: convolutions without bias, two numbers a channel for each batch normalization, three layers."""
     v1 = 40 * 8 + 40 * 40 * 8 + 50 * 8 * 13 + 50 * 50 * 5 + 2 * (40 + 40 + 50 + 50)
     v1 += 50 * 11 * 14 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 10 + 10
     v2 = 32 * 64 + 64 * 32 * 16 + 32 * 64 + 32 * 32 * 64 + 64 * 32 * 4 + 64 * 64 * 4
@@ -39,15 +39,15 @@ def test_logits_come_from_either_shape_and_depend_on_time(networks):
 
 def test_details_that_change_results(networks):
     network = networks[1]
-    normalised = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
-    assert {layer.eps for layer in normalised} == {2e-5}
+    normalized = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert {layer.eps for layer in normalized} == {2e-5}
     assert all(layer.bias is None for layer in network.modules() if isinstance(layer, nn.Conv2d))
     assert [layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)] == [0.5, 0.5]
     strides = [layer.stride for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     assert strides[:3] == [(1, 2), (1, 2), (1, 1)]
 
 
-def test_another_length_is_refused_with_a_way_out(networks):
+def test_another_length_is_rejected_with_a_way_out(networks):
     with pytest.raises(ValueError, match=r"EnvNet takes waveforms \(batch, 24014\) at 16000 Hz, got shape \(2, 1, 5\)"):
         networks[0](torch.randn(2, 5))
     with pytest.raises(ValueError, match="crop with RandomCropPadded"):

@@ -1,4 +1,4 @@
-"""The guide to sounds runs, and its picture is what the script draws."""
+"""The guide to sounds runs, and its image is what the script draws."""
 
 import re
 import runpy
@@ -19,8 +19,8 @@ def test_the_guides_code_runs():
     assert names["classes"].shape == (1,)
 
 
-def test_the_picture_is_drawn_by_the_script(tmp_path):
-    runpy.run_path(str(DOCS / "sound_picture.py"))["main"](tmp_path / "sound.png")
+def test_the_image_is_drawn_by_the_script(tmp_path):
+    runpy.run_path(str(DOCS / "sound_figure.py"))["main"](tmp_path / "sound.png")
     drawn, kept = (Image.open(place) for place in (tmp_path / "sound.png", DOCS / "images" / "sound.png"))
     assert drawn.size == kept.size
     assert drawn.getextrema() == kept.getextrema()

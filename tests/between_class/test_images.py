@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from tobias_aug import BetweenClassDataset, BetweenClassMix
-from tobias_aug.between_class.image_functional import deviations, mix_images, mix_pairs, pixel_share
+from tobias_aug.between_class.image_functional import mix_images, mix_pairs, pixel_share, stds
 
 
 def reference(x1, x2, r, plus):
@@ -55,9 +55,9 @@ def test_deviations_are_exact_whatever_the_mean(mean, layout):
     images = (torch.randn(3, 3, 64, 65) + mean).contiguous(memory_format=layout)
     images[1] = mean
     expected = images.double().flatten(1).std(1, correction=0).float()
-    torch.testing.assert_close(deviations(images), expected, rtol=1e-5, atol=0)
-    assert deviations(images)[1] == 0
-    torch.testing.assert_close(deviations(images.requires_grad_()).detach(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(stds(images), expected, rtol=1e-5, atol=0)
+    assert stds(images)[1] == 0
+    torch.testing.assert_close(stds(images.requires_grad_()).detach(), expected, rtol=1e-5, atol=0)
 
 
 @given(st.floats(0, 1, width=32), st.floats(0, 1e4, width=32), st.floats(0, 1e4, width=32))
@@ -84,7 +84,7 @@ def test_the_ends_and_constant_images_are_exact_and_finite(plus, dtype):
     torch.testing.assert_close(mixed[3], (0.25 * images[3] + 0.75 * images[0]) / scale, rtol=1e-2, atol=1e-2)
 
 
-def test_integers_are_rounded_and_refused_by_bc_plus():
+def test_integers_are_rounded_and_rejected_by_bc_plus():
     images = torch.tensor([[0], [255], [7]], dtype=torch.uint8)
     ratio = torch.tensor([0.5, 0.999, 0.25])
     assert mix_images(images, torch.tensor([1, 0, 2]), ratio).flatten().tolist() == [128, 255, 7]
@@ -164,7 +164,7 @@ def test_the_data_set_ignores_the_index_and_draws_every_pair_equally_often():
     own = torch.arange(4)
     possible = (own[:, None] % 2) != (own[None] % 2)
     assert seen[~possible].sum() == 0
-    # 200 of each of the eight pairs, with a deviation of 13; five of them are allowed.
+    # 200 of each of the eight pairs, with a std of 13; five of them are allowed.
     assert (seen[possible] - 200).abs().max() < 65
 
 
@@ -219,9 +219,9 @@ def test_a_label_that_is_no_number_is_named(label):
     [
         (Subset(numbered(), [0, 3, 6]), ValueError, "needs samples of two classes at least, got 3 samples of one"),
         ([(torch.zeros(1, 2, 2), 1)] * 5, ValueError, "1000 pairs were all of one class"),
-        ([("a.jpg", 0), ("b.jpg", 1)], TypeError, "needs images as tensors, got str; give the data set a transform"),
+        ([("a.jpg", 0), ("b.jpg", 1)], TypeError, "needs images as tensors, got str; give the dataset a transform"),
     ],
 )
-def test_data_that_cannot_be_paired_is_refused(data, error, message):
+def test_data_that_cannot_be_paired_is_rejected(data, error, message):
     with pytest.raises(error, match=message):
         BetweenClassDataset(data, num_classes=2)[0]

@@ -9,14 +9,14 @@ from benchmarks.between_class.cifar import load_cifar10
 from tobias_aug import BetweenClassNormalize
 
 
-def pictures():
+def images():
     random = np.random.default_rng(0)
     return [random.integers(0, 256, (4 + n, 6, 3), dtype=np.uint8) for n in range(5)]
 
 
 @pytest.mark.parametrize("plus", [False, True])
 def test_statistics_are_those_of_all_pixels(plus):
-    arrays = pictures()
+    arrays = images()
     normalize = BetweenClassNormalize.from_dataset([(Image.fromarray(array), 0) for array in arrays], plus)
     pixels = np.concatenate([(array - plus * array.mean()).reshape(-1, 3) for array in arrays])
     np.testing.assert_allclose(normalize.mean, pixels.mean(0), atol=1e-4)
@@ -28,7 +28,7 @@ def test_statistics_are_those_of_all_pixels(plus):
 
 
 @pytest.mark.parametrize("plus", [False, True])
-def test_normalises_images_and_batches_alike(plus):
+def test_normalizes_images_and_batches_alike(plus):
     normalize = BetweenClassNormalize((120.0, 110.0, 100.0), (60.0, 50.0, 40.0), plus)
     images = torch.randint(256, (4, 3, 5, 7), dtype=torch.uint8)
     batch = normalize(images)
@@ -73,10 +73,10 @@ def test_cifars_own_statistics_are_the_published_ones(real_data, plus):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: BetweenClassNormalize((1.0,), (0.0,)), ValueError, r"positive deviation .* std \(0.0,\)"),
+        (lambda: BetweenClassNormalize((1.0,), (0.0,)), ValueError, r"positive std .* std \(0.0,\)"),
         (lambda: BetweenClassNormalize((1.0, 2.0), (1.0,)), ValueError, r"mean \(1.0, 2.0\), std \(1.0,\)"),
         (lambda: BetweenClassNormalize.published("mnist"), ValueError, "there are cifar10, cifar100; or use from_data"),
-        (lambda: BetweenClassNormalize.from_dataset([]), ValueError, "the data set is empty"),
+        (lambda: BetweenClassNormalize.from_dataset([]), ValueError, "the dataset is empty"),
         (
             lambda: BetweenClassNormalize.from_dataset([torch.zeros(3, 2, 2), torch.zeros(1, 2, 2)]),
             ValueError,
@@ -94,7 +94,7 @@ def test_cifars_own_statistics_are_the_published_ones(real_data, plus):
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(call, error, message):
+def test_what_does_not_fit_is_rejected(call, error, message):
     with pytest.raises(error, match=message):
         call()
 

@@ -208,7 +208,7 @@ def test_half_precision_differs_little():
     assert 0 < max(abs(one.maps - other.maps).mean() for one, other in zip(full, half, strict=True)) < 0.05
 
 
-def test_what_is_refused():
+def test_what_is_rejected():
     images = torch.randn(1, 3, 32, 32)
     with pytest.raises(TypeError, match="torchvision's and timm's VisionTransformer, not from ResNet; for a CNN use"):
         class_activation_maps(torchvision.models.resnet18(), images, [[0]], method="relevance")

@@ -1,4 +1,4 @@
-"""Class maps of CNNs: against the formula written out, on many kinds of networks, and what is refused."""
+"""Class maps of CNNs: against the formula written out, on many kinds of networks, and what is rejected."""
 
 import copy
 import warnings
@@ -12,7 +12,7 @@ from torch import nn
 
 from tobias_aug import class_activation_maps
 from tobias_aug.cams.linear_head import linear_head_maps
-from tobias_aug.images.decode import IMAGENET_DEVIATION, IMAGENET_MEAN
+from tobias_aug.images.decode import IMAGENET_MEAN, IMAGENET_STD
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_a_logit_is_its_maps_mean_and_a_bias(name):
         ("vit_b_32", "for a vision transformer, the method relevance"),
     ],
 )
-def test_other_heads_are_refused_with_what_was_found(name, found):
+def test_other_heads_are_rejected_with_what_was_found(name, found):
     with torch.device("meta"):  # no memory for VGG's weights, of which only the shapes matter here
         network = torchvision.models.get_model(name).eval()
         pair = torch.zeros(1, dtype=torch.long)
@@ -144,7 +144,7 @@ def test_other_heads_are_refused_with_what_was_found(name, found):
             linear_head_maps(network, torch.empty(1, 3, 224, 224), pair, pair)
 
 
-def test_a_step_between_pooling_and_classifier_is_refused(resnet):
+def test_a_step_between_pooling_and_classifier_is_rejected(resnet):
     network = nn.Sequential(*list(resnet.children())[:-1], nn.Flatten(), nn.Tanh(), nn.Linear(512, 5)).eval()
     with pytest.raises(TypeError, match="in Sequential something else stands between the pooled features and it"):
         class_activation_maps(network, torch.randn(1, 3, 64, 64), [[1]])
@@ -206,12 +206,12 @@ def test_predicted_classes(resnet):
     assert [maps.maps.shape for maps in none] == [(0, 64, 64)] * 4
 
 
-def test_bytes_are_normalised_by_the_given_mean_and_deviation(resnet):
+def test_bytes_are_normalized_by_the_given_mean_and_std(resnet):
     images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
-    for mean, deviation in ((IMAGENET_MEAN, IMAGENET_DEVIATION), ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))):
-        floats = torchvision.transforms.functional.normalize(images / 255, mean, deviation)
+    for mean, std in ((IMAGENET_MEAN, IMAGENET_STD), ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))):
+        floats = torchvision.transforms.functional.normalize(images / 255, mean, std)
         for one, other in zip(
-            class_activation_maps(resnet, images, torch.tensor([1, 2]), mean=mean, deviation=deviation),
+            class_activation_maps(resnet, images, torch.tensor([1, 2]), mean=mean, std=std),
             class_activation_maps(resnet, floats, torch.tensor([1, 2])),
             strict=True,
         ):
@@ -230,7 +230,7 @@ def test_half_precision_differs_little(resnet):
 def test_a_network_of_any_type_sees_every_scale(resnet, dtype, kind):
     images = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
     if kind != "bytes":
-        images = torchvision.transforms.functional.normalize(images / 255, IMAGENET_MEAN, IMAGENET_DEVIATION)
+        images = torchvision.transforms.functional.normalize(images / 255, IMAGENET_MEAN, IMAGENET_STD)
     expected = class_activation_maps(resnet, images, [[1], [2]])
     made = class_activation_maps(
         copy.deepcopy(resnet).to(dtype), images.to(dtype) if kind == "own" else images, [[1], [2]]
@@ -251,7 +251,7 @@ def test_a_network_of_any_type_sees_every_scale(resnet, dtype, kind):
         ({"precision": "fp8"}, "unknown precision 'fp8'; choose fp32 or bf16"),
     ],
 )
-def test_what_is_refused(resnet, options, reason):
+def test_what_is_rejected(resnet, options, reason):
     with pytest.raises(ValueError, match=reason):
         class_activation_maps(resnet, torch.zeros(2, 3, 64, 64), **options)
 

@@ -30,7 +30,7 @@ def test_a_checkpoint_fills_its_network(arch, build, tmp_path):
     assert torch.equal(loaded(images), network(images))
 
 
-def test_what_is_refused():
+def test_what_is_rejected():
     tensors = {"fc.weight": torch.zeros(4, 512)}
     with pytest.raises(ValueError, match="unknown arch 'resnet9'; give a torchvision classifier such as resnet18"):
         load_classifier("resnet9", tensors)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tobias_aug import TobiasError, class_activation_maps
-from tobias_aug.cams.folder import _batches_of_one_size, _Entry, _Job, _Picture, class_map_folder
+from tobias_aug.cams.folder import _batches_of_one_size, _Entry, _Image, _Job, class_map_folder
 from tobias_aug.class_maps import class_map_files, read_class_maps
 from tobias_aug.class_maps.image_labels import read_labels
 from tobias_aug.images.decode import read_rgb, squash, to_tensor
@@ -100,18 +100,18 @@ def test_images_wait_for_others_of_their_size_in_their_block_alone():
             taken += 1
             side = number % 23 if number < 40 else 5
             entry = _Entry(str(number), number // 16, pending=True)
-            yield _Job(entry, _Picture(np.zeros((side, 9, 3), np.uint8), (side, 9)), [])
+            yield _Job(entry, _Image(np.zeros((side, 9, 3), np.uint8), (side, 9)), [])
 
     given = []
     for batch in _batches_of_one_size(jobs(), 4):
-        assert len({(job.entry.block, job.picture.pixels.shape) for job in batch}) == 1
+        assert len({(job.entry.block, job.image.pixels.shape) for job in batch}) == 1
         assert len(batch) <= 4
         given += [job.entry.name for job in batch]
         assert taken - len(given) <= 16
     assert sorted(given, key=int) == [str(number) for number in range(60)]
 
 
-def test_another_run_goes_on_and_another_network_is_refused(photos, tmp_path):
+def test_another_run_goes_on_and_another_network_is_rejected(photos, tmp_path):
     class Stops(TinyCNN):
         def forward(self, images):
             if len(self.seen) == 7:
@@ -179,7 +179,7 @@ def test_what_fails_is_listed_and_stops_nothing(photos, tmp_path):
     assert read_class_maps(tmp_path / "out" / "dog" / "00.npz").keys.tolist() == [0, 1]
 
 
-def test_what_fits_no_image_is_refused_before_anything_is_written(photos, tmp_path):
+def test_what_fits_no_image_is_rejected_before_anything_is_written(photos, tmp_path):
     with pytest.raises(ValueError, match="there are 2 class folders and the network knows 10 classes"):
         run(photos, tmp_path / "out", TinyCNN(10))
     with pytest.raises(ValueError, match='labels must be a mapping from keys to classes, or "folder-names"'):
@@ -233,7 +233,7 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path, sizes):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0] + 100_000
-    # 48 pictures are 1.3 MB as bytes and 5 MB as floats.
+    # 48 images are 1.3 MB as bytes and 5 MB as floats.
     assert len(network.alive) >= 5
     assert max(network.alive[2:]) <= max(network.alive[:2]) + 300_000
 

@@ -169,7 +169,7 @@ def inner_pickle():
     ],
     ids=["os", "eval", "numpy.load", "torch.load", "getattr"],
 )
-def test_a_pickle_that_would_run_code_is_refused_by_name(save, tmp_path, monkeypatch, evil, name):
+def test_a_pickle_that_would_run_code_is_rejected_by_name(save, tmp_path, monkeypatch, evil, name):
     monkeypatch.chdir(tmp_path)
     path = save({"keys": [1], "high_res": evil})
     with pytest.raises(ValueError, match=f"asks for ({name}) when it is unpickled.*nothing of it was run. Convert"):
@@ -185,7 +185,7 @@ def test_what_numpy_and_torch_would_believe_is_not_believed(save, tmp_path, monk
     assert [file.name for file in tmp_path.iterdir()] == ["image.npy"]
 
 
-def test_a_tensor_larger_than_its_storage_is_refused(save):
+def test_a_tensor_larger_than_its_storage_is_rejected(save):
     function, (storage, *_) = torch.rand(4).__reduce_ex__(2)
     forged = Runs(function, storage, 0, (1, 400, 400), (160000, 400, 1), False, {})
     with pytest.raises(ValueError, match="is damaged .*out of bounds"):
@@ -206,7 +206,7 @@ def test_a_tensor_larger_than_its_storage_is_refused(save):
         ([LOW], "holds a list; expected a dictionary"),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path, stored, message):
+def test_what_does_not_fit_is_rejected(tmp_path, stored, message):
     array = np.empty((), dtype=object)
     array[()] = stored
     np.save(tmp_path / "image.npy", array)
@@ -214,7 +214,7 @@ def test_what_does_not_fit_is_refused(tmp_path, stored, message):
         read_class_maps(tmp_path / "image.npy")
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_are_rejected(tmp_path):
     np.save(tmp_path / "plain.npy", HIGH)
     with pytest.raises(ValueError, match="plain.npy holds an array of float32, .2, 8, 12., without class ids"):
         read_class_maps(tmp_path / "plain.npy")
@@ -299,10 +299,10 @@ def test_real_masks_round_trip(real_data, tmp_path):
             assert theirs.size == ours.size
 
 
-def test_what_is_no_index_mask_is_refused(tmp_path):
-    Image.new("RGB", (3, 2)).save(tmp_path / "colour.png")
-    with pytest.raises(ValueError, match="colour.png is a picture of mode RGB; an index mask has class numbers"):
-        read_index_mask(tmp_path / "colour.png")
+def test_what_is_no_index_mask_is_rejected(tmp_path):
+    Image.new("RGB", (3, 2)).save(tmp_path / "color.png")
+    with pytest.raises(ValueError, match="color.png is a image of mode RGB; an index mask has class numbers"):
+        read_index_mask(tmp_path / "color.png")
     write_index_mask(tmp_path / "mask.png", np.zeros((2, 3), np.uint8))
     with pytest.raises(ValueError, match="mask.png is 2 x 3, expected 4 x 3"):
         read_index_mask(tmp_path / "mask.png", (4, 3))

@@ -15,7 +15,7 @@ def test_images_are_found_by_path_or_by_name(photos):
     assert named.path("cat/01") == photos / "cat" / "01.jpg"
     assert named.size("dog/01") == (4, 5)
     assert named.path("03") == named.path("elsewhere/03") == photos / "cat" / "03.jpg"
-    with pytest.raises(FileNotFoundError, match="no picture of this name in"):
+    with pytest.raises(FileNotFoundError, match="no image of this name in"):
         named.path("99")
 
 

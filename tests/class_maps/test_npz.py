@@ -54,7 +54,7 @@ def written(tmp_path_factory):
 
 @given(place=st.integers(0), change=st.integers(1, 255))
 def test_a_changed_byte_is_found(written, place, change):
-    """Wherever it is: the file is refused, or what is read is what was written (a date, say, is not read)."""
+    """Wherever it is: the file is rejected, or what is read is what was written (a date, say, is not read)."""
     path, content, maps = written
     changed = bytearray(content)
     changed[place % len(content)] ^= change
@@ -88,7 +88,7 @@ def test_a_header_that_promises_more_than_there_is_takes_no_memory(tmp_path):
         read_npz(tmp_path / "file.npz", ["maps"])
 
 
-def test_python_objects_are_refused(tmp_path):
+def test_python_objects_are_rejected(tmp_path):
     np.savez(tmp_path / "file.npz", maps=np.array([{}, None]))
     with pytest.raises(ValueError, match="maps.npy of object"):
         read_npz(tmp_path / "file.npz", ["maps"])

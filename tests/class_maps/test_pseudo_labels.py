@@ -53,7 +53,7 @@ def test_an_image_without_a_class_is_background():
     assert np.array_equal(index_mask(empty, 0.05, 0.3), np.zeros((2, 3)))
 
 
-def test_what_does_not_fit_is_refused():
+def test_what_does_not_fit_is_rejected():
     maps = ClassMaps(np.array([254]), np.ones((1, 2, 2), np.float32))
     with pytest.raises(ValueError, match="holds class ids up to 253, got 254"):
         index_mask(maps, 0.5)

@@ -3,7 +3,7 @@ import tarfile
 
 import pytest
 
-FAST = ("--localizer", "centre-prior", "--workers", 0)
+FAST = ("--localizer", "center-prior", "--workers", 0)
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_shards_are_built_and_verified_by_pattern(tobias, shard, tmp_path):
     assert (status, said) == (0, f"{tmp_path / 'out'}: 12 masks of 12 images\n")
     description = json.loads((tmp_path / "out" / "table.json").read_text())
     assert description["command"].startswith("tobias-aug masks build ")
-    assert description["command"].endswith("--keys-by-file --localizer centre-prior --workers 0")
+    assert description["command"].endswith("--keys-by-file --localizer center-prior --workers 0")
     status, said, _ = tobias("masks", "build", tmp_path, "--format", "tar", "-o", tmp_path / "plain", *FAST)
     assert (status, said) == (0, f"{tmp_path / 'plain'}: 12 masks of 12 images\n")
     status, said, _ = tobias("masks", "verify", tmp_path / "plain", "--images", pattern)
@@ -38,6 +38,6 @@ def test_every_rank_says_what_is_still_to_come(tobias, photos, tmp_path, monkeyp
     assert tobias(*build)[1] == f"{tmp_path / 'out'}: 12 masks of 12 images\n"
 
 
-def test_options_of_ray_without_ray_are_refused(tobias, photos, tmp_path):
+def test_options_of_ray_without_ray_are_rejected(tobias, photos, tmp_path):
     status, _, said = tobias("masks", "build", photos, "-o", tmp_path / "out", "--gpus", 0.5)
     assert (status, said) == (2, "tobias-aug: --actors, --gpus and --cpus are for --engine ray\n")

@@ -70,7 +70,7 @@ def test_failures_are_listed_with_status_one(photos, tmp_path):
         (("masks", "verify", "old", "--images", "photos"), "has format version 99, this release reads 1"),
     ],
 )
-def test_refusals_are_one_line_and_status_two(photos, tmp_path, monkeypatch, arguments, message):
+def test_rejections_are_one_line_and_status_two(photos, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "old").mkdir()
@@ -81,7 +81,7 @@ def test_refusals_are_one_line_and_status_two(photos, tmp_path, monkeypatch, arg
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("localizer", ["border-contrast", "centre-prior"])
+@pytest.mark.parametrize("localizer", ["border-contrast", "center-prior"])
 def test_any_localizer_can_be_shown_and_verified(photos, tmp_path, localizer):
     assert build(photos, tmp_path / "out", "--localizer", localizer).returncode == 0
     shown = tobias("masks", "show", tmp_path / "out", "--images", photos, "-o", tmp_path / "sheet.png", "-n", 2)
@@ -102,7 +102,7 @@ def test_own_weights_are_asked_for_again(photos, tmp_path):
     assert good.stdout.splitlines()[-1] == "changed: 0", good.stderr
 
 
-def test_another_localizer_is_refused_with_status_two(photos, tmp_path):
+def test_another_localizer_is_rejected_with_status_two(photos, tmp_path):
     assert build(photos, tmp_path / "out").returncode == 0
     done = build(photos, tmp_path / "out", "--seed", 1)
     assert done.returncode == 2

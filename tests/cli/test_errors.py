@@ -111,7 +111,7 @@ def test_version(tobias):
 @pytest.mark.parametrize(
     "command",
     [
-        ("masks", "build", "photos", "-o", "out", "--localizer", "centre-prior"),
+        ("masks", "build", "photos", "-o", "out", "--localizer", "center-prior"),
         ("orand", "cams", "photos", "-o", "out", "--arch", "resnet18", "--weights", "r18.pth"),
     ],
     ids=lambda command: " ".join(command[:2]),

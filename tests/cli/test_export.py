@@ -61,7 +61,7 @@ def test_unexpected_tensors_are_listed_with_status_1(tobias, tmp_path):
     assert "unexpected: layer1.0.attention\n" in out
 
 
-def test_what_is_no_resnet_is_refused_with_status_2(tobias, tmp_path):
+def test_what_is_no_resnet_is_rejected_with_status_2(tobias, tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "own.pth")
     status, _, err = tobias("export", "detectron2", tmp_path / "own.pth", "-o", tmp_path / "r18.pkl")
     assert status == 2

@@ -64,10 +64,10 @@ def test_fuse(tobias, cams, operation, rule):
     assert tobias(*command)[:2] == (0, f"{out}: 3 fused maps\n")
     assert (out / "a.npz").stat().st_mtime_ns == before
     assert (out / "b.npz").is_file()
-    status, _, refusal = tobias(*command[:-1], "--predicted-labels")
+    status, _, rejection = tobias(*command[:-1], "--predicted-labels")
     assert status == 2
-    assert "choose another folder, or give the settings of this one" in refusal
-    assert refusal.count("\n") == 1
+    assert "choose another folder, or give the settings of this one" in rejection
+    assert rejection.count("\n") == 1
 
 
 def test_a_bad_file_is_listed_and_mended_by_another_run(tobias, cams):
@@ -121,8 +121,8 @@ def test_cams(tobias, photos, tmp_path):
     assert read_index_mask(tmp_path / "masks" / "cat" / "01.png").shape == (43, 24)
     masks = tmp_path / "masks"
     assert "6 images scored" in tobias("orand", "evaluate", masks, "--truth", masks, "--num-classes", 2)[1]
-    status, _, refusal = tobias(*cnn, "-o", tmp_path / "other", "--scales", "1;2")
-    assert (status, refusal) == (2, "tobias-aug: expected numbers with commas between, such as 1,0.5, got '1;2'\n")
+    status, _, rejection = tobias(*cnn, "-o", tmp_path / "other", "--scales", "1;2")
+    assert (status, rejection) == (2, "tobias-aug: expected numbers with commas between, such as 1,0.5, got '1;2'\n")
 
 
 def test_labels(tobias, cams):
@@ -210,13 +210,13 @@ def test_what_a_list_names_and_is_not_there_is_listed(tobias, cams):
         (("evaluate", "cnn", "--truth", "empty", "--sweep"), "none of 3 images could be scored; a: FileNotFoundError"),
     ],
 )
-def test_refusals_are_one_line_and_status_two(tobias, cams, monkeypatch, arguments, message):
+def test_rejections_are_one_line_and_status_two(tobias, cams, monkeypatch, arguments, message):
     monkeypatch.chdir(cams)
     (cams / "empty").mkdir()
-    status, _, refusal = tobias("orand", *arguments)
+    status, _, rejection = tobias("orand", *arguments)
     assert status == 2
-    assert message in refusal
-    assert refusal.splitlines()[-1].startswith("tobias-aug: ")
+    assert message in rejection
+    assert rejection.splitlines()[-1].startswith("tobias-aug: ")
     assert not (cams / "x").exists()
 
 

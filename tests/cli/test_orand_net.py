@@ -37,10 +37,10 @@ def test_train_and_apply(tobias, tmp_path):
     assert status == 0
     assert "step 2/2  loss " in said
     assert said.splitlines()[-1] == f"{run}: 4 images trained on for 2 steps"
-    assert tobias(*training)[:2] == (0, f"going on after step 2\n{run}: 4 images trained on for 2 steps\n")
-    status, _, refusal = tobias(*training, "--lr", 0.5)
+    assert tobias(*training)[:2] == (0, f"continuing after step 2\n{run}: 4 images trained on for 2 steps\n")
+    status, _, rejection = tobias(*training, "--lr", 0.5)
     assert status == 2
-    assert "choose another folder, or give the settings of this one" in refusal
+    assert "choose another folder, or give the settings of this one" in rejection
 
     (vit / "3.npz").unlink()
     status, said, _ = tobias("apply", cnn, vit, "--run", run, "-o", out, "--device", "cpu")
@@ -66,20 +66,21 @@ def test_train_and_apply(tobias, tmp_path):
     assert tobias(*stored)[0] == 0
     assert (read_class_maps(tmp_path / "stored" / "1.npz").maps == read_class_maps(out / "1.npz").maps).all()
     assert json.loads((out / "settings.json").read_text())["stage"] == "orandnet"
-    status, _, refusal = tobias(*stored, "--precision", "bf16")
-    assert (status, refusal.count("\n")) == (2, 1)
+    status, _, rejection = tobias(*stored, "--precision", "bf16")
+    assert (status, rejection.count("\n")) == (2, 1)
 
 
-def test_refusals(tobias, tmp_path):
+def test_rejections(tobias, tmp_path):
     cnn, vit = write_pairs(tmp_path, images=2)
-    status, _, refusal = tobias("apply", cnn, vit, "--run", tmp_path, "-o", tmp_path / "out")
+    status, _, rejection = tobias("apply", cnn, vit, "--run", tmp_path, "-o", tmp_path / "out")
     assert status == 2
     assert (
-        refusal == f"tobias-aug: no checkpoint at {tmp_path / 'checkpoint.pt'}; train one with tobias-aug orand train\n"
+        rejection
+        == f"tobias-aug: no checkpoint at {tmp_path / 'checkpoint.pt'}; train one with tobias-aug orand train\n"
     )
-    status, _, refusal = tobias("train", cnn, vit, "-o", tmp_path / "run", *SMALL, "--batch-size", 3)
+    status, _, rejection = tobias("train", cnn, vit, "-o", tmp_path / "run", *SMALL, "--batch-size", 3)
     assert status == 2
-    assert "2 samples do not fill one batch of 3 on 1 processes; use a smaller batch" in refusal
+    assert "2 samples do not fill one batch of 3 on 1 processes; use a smaller batch" in rejection
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "run").exists()
 

@@ -16,14 +16,14 @@ KEYS = np.array([2, 11])
 
 @pytest.fixture
 def folders(tmp_path):
-    """Pictures of two images in a folder below, a quarter-size map of each, and a map without a picture."""
+    """Images of two images in a folder below, a quarter-size map of each, and a map without a image."""
     random = np.random.default_rng(0)
     (tmp_path / "images" / "below").mkdir(parents=True)
     (tmp_path / "cams").mkdir()
     for name in "abc":
         if name != "c":
-            picture = random.integers(0, 256, (24, 36, 3), dtype=np.uint8)
-            Image.fromarray(picture).save(tmp_path / "images" / "below" / f"{name}.png")
+            image = random.integers(0, 256, (24, 36, 3), dtype=np.uint8)
+            Image.fromarray(image).save(tmp_path / "images" / "below" / f"{name}.png")
         maps = random.random((2, 6, 9), dtype=np.float32)
         write_class_maps(tmp_path / "cams" / f"{name}.npz", ClassMaps(KEYS, maps, {"stage": "cam"}))
     return tmp_path
@@ -45,22 +45,22 @@ def test_refine(tobias, folders, method):
     assert status == 1
     assert said.splitlines() == [
         f"{out}: 2 refined maps",
-        f"failed: c: FileNotFoundError: no picture of this name in {folders / 'images'}",
+        f"failed: c: FileNotFoundError: no image of this name in {folders / 'images'}",
     ]
     for name in "ab":
         refined = read_class_maps(out / f"{name}.npz")
         assert np.array_equal(refined.maps, refine_class_maps(*given(folders, name), method).maps)
         assert refined.metadata["source"]["stage"] == "cam"
     assert [json.loads(line)["key"] for line in (out / "failures.jsonl").read_text().splitlines()] == ["c"]
-    # Another run makes what is missing, and nothing else; other options are refused.
+    # Another run makes what is missing, and nothing else; other options are rejected.
     (out / "a.npz").unlink()
     before = (out / "b.npz").stat().st_mtime_ns
     assert tobias(*command)[0] == 1
     assert (out / "b.npz").stat().st_mtime_ns == before
     assert (out / "a.npz").is_file()
-    status, _, refusal = tobias(*command, "--iterations", 3)
+    status, _, rejection = tobias(*command, "--iterations", 3)
     assert status == 2
-    assert "choose another folder" in refusal
+    assert "choose another folder" in rejection
 
 
 def test_refined_labels(tobias, folders):
@@ -74,7 +74,7 @@ def test_refined_labels(tobias, folders):
         assert np.array_equal(read_index_mask(out / f"{name}.png"), expected)
 
 
-def test_what_does_not_fit_is_refused(tobias, folders, monkeypatch):
+def test_what_does_not_fit_is_rejected(tobias, folders, monkeypatch):
     cams, out = folders / "cams", folders / "out"
     status, _, said = tobias("orand", "labels", cams, "-o", out, "--low", 0.3, "--refine", "pamr")
     assert status == 2

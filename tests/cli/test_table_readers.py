@@ -122,7 +122,7 @@ def test_an_image_smaller_than_the_grid_is_shown(tobias, photos, tmp_path, size)
 UNUSED = [
     ("build", ("--localizer", "border-contrast", "--arch", "nope"), "--arch is not for --localizer border-contrast"),
     ("build", ("--localizer", "border-contrast", "--precision", "fp32"), "--precision is not for --localizer border"),
-    ("build", ("--localizer", "centre-prior", "--seed", 0, "--weights", "x"), "--seed, --weights are not for --locali"),
+    ("build", ("--localizer", "center-prior", "--seed", 0, "--weights", "x"), "--seed, --weights are not for --locali"),
     ("build", ("--seed", 1, "--weights", "x"), "--seed draws random weights, and --weights gives your own"),
     ("build", ("--root", "x"), "--root is for images of the format list, and these are of the format folder"),
     ("build", ("--column", "image"), "--column is for images of the format parquet"),
@@ -204,7 +204,7 @@ def test_the_command_line_says_how_to_try_failed_images_again(tobias, photos, tm
     assert tobias(*build, "--retry-failed")[0] == 0
 
 
-def test_a_build_of_nothing_readable_is_a_refusal(tobias, tmp_path):
+def test_a_build_of_nothing_readable_is_a_rejection(tobias, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"broken")
     status, _, said = tobias("masks", "build", tmp_path / "images", "-o", tmp_path / "table", *FAST)

@@ -27,7 +27,7 @@ class Case:
     Attributes:
         make: makes the transform; takes ``generator``.
         ratios: the own share of each image, from (before, after, partner) alone, float64; NaN where nothing tells it.
-        dtypes: those that the mix takes; others it refuses.
+        dtypes: those that the mix takes; others it rejects.
         size: of a sample, without the batch.
         masks: whether segmentation masks move with the pixels.
         call: mixes a batch of images and labels with parameters drawn now.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tobias_aug import BorderContrast, CentrePrior, OnlineMasks, RandomCNN
+from tobias_aug import BorderContrast, CenterPrior, OnlineMasks, RandomCNN
 from tobias_aug.images.decode import _imagenet
 from tobias_aug.localization.cam import CAM
 from tobias_aug.localization.scda import SCDA
@@ -21,7 +21,7 @@ MAKERS = {
     "CAM": lambda: CAM("resnet18"),
     "BorderContrast": BorderContrast,
     "BorderContrast, random convolution": lambda: BorderContrast("random-convolution"),
-    "CentrePrior": CentrePrior,
+    "CenterPrior": CenterPrior,
 }
 
 
@@ -58,7 +58,7 @@ def test_images_are_left_as_they_are(localizer, images):
 
 
 def test_floats_in_the_unit_range_mean_the_same(localizer, images):
-    # Resizing rounds uint8 to whole numbers, so only pictures that need no resizing agree to the last digit.
+    # Resizing rounds uint8 to whole numbers, so only images that need no resizing agree to the last digit.
     square = torch.nn.functional.interpolate(images, (224, 224))
     torch.testing.assert_close(localizer.cell_scores(square / 255), localizer.cell_scores(square), rtol=1e-5, atol=1e-5)
 
@@ -87,9 +87,9 @@ def test_identities_tell_localizers_apart():
         (lambda images: images / 255 * torch.nan, "the images hold NaN"),
     ],
 )
-def test_bad_floats_are_refused(localizer, images, spoilt, message):
-    if isinstance(localizer, CentrePrior):
-        pytest.skip("does not look at the picture")
+def test_bad_floats_are_rejected(localizer, images, spoilt, message):
+    if isinstance(localizer, CenterPrior):
+        pytest.skip("does not look at the image")
     with pytest.raises(ValueError, match=message):
         localizer.cell_scores(spoilt(images))
 
@@ -110,7 +110,7 @@ SMALL = {
     "CAM": lambda: CAM("shufflenet_v2_x0_5", num_classes=9),
     "BorderContrast": BorderContrast,
     "BorderContrast, random convolution": lambda: BorderContrast("random-convolution"),
-    "CentrePrior": CentrePrior,
+    "CenterPrior": CenterPrior,
 }
 
 

@@ -151,12 +151,12 @@ def copied(batch):
     return batch[-1].clone()
 
 
-def test_segmentation_masks_move_with_their_pixels_or_are_refused(case):
+def test_segmentation_masks_move_with_their_pixels_or_are_rejected(case):
     if len(case.size) != 3:
         pytest.skip("no pixels")
-    colours = torch.randint(0, 256, (6, 1, 12, 16), dtype=torch.uint8)
-    images, labels = colours.float(), torch.arange(6) % CLASSES
-    for masks in (colours[:, 0], torch.cat([colours, 255 - colours], 1)):
+    colors = torch.randint(0, 256, (6, 1, 12, 16), dtype=torch.uint8)
+    images, labels = colors.float(), torch.arange(6) % CLASSES
+    for masks in (colors[:, 0], torch.cat([colors, 255 - colors], 1)):
         sample = {"image": tv_tensors.Image(images), "mask": tv_tensors.Mask(masks.clone()), "label": labels}
         mix = case.make()
         params = case.draw(mix, images, labels)
@@ -174,7 +174,7 @@ def test_segmentation_masks_move_with_their_pixels_or_are_refused(case):
 
 
 @pytest.mark.parametrize("kind", ["BoundingBoxes", "KeyPoints"])
-def test_what_cannot_be_carried_is_refused_by_name_and_place(case, kind):
+def test_what_cannot_be_carried_is_rejected_by_name_and_place(case, kind):
     if not hasattr(tv_tensors, kind):
         pytest.skip(f"this torchvision has no {kind}")
     images, labels = case.batch(2)
@@ -220,7 +220,7 @@ def test_images_alone_are_mixed_again_but_not_without_labels_at_first(case):
             mix(images)
 
 
-def test_what_is_no_batch_is_refused(case):
+def test_what_is_no_batch_is_rejected(case):
     images, labels = case.batch(4)
     params = case.draw(case.make(), images, labels)
     with pytest.raises(ValueError, match="params were drawn for 4 images, the batch holds 3"):

@@ -43,7 +43,7 @@ def test_a_killed_run_goes_on_with_the_losses_of_one_that_was_not(photos, table,
                 os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     again = subprocess.run(cut, check=True, capture_output=True, text=True)
-    assert "going on after step 3" in again.stdout
+    assert "continuing after step 3" in again.stdout
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
 

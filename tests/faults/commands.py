@@ -42,8 +42,8 @@ class LongCommand:
     said: str
 
 
-def pictures(folder: Path, count: int) -> Path:
-    """Noisy small pictures, of which one cannot be read."""
+def photos(folder: Path, count: int) -> Path:
+    """Noisy small photos, of which one cannot be read."""
     random = np.random.default_rng(1)
     folder.mkdir(parents=True)
     for number in range(count):
@@ -128,9 +128,9 @@ def _orand(command: str) -> Callable[[Path, Path], tuple[object, ...]]:
 
 
 def _with_tables(given: Path) -> None:
-    pictures(given / "pictures", 40)
+    photos(given / "photos", 40)
     for name in ("first", "second"):
-        table = build_masks(given / "pictures", BorderContrast(), given / name, part_size=8, workers=0, quiet=True)
+        table = build_masks(given / "photos", BorderContrast(), given / name, part_size=8, workers=0, quiet=True)
     (given / "keys.txt").write_text("\n".join(list(table)[::2]) + "\n")
 
 
@@ -144,17 +144,17 @@ def _filter(given: Path, out: Path) -> tuple[object, ...]:
 
 
 def _with_maps(given: Path, images: int, *, lost: bool = True) -> None:
-    """Pictures and their class maps, of which one has no picture, and a trained IRN."""
+    """Images and their class maps, of which one has no image, and a trained IRN."""
     random = np.random.default_rng(0)
     (given / "cams").mkdir(parents=True)
-    (given / "pictures").mkdir()
+    (given / "photos").mkdir()
     for number in range(images):
         maps = random.random((2, 8, 10), dtype=np.float32)
         write_class_maps(given / "cams" / f"{number}.npz", ClassMaps(np.array([1, 4]), maps, {"stage": "cam"}))
-        picture = random.integers(0, 256, (32, 40, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(given / "pictures" / f"{number}.png")
+        image = random.integers(0, 256, (32, 40, 3), dtype=np.uint8)
+        Image.fromarray(image).save(given / "photos" / f"{number}.png")
     if lost:
-        (given / "pictures" / f"{images // 2}.png").unlink()
+        (given / "photos" / f"{images // 2}.png").unlink()
 
 
 def _with_irn(given: Path) -> None:
@@ -171,7 +171,7 @@ def _with_backbone(given: Path) -> None:
 
 
 def _with_classifier(given: Path) -> None:
-    pictures(given / "pictures", 36)
+    photos(given / "photos", 36)
     torch.manual_seed(0)
     # What this network says of an image depends, in the last bits, on how many are in the batch.
     torch.save(torchvision.models.shufflenet_v2_x0_5(num_classes=5).state_dict(), given / "classifier.pth")
@@ -180,24 +180,24 @@ def _with_classifier(given: Path) -> None:
 def _cams(given: Path, out: Path) -> tuple[object, ...]:
     network = ("--arch", "shufflenet_v2_x0_5", "--weights", given / "classifier.pth", "--device", "cpu")
     small = ("--input-size", 48, "--scales", 1, "--batch-size", 16, "--workers", 1)
-    return "tobias", "orand", "cams", given / "pictures", "-o", out, *network, *small
+    return "tobias", "orand", "cams", given / "photos", "-o", out, *network, *small
 
 
 def _irn_train(given: Path, out: Path) -> tuple[object, ...]:
     network = ("--backbone", "resnet18", "--weights", given / "backbone.pth", "--device", "cpu")
     small = ("--epochs", 2, "--batch-size", 2, "--crop-size", 64, "--checkpoint-every", 2, "--workers", 0)
-    return "tobias", "orand", "irn-train", given / "pictures", given / "cams", "-o", out, *network, *small
+    return "tobias", "orand", "irn-train", given / "photos", given / "cams", "-o", out, *network, *small
 
 
 def _irn_apply(given: Path, out: Path) -> tuple[object, ...]:
     return (
-        *("tobias", "orand", "irn-apply", given / "pictures", given / "cams"),
+        *("tobias", "orand", "irn-apply", given / "photos", given / "cams"),
         *("--run", given / "run", "-o", out, "--device", "cpu"),
     )
 
 
 def _refine(given: Path, out: Path) -> tuple[object, ...]:
-    return "tobias", "orand", "refine", given / "cams", "--images", given / "pictures", "-o", out, "--device", "cpu"
+    return "tobias", "orand", "refine", given / "cams", "--images", given / "photos", "-o", out, "--device", "cpu"
 
 
 def _damage_one(given: Path, images: int) -> None:
@@ -209,8 +209,8 @@ COMMANDS = [
     LongCommand(
         "masks build, small parts",
         30,
-        lambda given: pictures(given / "pictures", 120),
-        lambda given, out: ("build", given / "pictures", out, 1),
+        lambda given: photos(given / "photos", 120),
+        lambda given, out: ("build", given / "photos", out, 1),
         files,
         0,
         "",
@@ -218,9 +218,9 @@ COMMANDS = [
     LongCommand(
         "masks build",
         10,
-        lambda given: pictures(given / "pictures", 300),
+        lambda given: photos(given / "photos", 300),
         lambda given, out: (
-            *("tobias", "masks", "build", given / "pictures", "-o", out),
+            *("tobias", "masks", "build", given / "photos", "-o", out),
             *("--localizer", "border-contrast", "--workers", 2),
         ),
         files,

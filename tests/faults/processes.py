@@ -1,4 +1,4 @@
-"""Long commands as processes that can be killed, starved and refused."""
+"""Long commands as processes that can be killed, starved and rejected."""
 
 from __future__ import annotations
 

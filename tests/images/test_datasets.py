@@ -26,7 +26,7 @@ def png(image=RED):
 
 ACCEPTED = {
     "image": RED,
-    "grey": RED.convert("L"),
+    "gray": RED.convert("L"),
     "tuple": (RED, 3, "name.png"),
     "list": [RED, 3],
     "tensor": TENSOR,
@@ -40,7 +40,7 @@ WRONG = {
     "float tensor": (TENSOR / 255, r"a tensor of torch.float32, \(3, 5, 4\)"),
     "int64 tensor": (TENSOR.long(), "a tensor of torch.int64"),
     "MNIST after ToTensor": ((torch.zeros(1, 28, 28), 7), r"a tensor of torch.float32, \(1, 28, 28\)"),
-    "grey uint8": (TENSOR[:1], r"a tensor of torch.uint8, \(1, 5, 4\)"),
+    "gray uint8": (TENSOR[:1], r"a tensor of torch.uint8, \(1, 5, 4\)"),
     "a batch": (TENSOR[None], r"a tensor of torch.uint8, \(1, 3, 5, 4\)"),
     "ndarray": (np.zeros((5, 4, 3), np.uint8), r"ndarray of uint8, \(5, 4, 3\)"),
     "path": ("x.jpg", "got str"),

@@ -34,8 +34,8 @@ def test_any_mode_becomes_the_rgb_that_pillow_makes_of_it(mode):
 def test_sixteen_bits_are_scaled_not_clipped(format):
     deep = Image.fromarray(RAMP.astype(np.uint16) * 257)
     assert deep.mode.startswith("I;16")
-    grey = np.asarray(read_rgb(stored(deep, format=format)))
-    assert np.array_equal(grey, np.repeat(RAMP[..., None], 3, axis=2))
+    gray = np.asarray(read_rgb(stored(deep, format=format)))
+    assert np.array_equal(gray, np.repeat(RAMP[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize("format", ["tiff", "memory"])
@@ -54,7 +54,7 @@ def test_dark_sixteen_bits_stay_dark_and_no_mode_wraps_around(mode):
         assert np.asarray(to_rgb(Image.new(mode, (3, 2), value))).max() == value >> 8
 
 
-def test_pixels_of_unknown_range_are_refused():
+def test_pixels_of_unknown_range_are_rejected():
     with pytest.raises(ImageError, match="floating-point image of unknown range"):
         to_rgb(Image.fromarray(RAMP.astype(np.float32)))
     with pytest.raises(ImageError, match="beyond the 16-bit range"):
@@ -73,7 +73,7 @@ def test_a_transparent_palette_warns_of_nothing(recwarn):
 
 
 def test_an_animation_gives_its_first_frame():
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "green")]
     file = stored(frames[0], format="gif", save_all=True, append_images=frames[1:])
     assert read_rgb(file).getpixel((0, 0)) == (255, 0, 0)
 
@@ -108,7 +108,7 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed():
     assert read_rgb(stored(image, format="jpeg"), at_least=100).size == (125, 100)
 
 
-def test_squash_is_pillows_bicubic_to_a_grey_level():
+def test_squash_is_pillows_bicubic_to_a_gray_level():
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
     expected = np.asarray(image.resize((24, 24), Image.Resampling.BICUBIC)).astype(int)
     squashed = squash(to_tensor(image), 24).permute(1, 2, 0).numpy()

@@ -51,7 +51,7 @@ def halves(files):
     return dict(items[:7]), dict(items[7:])
 
 
-def assert_same_pictures(source, files):
+def assert_same_images(source, files):
     """Also in another order and from a pickled copy, as a loader worker gets it."""
     assert [source.key(index) for index in range(len(source))] == list(files)
     copy = pickle.loads(pickle.dumps(source))
@@ -67,9 +67,9 @@ def test_tar_shards(files, tmp_path, memory, where):
     root = tmp_path if where == "path" else "memory://shards"
     for number, half in enumerate(halves(files)):
         write_tar(f"{root}/s-{number:03d}.tar", half)
-    assert_same_pictures(open_images(f"{root}/s-{{000..001}}.tar"), files)
-    assert_same_pictures(open_images(f"{root}/*.tar"), files)
-    assert_same_pictures(open_images(str(root), "tar"), files)
+    assert_same_images(open_images(f"{root}/s-{{000..001}}.tar"), files)
+    assert_same_images(open_images(f"{root}/*.tar"), files)
+    assert_same_images(open_images(str(root), "tar"), files)
     by_file = open_images(f"{root}/s-*.tar", keys_by_file=True)
     assert by_file.key(0) == f"s-000.tar/{next(iter(files))}"
 
@@ -80,12 +80,12 @@ def test_parquet(files, tmp_path, memory, where, layout):
     root = tmp_path if where == "path" else "memory://rows"
     for number, half in enumerate(halves(files)):
         if layout == "plain":
-            columns = {"picture": list(half.values()), "name": list(half), "label": [0] * len(half)}
+            columns = {"image": list(half.values()), "name": list(half), "label": [0] * len(half)}
         else:
             columns = {"image": [{"bytes": data, "path": key} for key, data in half.items()]}
         write_parquet(f"{root}/train-{number}.parquet", columns)
-    options = {"column": "picture", "key_column": "name"} if layout == "plain" else {}
-    assert_same_pictures(open_images(f"{root}/train-{{0,1}}.parquet", **options), files)
+    options = {"column": "image", "key_column": "name"} if layout == "plain" else {}
+    assert_same_images(open_images(f"{root}/train-{{0,1}}.parquet", **options), files)
     by_file = open_images(f"{root}/train-*.parquet", keys_by_file=True, **options)
     assert by_file.key(7) == f"train-1.parquet/{list(files)[7]}"
 
@@ -145,7 +145,7 @@ def test_lists_and_folders(files, photos, tmp_path, memory, where):
             memory.pipe_file(f"/photos/{key}", data)
         memory.pipe_file("/photos/notes.md", b"no image")
         memory.pipe_file("/photos/all.txt", "\r\n".join(names).encode())
-        assert_same_pictures(open_images("memory://photos"), files)
+        assert_same_images(open_images("memory://photos"), files)
         source = open_images("memory://photos/all.txt")
     elif where == "path":
         (photos / "all.txt").write_text("\n".join(names) + "\n\n")
@@ -153,7 +153,7 @@ def test_lists_and_folders(files, photos, tmp_path, memory, where):
     else:
         (tmp_path / "all.lst").write_text("\n".join(names))
         source = open_images(tmp_path / "all.lst", root=str(photos))
-    assert_same_pictures(source, dict(reversed(files.items())))
+    assert_same_images(source, dict(reversed(files.items())))
 
 
 def test_a_table_is_the_same_from_every_source(files, photos, tmp_path, brightness):
@@ -173,7 +173,7 @@ def test_a_table_is_the_same_from_every_source(files, photos, tmp_path, brightne
     assert len({tuple(table.description.hashes.items()) for table in tables}) == 1
 
 
-def test_names_that_repeat_across_shards_are_refused(files, tmp_path, brightness):
+def test_names_that_repeat_across_shards_are_rejected(files, tmp_path, brightness):
     for name in "ab":
         write_tar(tmp_path / f"{name}.tar", files)
     with pytest.raises(ValueError, match=r"two images have the key 'cat/01\.jpg'.*--keys-by-file"):

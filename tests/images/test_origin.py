@@ -74,7 +74,7 @@ def test_another_path_goes_by_its_name_and_keeps_the_options():
         ({"path": ["a", 1]}, r"path=\['a', 1\] does not say where"),
         ({"path": "a", "max_pixels": True}, "max_pixels=True does not"),
         ({"path": "a", "keys_by_file": 1}, "keys_by_file=1 does not"),
-        ({"path": "a", "colour": "red"}, "colour='red' does not say where images are; expected path, kind"),
+        ({"path": "a", "color": "red"}, "color='red' does not say where images are; expected path, kind"),
     ],
 )
 def test_damaged_origins_are_named(given, message):

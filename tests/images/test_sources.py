@@ -15,8 +15,8 @@ def test_keys_are_sorted_paths_below_the_root(photos):
     files = ImageFiles(photos)
     assert list(files.keys)[-2:] == ["dog/10.jpg", "dog/deep/x.JPEG"]
     assert len(files) == 12
-    picture, target = files[11]
-    assert picture.size == (47, 86)
+    image, target = files[11]
+    assert image.size == (47, 86)
     assert target == 1
 
 
@@ -50,16 +50,16 @@ def test_targets_are_torchvisions_where_a_class_is_empty(photos):
     assert (few.classes, few.target(0)) == (folder.classes, 2)
 
 
-def test_a_data_set_gives_pictures_or_says_what_it_gave():
-    picture = Image.new("L", (4, 5))
+def test_a_data_set_gives_images_or_says_what_it_gave():
+    image = Image.new("L", (4, 5))
     tensor = torch.zeros(3, 4, 5, dtype=torch.uint8)
-    assert DatasetImages([(picture, 1)]).load(0).mode == "RGB"
+    assert DatasetImages([(image, 1)]).load(0).mode == "RGB"
     assert DatasetImages([tensor]).load(0) is tensor
     with pytest.raises(TypeError, match=r"got a tensor of torch.float32, \(3, 4, 5\); masks are made before any augm"):
         DatasetImages([tensor.float()]).load(0)
     with pytest.raises(TypeError, match="got str"):
         DatasetImages([("x.jpg", 1)]).load(0)
-    files = as_source([picture])
+    files = as_source([image])
     assert isinstance(files, DatasetImages)
     assert as_source(files) is files
 

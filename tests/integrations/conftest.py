@@ -25,9 +25,9 @@ def scenes(tmp_path: Path) -> Path:
         mask[top : top + 20, left : left + 20] = 1
         mask[-12:, -30:] = 2
         mask[:2] = 255
-        colours = np.array([[60, 60, 60], [220, 40, 40], [40, 40, 220]])[np.where(mask == 255, 0, mask)]
-        noise = random.integers(-20, 20, colours.shape)
-        Image.fromarray((colours + noise).astype(np.uint8)).save(root / "images" / f"{name}.jpg", quality=95)
+        colors = np.array([[60, 60, 60], [220, 40, 40], [40, 40, 220]])[np.where(mask == 255, 0, mask)]
+        noise = random.integers(-20, 20, colors.shape)
+        Image.fromarray((colors + noise).astype(np.uint8)).save(root / "images" / f"{name}.jpg", quality=95)
         write_index_mask(root / "masks" / f"{name}.png", mask)
         for folder, keys in (("first", [0, 1]), ("second", [1, 0])):
             maps = random.random((2, HEIGHT, WIDTH)).astype(np.float32)

@@ -19,7 +19,7 @@ from tobias_aug.masks.cells import cells_to_pixels  # noqa: E402
 
 @pytest.fixture
 def squares(tmp_path):
-    """Pictures of one size, so that views stack without cropping."""
+    """Images of one size, so that views stack without cropping."""
     random = np.random.default_rng(3)
     for number in range(8):
         path = tmp_path / "squares" / "ab"[number % 2] / f"{number}.png"
@@ -55,7 +55,7 @@ def test_p_zero_is_lightlys_own_collate(squares, table):
     views = MoCoV2Transform(input_size=32)
     samples = [LightlyDataset(str(squares))[n] for n in range(4)]
     seed()
-    plain = MultiViewCollate()([(views(picture), target, name) for picture, target, name in samples])
+    plain = MultiViewCollate()([(views(image), target, name) for image, target, name in samples])
     collate = TobiasCollate(table, views, p=0.0, generator=torch.Generator())
     seed()
     ours = collate(samples)
@@ -94,21 +94,21 @@ def test_without_masks_random_cells_are_kept(squares):
 
 def test_what_is_missing_or_wrong_is_said(squares, table):
     dataset = LightlyDataset(str(squares))
-    picture = dataset[0][0]
+    image = dataset[0][0]
     views = MultiViewTransform([pil_to_tensor, pil_to_tensor])
     with pytest.raises(MissingMaskError, match=r"no mask for 'new.jpg'"):
-        TobiasCollate(table, views)([(picture, 0, "new.jpg")])
-    kept, _, _ = TobiasCollate(table, views, p=1.0, missing="keep")([(picture, 0, "new.jpg"), dataset[1]])
+        TobiasCollate(table, views)([(image, 0, "new.jpg")])
+    kept, _, _ = TobiasCollate(table, views, p=1.0, missing="keep")([(image, 0, "new.jpg"), dataset[1]])
     assert torch.equal(kept[0][0], kept[1][0])
     with pytest.raises(
         TypeError, match="needs PIL images from the dataset, .*, got list; give it the dataset without a transform"
     ):
-        TobiasCollate(table, views)([([picture, picture], 0, "a/0.png")])
+        TobiasCollate(table, views)([([image, image], 0, "a/0.png")])
     with pytest.raises(ValueError, match="missing must be"):
         TobiasCollate(table, views, missing="drop")
 
 
-def test_a_stored_picture_is_turned_upright_before_its_mask_is_laid_on(tmp_path, brightness):
+def test_a_stored_image_is_turned_upright_before_its_mask_is_laid_on(tmp_path, brightness):
     exif = Image.Exif()
     exif[0x0112] = 6
     pixels = np.zeros((32, 40, 3), dtype=np.uint8)

@@ -108,6 +108,6 @@ def test_images_without_pairs_have_no_loss_and_finite_gradients():
     assert not displacements.grad.any()
 
 
-def test_labels_of_another_size_are_refused():
+def test_labels_of_another_size_are_rejected():
     with pytest.raises(ValueError, match=r"labels \(1, 8, 8\) must be of the edges' size \(1, 4, 4\)"):
         affinity_losses(torch.zeros(1, 4, 4), torch.zeros(1, 2, 4, 4), torch.zeros(1, 8, 8, dtype=torch.uint8))

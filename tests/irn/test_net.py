@@ -13,7 +13,7 @@ from tobias_aug.cli import main
 from tobias_aug.errors import TobiasError
 from tobias_aug.images.decode import normalize
 from tobias_aug.irn.apply import walk_class_maps, walk_folder
-from tobias_aug.irn.data import LabelledCrops
+from tobias_aug.irn.data import LabeledCrops
 from tobias_aug.irn.net import IRNet, read_irn, save_irn
 from tobias_aug.irn.walk import random_walk
 
@@ -32,7 +32,7 @@ def network(backbone):
 
 @pytest.fixture
 def scenes(tmp_path):
-    """Pictures with a bright disc on a dark ground, their index PNGs, and class maps of class 6."""
+    """Images with a bright disc on a dark ground, their index PNGs, and class maps of class 6."""
     for folder in ("images", "labels", "cams"):
         (tmp_path / folder).mkdir()
     random = np.random.default_rng(0)
@@ -40,8 +40,8 @@ def scenes(tmp_path):
     for name in "abcd":
         y, x = random.integers(20, 44), random.integers(20, 60)
         disc = (rows - y) ** 2 + (columns - x) ** 2 < 200
-        picture = np.where(disc[..., None], (230, 200, 60), (20, 40, 90)).astype(np.uint8)
-        Image.fromarray(picture).save(tmp_path / "images" / f"{name}.png")
+        image = np.where(disc[..., None], (230, 200, 60), (20, 40, 90)).astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / "images" / f"{name}.png")
         write_index_mask(tmp_path / "labels" / f"{name}.png", np.where(disc, 7, 0).astype(np.uint8))
         maps = np.where(disc, 0.9, 0.1).astype(np.float32)[None, ::4, ::4]
         write_class_maps(tmp_path / "cams" / f"{name}.npz", ClassMaps(np.array([6]), maps, {"stage": "cam"}))
@@ -100,7 +100,7 @@ def test_edges_are_of_the_image_and_its_mirror_image(network):
     expected = torch.sigmoid((logits[0] + logits[1].flip(-1)) / 2)
     edges = network.edges(image, 96)
     torch.testing.assert_close(edges, expected)
-    # A picture larger than the crop is seen whole.
+    # A image larger than the crop is seen whole.
     assert network.edges(image, 32).shape == (13, 18)
     assert network.edges(image.flip(-1), 96).shape == (13, 18)
 
@@ -118,20 +118,20 @@ def test_a_network_comes_back_from_its_file(network, tmp_path):
         read_irn(tmp_path / "none.pt")
 
 
-def test_another_network_is_refused():
+def test_another_network_is_rejected():
     with pytest.raises(TypeError, match="expected a ResNet of torchvision.models, got Linear"):
         IRNet(nn.Linear(1, 1))
 
 
 def test_a_crops_labels_lie_where_its_pixels_lie(scenes):
-    crops = LabelledCrops(scenes / "images", scenes / "labels", crop_size=96)
+    crops = LabeledCrops(scenes / "images", scenes / "labels", crop_size=96)
     torch.manual_seed(0)
     seen = set()
     for _ in range(6):
         for image, labels in (crops[index] for index in range(len(crops))):
             assert image.shape == (3, 96, 96)
             assert labels.shape == (24, 24)
-            red = image[0, 2::4, 2::4]  # Zero is no colour of these pictures.
+            red = image[0, 2::4, 2::4]  # Zero is no color of these images.
             agree = torch.where(red > 0.5, 7, torch.where(red < -0.5, 0, 255)) == labels
             assert agree.float().mean() > 0.95
             seen |= set(labels.unique().tolist())
@@ -139,14 +139,14 @@ def test_a_crops_labels_lie_where_its_pixels_lie(scenes):
 
 
 def test_class_maps_are_cut_at_two_thresholds(scenes):
-    crops = LabelledCrops(scenes / "images", scenes / "cams", low=0.2, high=0.8, crop_size=96)
+    crops = LabeledCrops(scenes / "images", scenes / "cams", low=0.2, high=0.8, crop_size=96)
     values = set().union(*(set(crops[index][1].unique().tolist()) for index in range(4)))
     assert values == {0, 7, 255}
     (scenes / "images" / "b.png").unlink()
-    with pytest.raises(ValueError, match="1 labels have no picture in .*: b"):
-        LabelledCrops(scenes / "images", scenes / "cams")
+    with pytest.raises(ValueError, match="1 labels have no image in .*: b"):
+        LabeledCrops(scenes / "images", scenes / "cams")
     with pytest.raises(ValueError, match="multiple of 16 pixels, got 100"):
-        LabelledCrops(scenes / "images", scenes / "cams", crop_size=100)
+        LabeledCrops(scenes / "images", scenes / "cams", crop_size=100)
 
 
 def test_walked_maps_are_irns(network):
@@ -235,7 +235,7 @@ class TestTraining:
         edges = network.edges(image, 64)
         assert edges[near & far].mean() > 2 * edges[~(near & far)].mean()
         # Over the training images, displacements are zero in the mean.
-        crops = LabelledCrops(scenes / "images", scenes / "labels", crop_size=64)
+        crops = LabeledCrops(scenes / "images", scenes / "labels", crop_size=64)
         with torch.no_grad():
             mean = network(torch.stack([crops.upper_left(index) for index in range(4)]))[1].mean((0, 2, 3))
         torch.testing.assert_close(mean, torch.zeros(2), atol=1e-4, rtol=0)
@@ -245,7 +245,7 @@ class TestTraining:
         from tobias_aug.irn import train as irn_train
 
         whole = train_small("whole", epochs=4)
-        # Stopped after five steps, it goes on from the checkpoint after four to the same network.
+        # Stopped after five steps, it continues from the checkpoint after four to the same network.
         step, calls = irn_train._Step.__call__, []
 
         def stops(self, batch):

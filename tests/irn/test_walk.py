@@ -119,7 +119,7 @@ def test_a_voc_image_needs_megabytes_and_not_hundreds():
     assert float(said.stdout) < 50
 
 
-def test_logits_are_refused():
+def test_logits_are_rejected():
     with pytest.raises(ValueError, match=r"edges must lie in \[0, 1\], got \[-2, 3\]; apply a sigmoid"):
         random_walk(torch.rand(1, 1, 2), torch.tensor([[-2.0, 3.0]]))
 

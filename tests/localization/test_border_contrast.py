@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from tobias_aug import BorderContrast, CentrePrior, half_mask
+from tobias_aug import BorderContrast, CenterPrior, half_mask
 from tobias_aug.localization.border_contrast import otsu_threshold
 from tobias_aug.localization.color import rgb_to_lab
 from tobias_aug.localization.filters import gaussian_blur, sobel
 
 FIXED = [[0, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 1, 0]]
-BOTH = ["colour-texture", "random-convolution"]
+BOTH = ["color-texture", "random-convolution"]
 
 
 def spot(x, y, size=50, noise=8):
@@ -24,9 +24,9 @@ def spot(x, y, size=50, noise=8):
 
 
 @pytest.mark.parametrize("features", BOTH)
-@pytest.mark.parametrize("colour", [0, 37, 255])
-def test_a_constant_picture_gives_the_fixed_pattern(features, colour):
-    images = torch.full((2, 3, 100, 60), colour, dtype=torch.uint8)
+@pytest.mark.parametrize("color", [0, 37, 255])
+def test_a_constant_image_gives_the_fixed_pattern(features, color):
+    images = torch.full((2, 3, 100, 60), color, dtype=torch.uint8)
     scores = BorderContrast(features).cell_scores(images)
     assert half_mask(scores).int().tolist() == [FIXED] * 2
     assert scores.isfinite().all()
@@ -34,7 +34,7 @@ def test_a_constant_picture_gives_the_fixed_pattern(features, colour):
 
 @pytest.mark.parametrize("features", BOTH)
 @pytest.mark.parametrize(("x", "y"), [(60, 70), (120, 90), (90, 130)])
-def test_looks_at_the_picture(features, x, y):
+def test_looks_at_the_image(features, x, y):
     """The heat is on the object, and the object in the cells, wherever it is."""
     heatmap = BorderContrast(features).contrast(spot(x, y))[0]
     inside = torch.zeros(28, 28, dtype=torch.bool)
@@ -56,8 +56,8 @@ def test_contrast_is_the_recipe_step_by_step():
 
     smooth = gauss(light, 1)
     slopes = [gauss(np.sqrt(np.abs(ndimage.sobel(smooth, axis, mode="mirror"))), 4) for axis in (1, 0)]
-    deviation = np.sqrt(np.maximum(gauss(light**2, 4) - gauss(light, 4) ** 2, 0))
-    columns = np.stack([p.reshape(28, 8, 28, 8).mean((1, 3)).ravel() for p in (*lab, *slopes, deviation)], 1)
+    std = np.sqrt(np.maximum(gauss(light**2, 4) - gauss(light, 4) ** 2, 0))
+    columns = np.stack([p.reshape(28, 8, 28, 8).mean((1, 3)).ravel() for p in (*lab, *slopes, std)], 1)
     columns = (columns - columns.mean(0)) / columns.std(0)
     rows, cols = np.mgrid[:28, :28]
     cells = np.column_stack([columns, rows.ravel() / 28, cols.ravel() / 28])
@@ -89,8 +89,8 @@ def test_boxes_are_in_the_pixels_of_the_images_given():
     torch.testing.assert_close(scaled, small * torch.tensor([0.5, 2, 0.5, 2]), rtol=0.1, atol=5.0)
 
 
-def test_unknown_features_and_nan_are_refused():
-    with pytest.raises(ValueError, match="unknown features 'sift'; choose colour-texture or random-convolution"):
+def test_unknown_features_and_nan_are_rejected():
+    with pytest.raises(ValueError, match="unknown features 'sift'; choose color-texture or random-convolution"):
         BorderContrast("sift")
     with pytest.raises(ValueError, match="the images hold NaN"):
         BorderContrast().heatmaps(torch.full((1, 3, 224, 224), torch.nan))
@@ -113,10 +113,10 @@ def test_filters_are_scipys():
 
 
 def test_lab_is_scikit_images():
-    colour = pytest.importorskip("skimage.color", reason="needs the extra demo")
+    color = pytest.importorskip("skimage.color", reason="needs the extra demo")
     pixels = np.random.default_rng(0).random((50, 40, 3)).astype(np.float32)
     pixels[0] = 0
-    expected = colour.rgb2lab(pixels)
+    expected = color.rgb2lab(pixels)
     found = rgb_to_lab(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(found, expected, atol=0.02)
 
@@ -128,32 +128,32 @@ def test_otsu_splits_the_histogram_with_the_largest_variance_between(values):
         assert threshold == values[0]
         return
     counts, edges = np.histogram(values, 256)
-    centres = (edges[:-1] + edges[1:]) / 2
+    centers = (edges[:-1] + edges[1:]) / 2
 
     def between(cut):
         low, high = counts[: cut + 1], counts[cut + 1 :]
         if not low.sum() or not high.sum():
             return 0.0
-        gap = np.average(centres[: cut + 1], weights=low) - np.average(centres[cut + 1 :], weights=high)
+        gap = np.average(centers[: cut + 1], weights=low) - np.average(centers[cut + 1 :], weights=high)
         return low.sum() * high.sum() * gap**2
 
     best = max(between(cut) for cut in range(255))
-    chosen = int(np.argmin(np.abs(centres - threshold)))
+    chosen = int(np.argmin(np.abs(centers - threshold)))
     assert between(chosen) == pytest.approx(best, rel=1e-9)
 
 
-def test_the_centre_prior_is_the_same_for_every_picture():
-    prior = CentrePrior()
+def test_the_center_prior_is_the_same_for_every_image():
+    prior = CenterPrior()
     images = torch.randint(256, (3, 3, 40, 100), dtype=torch.uint8)
     assert half_mask(prior.cell_scores(images)).int().tolist() == [FIXED] * 3
     assert prior.boxes(images).tolist() == [[15.0, 5.0, 85.0, 35.0]] * 3
     assert prior.heatmaps(images).shape == (3, 28, 28)
-    assert repr(CentrePrior((0.5, 1.0))) == "CentrePrior(box=(0.5, 1.0))"
-    with pytest.raises(ValueError, match=r"a share of the picture's width and height in \(0, 1\], got \(0.0, 1.0\)"):
-        CentrePrior((0.0, 1.0))
+    assert repr(CenterPrior((0.5, 1.0))) == "CenterPrior(box=(0.5, 1.0))"
+    with pytest.raises(ValueError, match=r"a share of the image's width and height in \(0, 1\], got \(0.0, 1.0\)"):
+        CenterPrior((0.0, 1.0))
 
 
-@pytest.mark.parametrize("localizer", [BorderContrast(), CentrePrior()], ids=repr)
+@pytest.mark.parametrize("localizer", [BorderContrast(), CenterPrior()], ids=repr)
 def test_build_masks_takes_any_localizer(photos, tmp_path, localizer):
     from tobias_aug import build_masks
 

@@ -12,7 +12,7 @@ ARCHS = ["resnet18", "vgg11_bn", "densenet121", "mobilenet_v3_small", "googlenet
 
 
 def busy(network):
-    """Give batch normalisation something to do."""
+    """Return batch normalization something to do."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             for values in (module.weight, module.bias, module.running_mean):

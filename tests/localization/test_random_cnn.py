@@ -17,22 +17,22 @@ def resnet():
     return RandomCNN("resnet18")
 
 
-def pictures(count, size=224, seed=0):
+def random_images(count, size=224, seed=0):
     return torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
 def reference(network, images):
-    """The published way, step by step: torchvision's trunk on normalised input, one image at a time."""
+    """The published way, step by step: torchvision's trunk on normalized input, one image at a time."""
     loaded = torchvision.models.resnet18(weights=None).eval()
     loaded.load_state_dict(network.state_dict(), strict=False)
     trunk = torch.nn.Sequential(*list(loaded.children())[:-2])
-    normalise = torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    normalize = torchvision.transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     with torch.no_grad():
-        return torch.cat([trunk(normalise(image / 255.0)[None]) for image in images])
+        return torch.cat([trunk(normalize(image / 255.0)[None]) for image in images])
 
 
 def test_scores_are_the_published_ones(resnet):
-    images = pictures(3)
+    images = random_images(3)
     features = reference(resnet.network, images)
     torch.testing.assert_close(resnet.features(images), features, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(resnet.heatmaps(images), features.sum(1), rtol=1e-4, atol=1e-2)
@@ -50,7 +50,7 @@ def test_a_seed_gives_the_same_weights_everywhere():
     assert RandomCNN("resnet18", seed=1, input_size=32).identity()["weights"] != cnn.identity()["weights"]
 
 
-def test_the_weights_follow_the_networks_own_initialisation():
+def test_the_weights_follow_the_networks_own_initialization():
     network = RandomCNN("resnet18", input_size=32).network
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d) and module.weight.numel() > 30_000:
@@ -64,7 +64,7 @@ def test_the_weights_follow_the_networks_own_initialisation():
 
 @pytest.mark.parametrize("batch", [1, 3, 7])
 def test_a_score_does_not_depend_on_its_batch(resnet, batch):
-    images = pictures(7)
+    images = random_images(7)
     whole = resnet.cell_scores(images)
     order = torch.randperm(7)
     parts = torch.cat([resnet.cell_scores(chunk) for chunk in images[order].split(batch)])
@@ -73,19 +73,19 @@ def test_a_score_does_not_depend_on_its_batch(resnet, batch):
 
 
 def test_bytes_and_floats_of_any_size_agree(resnet):
-    images = pictures(2, 97)
+    images = random_images(2, 97)
     torch.testing.assert_close(resnet.heatmaps(images / 255), resnet.heatmaps(images), rtol=0.02, atol=0)
 
 
 def test_training_mode_changes_nothing(resnet):
-    images = pictures(2)
+    images = random_images(2)
     before = resnet.heatmaps(images)
     model = torch.nn.ModuleList([resnet]).train()
     assert torch.equal(model[0].heatmaps(images), before)
 
 
 def test_bf16_is_close_and_has_another_identity(resnet):
-    images = pictures(4)
+    images = random_images(4)
     half = RandomCNN("resnet18", precision="bf16")
     torch.testing.assert_close(half.cell_scores(images), resnet.cell_scores(images), rtol=0.05, atol=0)
     assert half.identity() != resnet.identity()
@@ -101,7 +101,7 @@ def test_bf16_is_close_and_has_another_identity(resnet):
         (torch.zeros(1, 1, 8, 8), r"expected images of shape \(batch, 3, height, width\), got \(1, 1, 8, 8\)"),
     ],
 )
-def test_bad_images_are_refused(resnet, images, message):
+def test_bad_images_are_rejected(resnet, images, message):
     # The checks of the signature stand in front of the method's own; a user has only the latter.
     with pytest.raises(ValueError, match=message):
         resnet._prepare(images)
@@ -113,7 +113,7 @@ def test_unknown_options_name_the_known_ones():
     with pytest.raises(ValueError, match="unknown precision 'fp16'; choose fp32 or bf16"):
         RandomCNN(precision="fp16")
     with pytest.raises(ValueError, match="grid of 9 x 9 is finer than the network's 7 x 7 map"):
-        RandomCNN("resnet18").cell_scores(pictures(1), 9)
+        RandomCNN("resnet18").cell_scores(random_images(1), 9)
 
 
 @given(st.integers(1, 9), st.integers(1, 9))
@@ -140,12 +140,12 @@ def test_pooling_takes_the_maximum_of_every_window(rows, grid):
 )
 def test_any_torchvision_cnn_gives_its_last_map(arch, channels, side):
     cnn = RandomCNN(arch)
-    assert cnn.features(pictures(1)).shape == (1, channels, side, side)
-    assert cnn.cell_scores(pictures(1)).isfinite().all()
+    assert cnn.features(random_images(1)).shape == (1, channels, side, side)
+    assert cnn.cell_scores(random_images(1)).isfinite().all()
 
 
 def test_pickles(resnet):
-    images = pictures(1)
+    images = random_images(1)
     again = pickle.load(io.BytesIO(pickle.dumps(resnet)))
     assert torch.equal(again.heatmaps(images), resnet.heatmaps(images))
     assert repr(resnet).startswith("RandomCNN(\n  'resnet18', seed=0, input_size=224, precision='fp32'")
@@ -153,7 +153,7 @@ def test_pickles(resnet):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_keeps_the_same_cells():
-    images = pictures(32)
+    images = random_images(32)
     on_cpu = RandomCNN("resnet50").cell_scores(images)
     on_gpu = RandomCNN("resnet50").cuda().cell_scores(images.cuda()).cpu()
     torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-4, atol=0)
@@ -187,6 +187,6 @@ def test_real_photographs_have_their_objects_in_the_heat(real_data):
 
 @pytest.mark.parametrize("arch", ["inception", "alexnet"])
 def test_an_input_size_that_the_network_cannot_take_is_named(arch, capfd):
-    with pytest.raises(ValueError, match=r"at 4 x 4 pixels|has no map of features at 4 x 4"):
+    with pytest.raises(ValueError, match=r"at 4 x 4 pixels|has no feature map at 4 x 4"):
         RandomCNN(arch, input_size=4).heatmaps(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     assert capfd.readouterr().err == ""

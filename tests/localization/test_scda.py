@@ -24,7 +24,7 @@ def test_the_box_is_that_of_the_definition(heat, side):
         return
     component = max(components, key=len)
     rows, columns = heat.shape
-    # Nearest neighbour: pixel y shows row floor(y * rows / side).
+    # Nearest neighbor: pixel y shows row floor(y * rows / side).
     ys = [y for y in range(side) if any(y * rows // side == row for row, _ in component)]
     xs = [x for x in range(2 * side) if any(x * columns // (2 * side) == column for _, column in component)]
     assert box == (min(xs), min(ys), max(xs) + 1, max(ys) + 1)
@@ -63,7 +63,7 @@ def test_the_mean_of_half_precision_is_not_rounded():
 )
 def test_what_has_no_mean_is_rejected(dtype, value, what):
     for heat in ([[value, 1.0]], [[1.0, 0.0], [0.0, value]], [[value, np.nan if what == "NaN" else np.inf]]):
-        with pytest.raises(ValueError, match=f"SCDA got {what} in the heat map; look at the image or the network"):
+        with pytest.raises(ValueError, match=f"SCDA got {what} in the heatmap; look at the image or the network"):
             scda_box(torch.tensor(heat, dtype=dtype), (4, 4))
 
 

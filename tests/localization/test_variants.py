@@ -36,7 +36,7 @@ def count(network, kind):
 
 def test_arctan_differs_from_the_official_code_as_its_comment_says():
     network = RandomCNN("r50-arctan").network
-    # Kaiming's deviation with the gain of ReLU; the official one is that of tanh, 5/3.
+    # Kaiming's std with the gain of ReLU; the official one is that of tanh, 5/3.
     spread = float(network.get_submodule("layer1.0.conv2").weight.std())
     assert spread == pytest.approx(2**0.5 / (64 * 9) ** 0.5, rel=0.02)
     assert pytest.approx(1.18, abs=0.005) == 5 / 3 / 2**0.5
@@ -81,7 +81,7 @@ def test_without_shortcuts_a_bottleneck_is_its_main_branch():
     ("row", "spread", "bound"),
     [("r50-normal", 0.1, 1.0), ("r50-uniform", 0.1 / 3**0.5, 0.1), ("r50-xavier", None, 2.0)],
 )
-def test_initialisations_have_their_moments(row, spread, bound):
+def test_initializations_have_their_moments(row, spread, bound):
     torch.manual_seed(0)
     weight = PAPER[row].build().layer3[2].conv2.weight
     expected = spread or (2 / (256 * 9 + 256 * 9)) ** 0.5

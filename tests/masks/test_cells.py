@@ -29,7 +29,7 @@ def test_equal_scores_rank_by_position(scores):
     assert half_mask(torch.from_numpy(scores)).flatten().nonzero()[:, 0].tolist() == sorted(ranked)
 
 
-def test_nan_is_refused_with_a_way_out():
+def test_nan_is_rejected_with_a_way_out():
     with pytest.raises(ValueError, match="NaN scores; look at the images"):
         half_mask(torch.full((4, 4), torch.nan))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tobias_aug import BorderContrast, CentrePrior, OnlineMasks, RandomCNN, TableError, build_masks
+from tobias_aug import BorderContrast, CenterPrior, OnlineMasks, RandomCNN, TableError, build_masks
 from tobias_aug.masks.localizer import as_localizer, identity, input_size, scoring
 from tobias_aug.masks.table.parts import TableDescription
 
@@ -175,7 +175,7 @@ def test_a_network_is_the_same_in_every_process_and_after_use(make):
     assert identity(again) != before
 
 
-class Says(CentrePrior):
+class Says(CenterPrior):
     """An identity() as users write them."""
 
     said = None
@@ -216,9 +216,9 @@ def test_names_stand_for_localizers_with_their_defaults(photos, tmp_path):
     named = build_masks(photos, "border-contrast", tmp_path / "a", workers=0, quiet=True)
     made = build_masks(photos, BorderContrast(), tmp_path / "b", workers=0, quiet=True)
     assert named.description.hashes == made.description.hashes
-    assert isinstance(OnlineMasks("centre-prior").localizer, CentrePrior)
+    assert isinstance(OnlineMasks("center-prior").localizer, CenterPrior)
     assert isinstance(as_localizer("random-cnn"), RandomCNN)
-    with pytest.raises(ValueError, match="unknown localizer 'resnet50'; choose random-cnn, border-contrast, centre-"):
+    with pytest.raises(ValueError, match="unknown localizer 'resnet50'; choose random-cnn, border-contrast, center-"):
         as_localizer("resnet50")
 
 
@@ -238,7 +238,7 @@ def test_what_is_no_localizer_is_rejected(given, came):
 
 @pytest.mark.parametrize(("size", "kind"), [((3, 224, 224), TypeError), (224.0, TypeError), (0, ValueError)])
 def test_an_input_size_is_the_side_of_a_square(size, kind):
-    localizer = CentrePrior()
+    localizer = CenterPrior()
     localizer.input_size = size
-    with pytest.raises(kind, match="CentrePrior.input_size must be"):
+    with pytest.raises(kind, match="CenterPrior.input_size must be"):
         input_size(localizer)

@@ -19,12 +19,12 @@ class Counted:
         return torch.nn.functional.adaptive_avg_pool2d(self.heatmaps(images), grid)
 
 
-def pictures(count, seed=0):
+def random_images(count, seed=0):
     return torch.randint(256, (count, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
 def test_masks_are_those_of_the_localizer_and_merge_the_same():
-    images, localizer = pictures(16), Counted()
+    images, localizer = random_images(16), Counted()
     online = OnlineMasks(localizer)
     cells = half_mask(localizer.cell_scores(images))
     assert torch.equal(online(images), cells)
@@ -35,7 +35,7 @@ def test_masks_are_those_of_the_localizer_and_merge_the_same():
 
 
 def test_a_mask_is_made_once_for_a_key():
-    images, localizer = pictures(3000), Counted()
+    images, localizer = random_images(3000), Counted()
     online, keys = OnlineMasks(localizer), [str(number) for number in range(3000)]
     cells = half_mask(localizer.cell_scores(images))
     localizer.asked.clear()
@@ -49,7 +49,7 @@ def test_a_mask_is_made_once_for_a_key():
 
 def test_a_key_twice_in_a_batch_is_one():
     localizer = Counted()
-    online, images = OnlineMasks(localizer), pictures(1).expand(3, 3, 16, 16)
+    online, images = OnlineMasks(localizer), random_images(1).expand(3, 3, 16, 16)
     assert torch.equal(online(images, ["a", "a", "b"]), half_mask(localizer.cell_scores(images)))
     assert localizer.asked[0] == 2
     assert online(images[:0], []).shape == (0, 4, 4)
@@ -57,13 +57,13 @@ def test_a_key_twice_in_a_batch_is_one():
 
 def test_keys_and_scores_are_checked():
     with pytest.raises(ValueError, match="expected a key for each of 2 images, got 1"):
-        OnlineMasks(Counted())(pictures(2), ["a"])
+        OnlineMasks(Counted())(random_images(2), ["a"])
     with pytest.raises(ValueError, match="NaN scores"):
         OnlineMasks(Counted())(torch.full((1, 3, 16, 16), torch.nan))
 
 
 def test_a_batch_is_filled_up_to_a_multiple():
-    images = pictures(5)
+    images = random_images(5)
     assert torch.equal(filled_up(images, 4)[:5], images)
     assert filled_up(images, 4)[5:].eq(0).all()
     assert filled_up(images, 4).shape == (8, 3, 16, 16)

@@ -31,7 +31,7 @@ def make(request):
 @pytest.fixture(scope="module")
 def built(make, images, tmp_path_factory):
     """The masks of an offline build from files."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     keys = [f"{number}.png" for number in range(COUNT)]
     for key, image in zip(keys, images, strict=True):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / key)

@@ -9,7 +9,7 @@ masks = arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
 
 def flood(mask):
-    """Components by flooding from each pixel in reading order: sets of (row, column), 8 neighbours."""
+    """Components by flooding from each pixel in reading order: sets of (row, column), 8 neighbors."""
     left = {(y, x) for y, row in enumerate(mask) for x, on in enumerate(row) if on}
     found = []
     for pixel in sorted(left):

@@ -82,14 +82,14 @@ def test_by_hand():
         ({"counts": "231"}, 'expected run lengths with "size" and "counts", got counts'),
     ],
 )
-def test_damaged_runs_are_refused(rle, message):
+def test_damaged_runs_are_rejected(rle, message):
     for function in (decode_rle, rle_area, rle_box):
         with pytest.raises(ValueError, match=message):
             function(rle)
 
 
 @given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=8), st.integers(0, 5), st.integers(0, 5))
-def test_any_text_is_refused_or_a_mask_of_the_size(text, height, width):
+def test_any_text_is_rejected_or_a_mask_of_the_size(text, height, width):
     try:
         mask = decode_rle({"size": [height, width], "counts": text})
     except ValueError:
@@ -99,6 +99,6 @@ def test_any_text_is_refused_or_a_mask_of_the_size(text, height, width):
 
 
 @pytest.mark.parametrize("mask", [np.full((2, 2), 15, np.uint8), np.zeros((2, 2), np.float32)])
-def test_what_is_no_binary_mask_is_refused(mask):
+def test_what_is_no_binary_mask_is_rejected(mask):
     with pytest.raises(ValueError, match="bool or of 0 and 1, got .* take one class of an index mask with"):
         encode_rle(mask)

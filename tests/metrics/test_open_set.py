@@ -70,7 +70,7 @@ def test_rows_are_truth_and_columns_predictions():
     assert confusion_matrix(torch.zeros(0).long(), torch.zeros(0).long(), 2).sum() == 0
 
 
-def test_what_has_no_value_is_refused():
+def test_what_has_no_value_is_rejected():
     metrics = OpenSetMetrics(known=3)
     metrics.update(torch.tensor([0, 3]), torch.tensor([0, 3]))
     with pytest.raises(ValueError, match=r"no sample of class \[1, 2\] was counted, so its recall is undefined"):

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from tobias_aug.metrics.plots import plot_sweep
 from tobias_aug.metrics.segmentation import SegmentationConfusion, ThresholdSweep
 
-# A 3 x 4 picture of three classes: background, aeroplane (1), person (15).
+# A 3 x 4 image of three classes: background, aeroplane (1), person (15).
 TRUTH = np.array([[0, 0, 0, 255], [1, 1, 15, 15], [1, 1, 15, 0]], np.uint8)
 GUESS = np.array([[0, 1, 0, 1], [1, 1, 15, 0], [1, 0, 15, 0]], np.uint8)
 
@@ -82,7 +82,7 @@ def test_a_sweep_is_one_evaluation_a_threshold(strongest, values, truth, thresho
         assert np.array_equal(counted, confusion.counts)
 
 
-def test_what_does_not_fit_is_refused():
+def test_what_does_not_fit_is_rejected():
     confusion = SegmentationConfusion(3)
     with pytest.raises(ValueError, match=r"the truth has pixels \[7\]; expected 0 to 2, and 255"):
         confusion.update(np.zeros((1, 2), np.uint8), np.array([[7, 255]], np.uint8))

@@ -31,7 +31,7 @@ def test_videos_are_mixed_as_torchvision_mixes_them(ours, theirs):
     assert torch.equal(found, expected)
 
 
-def test_cutmix_refuses_masks_of_another_size():
+def test_cutmix_rejects_masks_of_another_size():
     masks = tv_tensors.Mask(torch.zeros(2, 4, 4, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"rectangle in images of \(8, 8\), got \(4, 4\); resize masks"):
         CutMix(labels_getter=None)(torch.rand(2, 3, 8, 8), masks)

@@ -1,4 +1,4 @@
-"""The guide to mixing runs, and its picture is what the script draws."""
+"""The guide to mixing runs, and its image is what the script draws."""
 
 import re
 import runpy
@@ -24,9 +24,9 @@ def test_the_guides_code_runs_from_top_to_bottom():
     torch.testing.assert_close(names["first"][1].sum(1), torch.ones(8))
 
 
-def test_the_picture_is_drawn_by_the_script():
+def test_the_image_is_drawn_by_the_script():
     pytest.importorskip("skimage", reason="needs the extra demo")
-    drawn = runpy.run_path(str(DOCS / "mixes_picture.py"))["draw"]()
+    drawn = runpy.run_path(str(DOCS / "mixes_figure.py"))["draw"]()
     kept = Image.open(DOCS / "images" / "mixes.png")
     assert drawn.size == kept.size
     # Fonts and rounding may differ a little; other mixtures would not.

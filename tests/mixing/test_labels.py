@@ -47,7 +47,7 @@ def test_distributions_are_paired_by_their_largest_entry():
     assert draw_other_class_partners(labels).tolist()[:2] == [2, 2]
 
 
-def test_a_batch_of_one_class_is_kept_or_refused():
+def test_a_batch_of_one_class_is_kept_or_rejected():
     labels = torch.tensor([3, 3, 3])
     assert draw_other_class_partners(labels).tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match=r"all 3 images .* one class.* shuffle the data .* same_class=\"keep\""):
@@ -94,6 +94,6 @@ def test_a_sample_without_labels_is_told_what_to_do(sample):
         (torch.zeros(4, 5), 4, r"labels of shape \(4, 5\) do not fit num_classes=4"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(labels, num_classes, message):
+def test_labels_that_do_not_fit_are_rejected(labels, num_classes, message):
     with pytest.raises(ValueError, match=message):
         check_labels(labels, 4, num_classes)

@@ -77,7 +77,7 @@ def test_what_cannot_be_read_is_replaced_by_the_next_and_named(folders):
         pairs[4]
 
 
-def test_refusals(folders, tmp_path):
+def test_rejections(folders, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no class maps"):
         MapPairs(folders[0], tmp_path / "empty")

@@ -130,7 +130,7 @@ def test_the_official_variant_by_hand():
 
 
 @both_rules
-def test_what_does_not_fit_is_refused(rule):
+def test_what_does_not_fit_is_rejected(rule):
     maps = torch.rand(2, 4, 4)
     with pytest.raises(ValueError, match=r"one shape, got \(2, 4, 4\) and \(1, 4, 4\); join the classes with"):
         rule(maps, maps[:1])

@@ -194,7 +194,7 @@ def test_half_precision_is_summed_in_single(variant, dtype):
     torch.testing.assert_close(found, orand_loss(logits.float(), target, variant=variant))
 
 
-def test_refusals():
+def test_rejections():
     logits = torch.zeros(2, 3, 3)
     with pytest.raises(ValueError, match=r"one shape, got \(2, 3, 3\), \(1, 3, 3\)"):
         orand_loss(logits, logits[:1])

@@ -78,7 +78,7 @@ def test_every_score_map_lies_where_its_pixels_are(path, padding, size):
         torch.testing.assert_close((up - down + size)[middle, middle] / 2, rising[middle, middle])
 
 
-def test_the_official_crops_are_centred():
+def test_the_official_crops_are_centered():
     """At 122 pixels every crop is even and the same as the paper's network has; at 106 one is not."""
     for size, same in ((122, True), (106, False)):
         maps = torch.rand(1, 1, size, size)
@@ -135,7 +135,7 @@ def test_fc6_and_fc7_are_the_classifier_reshaped(vgg):
     assert net.fc6.bias.eq(7).all()
 
 
-def test_other_weights_are_refused(vgg):
+def test_other_weights_are_rejected(vgg):
     with pytest.raises(ValueError, match=r"a VGG-16 without batch norm; features.2.weight is missing"):
         ORANDNet(padding=1, width=4, weights={"conv.weight": torch.zeros(1)})
     with pytest.raises(ValueError, match=r"features.5.weight is of shape \(1,\)"):
@@ -229,7 +229,7 @@ def test_resizing_stays_within_the_values(small):
     assert resize_maps(maps, (17, 40)) is maps
 
 
-def test_refusals():
+def test_rejections():
     with pytest.raises(ValueError, match="padding and width must be 1 or more, got 0 and 4096"):
         ORANDNet(padding=0)
     with pytest.raises(ValueError, match='variant must be "competing", "paper" or "official", got \'code\''):

@@ -230,7 +230,7 @@ def test_two_processes_train_as_one_does_with_both_batches(tmp_path):
     apart = sum((found[name] - value).square().sum() for name, value in expected.state_dict().items())
     moved = sum((initial.state_dict()[name] - value).square().sum() for name, value in expected.state_dict().items())
     assert apart.sqrt() < 1e-4 * moved.sqrt()
-    # Each of the damaged file's neighbours was read by one process or the other, and it is listed once.
+    # Each of the damaged file's neighbors was read by one process or the other, and it is listed once.
     assert [line["key"] for line in map(json.loads, (tmp_path / "two" / "failures.jsonl").open())] == ["1"]
 
 

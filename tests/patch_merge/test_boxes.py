@@ -9,7 +9,7 @@ from tobias_aug.patch_merge.boxes import keep_boxes
 
 @given(st.integers(0, 2**31), st.integers(4, 40), st.integers(4, 40), st.integers(1, 4))
 @settings(max_examples=60)
-def test_a_box_stays_with_its_centre_around_the_pixels_that_stay(seed, height, width, grid):
+def test_a_box_stays_with_its_center_around_the_pixels_that_stay(seed, height, width, grid):
     random = np.random.default_rng(seed)
     kept = torch.from_numpy(random.random((grid, grid)) < 0.5)
     pixels = cells_to_pixels(kept, height, width).numpy()

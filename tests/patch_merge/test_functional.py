@@ -150,6 +150,6 @@ IMAGE = torch.zeros(3, 8, 8)
         ((IMAGE[:, :3], IMAGE[:, :3], HALF, HALF), "a side of 3 pixels cannot be cut into 4 cells"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, message):
+def test_what_does_not_fit_is_rejected(arguments, message):
     with pytest.raises(ValueError, match=message):
         merge_patches(*arguments)

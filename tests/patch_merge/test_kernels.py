@@ -110,7 +110,7 @@ def test_in_place_carries_masks_and_keeps_classes():
     assert torch.equal(image[:, 0].as_subclass(torch.Tensor), mask.as_subclass(torch.Tensor))
 
 
-def test_in_place_refuses_images_that_share_memory_with_each_other():
+def test_in_place_rejects_images_that_share_memory_with_each_other():
     shared = torch.rand(1, 3, 8, 8).expand(4, 3, 8, 8)
     with pytest.raises(ValueError, match="share memory cannot be merged in place; clone the batch"):
         PatchMerge(p=1.0, inplace=True)(shared, half_mask(torch.rand(4, 4, 4)))

@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from tobias_aug import (
     BorderContrast,
-    CentrePrior,
+    CenterPrior,
     Mixup,
     OnlineMasks,
     PatchMerge,
@@ -112,14 +112,14 @@ def test_masks_are_made_by_what_the_constructor_is_given(maker):
 
 
 def test_it_stands_in_torchvisions_containers_and_in_a_collate_function():
-    merge = PatchMerge(1.0, masks=CentrePrior(), num_classes=8)
+    merge = PatchMerge(1.0, masks=CenterPrior(), num_classes=8)
     choice = v2.RandomChoice([Mixup(8), merge, RandomMerge(num_classes=8)])
     for container in (choice, v2.Compose([v2.Identity(), merge]), v2.RandomApply([merge]), v2.RandomOrder([merge])):
         for _ in range(6):
             images, labels = container(IMAGES, LABELS)
             assert images.shape == IMAGES.shape
             assert labels.shape in ((8, 8), (8,) if isinstance(container, v2.RandomApply) else ())
-    center = half_mask(CentrePrior().cell_scores(IMAGES)).repeat_interleave(8, 1).repeat_interleave(12, 2)
+    center = half_mask(CenterPrior().cell_scores(IMAGES)).repeat_interleave(8, 1).repeat_interleave(12, 2)
     images, _ = v2.Compose([merge])(IMAGES, LABELS)
     assert all(torch.equal(new[:, mask], old[:, mask]) for new, old, mask in zip(images, IMAGES, center, strict=True))
     samples = list(zip(IMAGES, LABELS.tolist(), strict=True))
@@ -129,7 +129,7 @@ def test_it_stands_in_torchvisions_containers_and_in_a_collate_function():
 
 def test_its_repr_names_the_masks_and_wrong_ones_are_rejected(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # Its checks would come first.
-    merge = PatchMerge(0.5, masks=OnlineMasks(CentrePrior()))
+    merge = PatchMerge(0.5, masks=OnlineMasks(CenterPrior()))
     assert "masks=OnlineMasks(" in repr(merge)
     assert "masks" not in repr(PatchMerge())
     assert "masks='border-contrast'" in repr(PatchMerge(masks="border-contrast"))

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tobias_aug.errors import ImageError
 from tobias_aug.patch_merge.functional import fill_slots
-from tobias_aug.patch_merge.pil import merge_pictures
+from tobias_aug.patch_merge.pil import merge_images
 
 MODES = [
     "1",
@@ -55,11 +55,11 @@ def by_loops(own, given, donors=DONORS):
     return merged
 
 
-def values(picture):
+def values(image):
     """The pixels as they are stored."""
-    if picture.mode in ("PA", "La", "RGBa", "I;16B"):
-        return np.stack([[np.atleast_1d(picture.getpixel((x, y))) for x in range(40)] for y in range(32)])
-    return np.asarray(picture)
+    if image.mode in ("PA", "La", "RGBa", "I;16B"):
+        return np.stack([[np.atleast_1d(image.getpixel((x, y))) for x in range(40)] for y in range(32)])
+    return np.asarray(image)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -67,7 +67,7 @@ def test_two_images_of_a_mode_are_merged_pixel_by_pixel_in_it(mode):
     own = image(mode)
     given = own.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     before = own.copy()
-    merged = merge_pictures(own, given, DONORS)
+    merged = merge_images(own, given, DONORS)
     assert (merged.mode, merged.size) == (mode, own.size)
     assert merged.getpalette() == own.getpalette()
     assert np.array_equal(values(merged), by_loops(values(own), values(given)))
@@ -79,7 +79,7 @@ def test_a_donor_of_another_size_is_resized_in_that_mode(mode):
     own, given = image(mode), image(mode, (56, 21), seed=0)
     if mode == "P":
         given = given.convert("RGB").quantize(palette=own)
-    merged = merge_pictures(own, given, DONORS)
+    merged = merge_images(own, given, DONORS)
     assert merged.mode == mode
     array = np.asarray(own.convert("I")) if mode.startswith("I;16") else values(own)
     found = np.asarray(merged.convert("I")) if mode.startswith("I;16") else values(merged)
@@ -95,7 +95,7 @@ def test_a_donor_of_another_size_is_resized_in_that_mode(mode):
 @pytest.mark.parametrize("given_mode", [*EIGHT_BITS, "I", "I;16"])
 def test_a_donor_of_another_mode_comes_in_the_images_own(own_mode, given_mode):
     own, given = image(own_mode), image(given_mode, (37, 50), seed=1)
-    merged = merge_pictures(own, given, DONORS)
+    merged = merge_images(own, given, DONORS)
     assert (merged.mode, merged.size) == (own_mode, own.size)
     left = (0, 0, 20, 32)
     assert np.array_equal(np.asarray(merged.crop(left)), np.asarray(own.crop(left)))
@@ -106,7 +106,7 @@ def test_a_donor_of_another_mode_comes_in_the_images_own(own_mode, given_mode):
 @pytest.mark.parametrize("bright", [0, 255])
 def test_black_stays_black_and_white_white_in_every_mode(mode, bright):
     own = image(mode)
-    merged = merge_pictures(own, Image.new("RGB", (40, 32), (bright,) * 3), DONORS)
+    merged = merge_images(own, Image.new("RGB", (40, 32), (bright,) * 3), DONORS)
     top = (65535 if mode.startswith("I") else 255) * (bright // 255)
     right = merged.crop((20, 0, 40, 32))
     seen = np.asarray(right.convert("I") if mode.startswith("I") else right.convert("RGB"))
@@ -115,13 +115,13 @@ def test_black_stays_black_and_white_white_in_every_mode(mode, bright):
 
 def test_32_bit_images_of_8_bit_values_take_8_bit_donors():
     own = Image.fromarray(np.full((32, 40), 200, dtype=np.int32))
-    assert np.asarray(merge_pictures(own, Image.new("L", (40, 32), 255), DONORS)).max() == 255
+    assert np.asarray(merge_images(own, Image.new("L", (40, 32), 255), DONORS)).max() == 255
 
 
 @pytest.mark.parametrize(("own", "given"), [("F", "RGB"), ("RGB", "F"), ("PA", "RGB"), ("F", "I;16")])
 def test_pixels_of_no_known_range_are_rejected(own, given):
     with pytest.raises(ImageError, match=r"(cannot merge an image of mode .* convert the dataset's|unknown range)"):
-        merge_pictures(image(own), image(given), DONORS)
+        merge_images(image(own), image(given), DONORS)
 
 
 @pytest.mark.parametrize("size", [(41, 35), (17, 50), (4, 4), (5, 223)])
@@ -130,7 +130,7 @@ def test_cells_of_uneven_sizes_are_those_of_the_batch_transform(size):
     kept, source = (torch.from_numpy(np.array(each)).permute(2, 0, 1)[None].contiguous() for each in (own, given))
     donors = torch.tensor([[-1, 15, -1, 0], [3, -1, 12, -1], [-1, 7, -1, 13], [2, -1, 15, -1]])
     fill_slots(kept, source, torch.zeros(1, dtype=torch.long), donors[None])
-    assert np.array_equal(np.asarray(merge_pictures(own, given, donors)), kept[0].permute(1, 2, 0).numpy())
+    assert np.array_equal(np.asarray(merge_images(own, given, donors)), kept[0].permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("size", [(3, 3), (1, 1), (2000, 1), (1, 900), (3, 40)])
@@ -138,6 +138,6 @@ def test_cells_of_uneven_sizes_are_those_of_the_batch_transform(size):
 @pytest.mark.parametrize("mode", ["RGB", "L", "F"])
 def test_an_image_with_fewer_pixels_than_cells_stays_as_it_is(size, resolution, mode):
     own = image(mode, size)
-    assert np.array_equal(np.asarray(merge_pictures(own, image(mode, seed=1), DONORS, resolution)), np.asarray(own))
-    donor = merge_pictures(image(mode), own, DONORS, resolution)
+    assert np.array_equal(np.asarray(merge_images(own, image(mode, seed=1), DONORS, resolution)), np.asarray(own))
+    donor = merge_images(image(mode), own, DONORS, resolution)
     assert (donor.mode, donor.size) == (mode, (40, 32))

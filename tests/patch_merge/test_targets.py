@@ -38,9 +38,9 @@ def detection(count=5, box_format="XYXY", seed=0):
 
 @pytest.mark.parametrize("box_format", ["XYXY", "XYWH", "CXCYWH"])
 @pytest.mark.parametrize("seed", range(4))
-def test_objects_whose_centre_stays_are_kept_and_cut_to_what_stays(box_format, seed):
+def test_objects_whose_center_stays_are_kept_and_cut_to_what_stays(box_format, seed):
     images, targets = detection(6, box_format, seed)
-    merge = PatchMerge(p=0.7, boxes="keep-centre")
+    merge = PatchMerge(p=0.7, boxes="keep-center")
     params = merge.make_params((images, targets), half_mask(torch.rand(6, 4, 4)))
     merged, found = merge.apply((images, targets), params)
     assert torch.equal(merged, merge.apply(images, params))
@@ -69,20 +69,20 @@ def test_targets_of_unchanged_images_stay_to_the_bit_and_inputs_are_left_alone()
     images, targets = detection()
     targets[2]["boxes"] = tv_tensors.wrap(targets[2]["boxes"] + 0.123, like=targets[2]["boxes"])
     before = [target["boxes"].clone() for target in targets]
-    found = PatchMerge(p=0.0, boxes="keep-centre")((images, targets), half_mask(torch.rand(5, 4, 4)))[1]
-    PatchMerge(p=1.0, boxes="keep-centre")((images, targets), half_mask(torch.rand(5, 4, 4)))
+    found = PatchMerge(p=0.0, boxes="keep-center")((images, targets), half_mask(torch.rand(5, 4, 4)))[1]
+    PatchMerge(p=1.0, boxes="keep-center")((images, targets), half_mask(torch.rand(5, 4, 4)))
     for boxes, target, own in zip(before, targets, found, strict=True):
         assert torch.equal(target["boxes"], boxes)
         assert torch.equal(own["boxes"], boxes)
 
 
-def test_boxes_are_refused_unless_asked_for():
+def test_boxes_are_rejected_unless_asked_for():
     images, targets = detection()
     with pytest.raises(ValueError, match=r"cannot carry BoundingBoxes: what stands at \[1\]\[0\]\['boxes'\]"):
         PatchMerge()((images, targets), half_mask(torch.rand(5, 4, 4)))
-    with pytest.raises(ValueError, match='boxes must be "refuse" or "keep-centre", got \'drop\''):
+    with pytest.raises(ValueError, match='boxes must be "reject" or "keep-center", got \'drop\''):
         PatchMerge(boxes="drop")
-    assert repr(PatchMerge(boxes="keep-centre")) == "PatchMerge(p=0.3, grid=4, boxes='keep-centre', inplace=False)"
+    assert repr(PatchMerge(boxes="keep-center")) == "PatchMerge(p=0.3, grid=4, boxes='keep-center', inplace=False)"
 
 
 def change(place, key, value):
@@ -106,9 +106,9 @@ def change(place, key, value):
         ),
     ],
 )
-def test_targets_that_do_not_fit_are_refused(batch, message):
+def test_targets_that_do_not_fit_are_rejected(batch, message):
     with pytest.raises(ValueError, match=message):
-        PatchMerge(p=1.0, boxes="keep-centre")(batch(), half_mask(torch.rand(5, 4, 4)))
+        PatchMerge(p=1.0, boxes="keep-center")(batch(), half_mask(torch.rand(5, 4, 4)))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_targets_that_do_not_fit_are_refused(batch, message):
 def test_plain_masks_of_objects_are_rejected_whatever_their_number(place, value):
     batch = change(place, "plain", value(place))
     with pytest.raises(ValueError, match=f"PatchMerge cannot carry the .* at 'plain' of target {place}; give segm"):
-        PatchMerge(p=1.0, boxes="keep-centre")(batch, half_mask(torch.rand(5, 4, 4)))
+        PatchMerge(p=1.0, boxes="keep-center")(batch, half_mask(torch.rand(5, 4, 4)))
 
 
 def test_entries_an_object_are_dropped_with_it_in_any_container():
@@ -137,7 +137,7 @@ def test_entries_an_object_are_dropped_with_it_in_any_container():
         target["array"], target["names"] = np.arange(n), tuple("abcdef"[:n])
         target["attributes"] = torch.arange(n)[:, None].expand(n, 20)
         target["tags"] = ["indoor", "night"]
-    merge = PatchMerge(p=1.0, boxes="keep-centre")
+    merge = PatchMerge(p=1.0, boxes="keep-center")
     for target in merge((images, targets), half_mask(torch.rand(6, 4, 4)))[1]:
         kept = target["labels"].tolist()
         assert target["array"].tolist() == kept

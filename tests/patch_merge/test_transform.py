@@ -69,10 +69,10 @@ def test_without_masks_random_cells_are_kept():
 
 
 def test_classes_are_kept_and_segmentation_moves_with_its_pixels():
-    colours = torch.randint(0, 256, (6, 1, 12, 18), dtype=torch.uint8)
+    colors = torch.randint(0, 256, (6, 1, 12, 18), dtype=torch.uint8)
     sample = {
-        "image": tv_tensors.Image(colours),
-        "mask": tv_tensors.Mask(colours[:, 0].clone()),
+        "image": tv_tensors.Image(colors),
+        "mask": tv_tensors.Mask(colors[:, 0].clone()),
         "label": torch.arange(6),
         "name": list("abcdef"),
     }
@@ -85,7 +85,7 @@ def test_classes_are_kept_and_segmentation_moves_with_its_pixels():
     assert merged["name"] == list("abcdef")
 
 
-def test_boxes_are_refused_by_name():
+def test_boxes_are_rejected_by_name():
     boxes = tv_tensors.BoundingBoxes(torch.zeros(2, 4), format="XYXY", canvas_size=(12, 18))
     images, masks = batch(2)
     with pytest.raises(ValueError, match="PatchMerge cannot carry BoundingBoxes: .* take them out of the sample"):
@@ -104,7 +104,7 @@ def test_boxes_are_refused_by_name():
         (torch.zeros(3, 8, 8), torch.ones(3, 4, 4).bool(), r"expected a batch .* got shape \(3, 8, 8\)"),
     ],
 )
-def test_masks_that_do_not_fit_are_refused(images, masks, message):
+def test_masks_that_do_not_fit_are_rejected(images, masks, message):
     with pytest.raises(ValueError, match=message):
         PatchMerge()(images, masks)
 

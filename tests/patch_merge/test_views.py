@@ -6,7 +6,7 @@ from torchvision.datasets import ImageFolder
 
 from tobias_aug import MergedImages, MergedViews, MissingMaskError, build_masks
 from tobias_aug.patch_merge.functional import donor_cells
-from tobias_aug.patch_merge.pil import merge_pictures
+from tobias_aug.patch_merge.pil import merge_images
 from tobias_aug.patch_merge.views import as_table, make_views
 
 
@@ -20,7 +20,7 @@ def table(photos, tmp_path, brightness):
 
 
 def blocks(image, grid=4):
-    """Cells of a picture as arrays, in reading order."""
+    """Cells of a image as arrays, in reading order."""
     array = pixels(image)
     height, width = array.shape[:2]
     return [
@@ -31,26 +31,26 @@ def blocks(image, grid=4):
 
 
 def test_one_view_has_its_object_on_another_background(photos, table):
-    data = MergedViews(photos, table, lambda picture: picture, p=1.0)
-    pictures = {key: data.images.load(n) for n, key in enumerate(data.images.keys)}
+    data = MergedViews(photos, table, lambda image: image, p=1.0)
+    images = {key: data.images.load(n) for n, key in enumerate(data.images.keys)}
     for n in range(len(data)):
         (changed, same), target = data[n]
         key = data.key(n)
         assert target == data.images.target(n)
-        assert np.array_equal(pixels(same), pixels(pictures[key]))
+        assert np.array_equal(pixels(same), pixels(images[key]))
         kept = table[key].flatten().tolist()
         mine, theirs = blocks(same), blocks(changed)
         assert all(np.array_equal(mine[c], theirs[c]) for c in range(16) if kept[c])
         slots = [theirs[c] for c in range(16) if not kept[c]]
 
         def fits(other, slots=slots, size=same.size):
-            """All slots are found among the other picture's background cells, brought to this picture's size."""
-            given = blocks(pictures[other].resize(size, Image.Resampling.BICUBIC))
+            """All slots are found among the other image's background cells, brought to this image's size."""
+            given = blocks(images[other].resize(size, Image.Resampling.BICUBIC))
             background = [given[c] for c in range(16) if not table[other].flatten()[c]]
             return all(any(s.shape == b.shape and np.array_equal(s, b) for b in background) for s in slots)
 
         if same.size[0] % 4 == same.size[1] % 4 == 0:
-            assert sum(fits(other) for other in pictures) == 1
+            assert sum(fits(other) for other in images) == 1
 
 
 def test_the_published_variant_meets_at_224(photos):
@@ -64,7 +64,7 @@ def test_the_published_variant_meets_at_224(photos):
     for slot, donor in zip(background, background[::-1], strict=True):
         (i, j), (k, m) = divmod(slot, 4), divmod(donor, 4)
         expected[56 * i : 56 * i + 56, 56 * j : 56 * j + 56] = squashed_b[56 * k : 56 * k + 56, 56 * m : 56 * m + 56]
-    merged = merge_pictures(a, b, donors, resolution=224)
+    merged = merge_images(a, b, donors, resolution=224)
     assert np.array_equal(pixels(merged), pixels(Image.fromarray(expected).resize(a.size, Image.Resampling.BICUBIC)))
 
 
@@ -81,7 +81,7 @@ def test_p_and_view_decide_what_is_changed(photos, table):
     assert 90 < changed < 150
 
 
-def test_a_data_set_keeps_what_follows_the_picture(photos, table):
+def test_a_data_set_keeps_what_follows_the_image(photos, table):
     data = MergedViews(ImageFolder(photos), table, pixels, p=1.0)
     for n in range(len(data)):
         assert data[n][1] == data.images[n][1]
@@ -90,8 +90,8 @@ def test_a_data_set_keeps_what_follows_the_picture(photos, table):
 
 
 def test_backgrounds_come_from_the_whole_data_set():
-    pictures = [(Image.new("RGB", (8, 8), (0, 0, n)), n) for n in range(200)]
-    data = MergedViews(pictures, None, pixels, p=1.0, generator=torch.Generator().manual_seed(1))
+    images = [(Image.new("RGB", (8, 8), (0, 0, n)), n) for n in range(200)]
+    data = MergedViews(images, None, pixels, p=1.0, generator=torch.Generator().manual_seed(1))
     givers = [np.setdiff1d(data[7][0][0][..., 2], [7]) for _ in range(100)]
     givers = [int(giver[0]) for giver in givers if len(giver)]
     assert len(set(givers)) > 60
@@ -99,7 +99,7 @@ def test_backgrounds_come_from_the_whole_data_set():
     assert min(givers) < 50
 
 
-def test_a_missing_mask_raises_or_keeps_the_picture(photos, table):
+def test_a_missing_mask_raises_or_keeps_the_image(photos, table):
     (photos / "dog" / "00.jpg").rename(photos / "dog" / "new.jpg")
     data = MergedViews(photos, table, pixels, p=1.0)
     with pytest.raises(MissingMaskError, match="no mask for"):
@@ -109,7 +109,7 @@ def test_a_missing_mask_raises_or_keeps_the_picture(photos, table):
     assert np.array_equal(*kept[new][0])
 
 
-def test_options_and_samples_that_make_no_sense_are_refused(photos, table):
+def test_options_and_samples_that_make_no_sense_are_rejected(photos, table):
     with pytest.raises(ValueError, match='missing must be "raise" or "keep", got \'drop\''):
         MergedViews(photos, table, pixels, missing="drop")
     with pytest.raises(ValueError, match="p is a probability"):
@@ -121,7 +121,7 @@ def test_options_and_samples_that_make_no_sense_are_refused(photos, table):
 
 
 @pytest.mark.parametrize("view", [0, 1, 2])
-def test_views_of_any_transform_are_made_from_the_right_picture(view):
+def test_views_of_any_transform_are_made_from_the_right_image(view):
     own, new = Image.new("L", (1, 1), 1), Image.new("L", (1, 1), 2)
 
     def tag(name):
@@ -134,7 +134,7 @@ def test_views_of_any_transform_are_made_from_the_right_picture(view):
         assert make_views(lambda image: image, own, new, view) == [[new, own], [own, new]][view]
 
 
-def test_an_unchanged_picture_is_transformed_once():
+def test_an_unchanged_image_is_transformed_once():
     calls = []
     own = Image.new("L", (1, 1))
     make_views(lambda image: calls.append(image) or [image, image], own, own, 0)
@@ -172,7 +172,7 @@ def test_kept_cells_keep_their_pixels_in_every_mode(mode):
     mask = torch.zeros(16, dtype=torch.bool)
     mask[:8] = True
     donors = donor_cells(mask.view(4, 4), mask.view(4, 4), torch.arange(8))
-    merged = merge_pictures(data[0][0], data[1][0], donors)
+    merged = merge_images(data[0][0], data[1][0], donors)
     assert np.array_equal(pixels(merged)[:16], pixels(data[0][0])[:16])
     expected = pixels(data[1][0].resize((40, 32), Image.Resampling.BICUBIC))
     assert np.array_equal(pixels(merged)[16:], expected[16:])

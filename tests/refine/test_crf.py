@@ -18,17 +18,17 @@ def scene():
 
 
 def exact_mean_field(energies, image, pairwise, iterations):
-    """Fully connected mean field with every pair of pixels, kernels normalised symmetrically, Potts model."""
+    """Fully connected mean field with every pair of pixels, kernels normalized symmetrically, Potts model."""
     labels, height, width = energies.shape
     places = np.stack(np.mgrid[:height, :width], axis=-1).reshape(-1, 2).astype(float)
-    colours = image.reshape(-1, 3).astype(float)
+    colors = image.reshape(-1, 3).astype(float)
 
     def kernel(features):
         alike = np.exp(-((features[:, None] - features[None]) ** 2).sum(-1) / 2)
         rows = alike.sum(1)
         return alike / np.sqrt(rows[:, None] * rows[None])
 
-    far = np.concatenate([places / pairwise.far_pixels, colours / pairwise.far_colours], axis=1)
+    far = np.concatenate([places / pairwise.far_pixels, colors / pairwise.far_colors], axis=1)
     message = pairwise.near_strength * kernel(places / pairwise.near_pixels) + pairwise.far_strength * kernel(far)
     unary = energies.reshape(labels, -1).astype(float)
     beliefs = np.exp(-unary) / np.exp(-unary).sum(0)
@@ -58,7 +58,7 @@ class TestWithPydensecrf:
         assert (refined.argmax(0) != expected.argmax(0)).mean() < 0.02
         assert (expected.argmax(0) != seen).mean() > 0.05
 
-    def test_labels_move_to_where_the_colours_change(self, scene):
+    def test_labels_move_to_where_the_colors_change(self, scene):
         image, disc, seen = scene
         refined = crf_labels(seen.astype(np.uint8), image, 2)
         assert refined.dtype == np.uint8
@@ -88,13 +88,13 @@ class TestWithPydensecrf:
     def test_a_smaller_scale_reaches_less_far(self, scene):
         image, _, seen = scene
         probabilities = np.stack([np.where(seen, 0.3, 0.7), np.where(seen, 0.7, 0.3)])
-        reduced = Pairwise(near_pixels=1.5, far_pixels=40, far_colours=13)
+        reduced = Pairwise(near_pixels=1.5, far_pixels=40, far_colors=13)
         assert np.array_equal(
             crf_probabilities(probabilities, image, scale=2), crf_probabilities(probabilities, image, pairwise=reduced)
         )
 
 
-def test_sizes_that_differ_are_refused(scene):
+def test_sizes_that_differ_are_rejected(scene):
     image, _, seen = scene
     with pytest.raises(ValueError, match="the image is 30 x 40, but what is refined is 40 x 30; resize one"):
         crf_labels(seen.T.astype(np.int64), image, 2)
@@ -105,7 +105,7 @@ def test_a_single_label_needs_no_refinement(scene):
     assert not crf_labels(np.zeros((30, 40), np.uint8), image, 1).any()
 
 
-def test_what_does_not_fit_is_refused(scene):
+def test_what_does_not_fit_is_rejected(scene):
     image, _, seen = scene
     with pytest.raises(ValueError, match="labels must be 0 to 1, got 0 to 2"):
         crf_labels(2 * seen.astype(np.int64), image, 2)

@@ -22,10 +22,10 @@ def reference(maps, image, dilations, iterations):
             for dx in (-1, 0, 1)
         ]
         window = np.array([image[:, row, column] for row, column, _ in around])
-        deviation = window.std(axis=0, ddof=1)
+        std = window.std(axis=0, ddof=1)
         places[y, x] = [(row, column) for row, column, other in around if other]
         unlike = [np.abs(image[:, y, x] - image[:, row, column]) for row, column in places[y, x]]
-        scores = np.exp(-(np.array(unlike) / (1e-8 + 0.1 * deviation)).mean(axis=1))
+        scores = np.exp(-(np.array(unlike) / (1e-8 + 0.1 * std)).mean(axis=1))
         weights[y, x] = scores / scores.sum()
     for _ in range(iterations):
         before = maps.copy()
@@ -54,7 +54,7 @@ images = arrays(np.uint8, st.tuples(st.just(3), st.integers(1, 6), st.integers(1
 
 
 @given(images, st.data())
-def test_values_stay_in_the_range_of_the_neighbours(image, data):
+def test_values_stay_in_the_range_of_the_neighbors(image, data):
     plane = torch.from_numpy(data.draw(arrays(np.float64, image.shape[1:], elements=st.floats(0, 1))))
     refined = pamr(plane[None], torch.from_numpy(image), dilations=(1, 2), iterations=1)[0]
     padded = F.pad(plane[None], (2, 2, 2, 2), mode="replicate")[0]
@@ -76,14 +76,14 @@ def test_probabilities_stay_probabilities():
     torch.testing.assert_close(refined.sum(0), torch.ones(12, 17))
 
 
-def test_a_picture_of_one_colour_averages():
+def test_a_image_of_one_color_averages():
     maps = torch.rand(1, 9, 9, dtype=torch.float64)
     refined = pamr(maps, torch.full((3, 9, 9), 0.3), dilations=(1,), iterations=1)
     around = maps[0, 3:6, 3:6].sum() - maps[0, 4, 4]
     torch.testing.assert_close(refined[0, 4, 4], around / 8)
 
 
-def test_an_edge_in_the_picture_becomes_the_edge_of_the_map():
+def test_an_edge_in_the_image_becomes_the_edge_of_the_map():
     image = torch.zeros(3, 16, 32, dtype=torch.uint8)
     image[:, :, 16:] = 255
     off_by_four = torch.zeros(1, 16, 32)
@@ -92,20 +92,20 @@ def test_an_edge_in_the_picture_becomes_the_edge_of_the_map():
     assert ((refined > 0.5) == (torch.arange(32) >= 16)).all()
 
 
-def test_the_scale_of_the_colours_does_not_matter():
+def test_the_scale_of_the_colors_does_not_matter():
     maps, image = torch.rand(2, 10, 11), torch.randint(256, (3, 10, 11), dtype=torch.uint8)
     scaled = pamr(maps, image.float() / 255 * 4 - 2)
     torch.testing.assert_close(pamr(maps, image), scaled, rtol=1e-4, atol=1e-5)
 
 
-def test_a_batch_is_its_pictures_one_by_one():
+def test_a_batch_is_its_images_one_by_one():
     maps, batch = torch.rand(2, 3, 4, 10, 12), torch.rand(2, 3, 3, 10, 12)
     whole = pamr(maps, batch, iterations=2)
     for place in np.ndindex(2, 3):
         torch.testing.assert_close(whole[place], pamr(maps[place], batch[place], iterations=2))
 
 
-def test_a_picture_of_another_size_is_brought_to_the_maps():
+def test_a_image_of_another_size_is_brought_to_the_maps():
     maps, image = torch.rand(2, 10, 12), torch.rand(3, 40, 45)
     small = F.interpolate(image[None], (10, 12), mode="bilinear", align_corners=True)[0]
     assert torch.equal(pamr(maps, image), pamr(maps, small))
@@ -126,7 +126,7 @@ def test_half_precision_maps_keep_their_type():
     torch.testing.assert_close(refined, pamr(maps.half().float(), image).half())
 
 
-def test_what_does_not_fit_is_refused():
+def test_what_does_not_fit_is_rejected():
     with pytest.raises(ValueError, match=r"same leading dimensions, got \(2, 1, 5, 5\) and \(3, 3, 5, 5\)"):
         pamr(torch.rand(2, 1, 5, 5), torch.rand(3, 3, 5, 5))
     with pytest.raises(ValueError, match=r"at least one pixel, got \(0, 1\)"):

@@ -25,7 +25,7 @@ def method(request):
 
 @pytest.fixture(scope="module")
 def scene():
-    """Two squares of different colours, and maps of their classes that are off by three pixels."""
+    """Two squares of different colors, and maps of their classes that are off by three pixels."""
     image = np.full((32, 48, 3), 40, np.uint8)
     truth = np.zeros((32, 48), np.uint8)
     image[8:20, 6:20], truth[8:20, 6:20] = (200, 60, 60), 15
@@ -38,7 +38,7 @@ def scene():
     )
 
 
-def test_refined_maps_follow_the_picture(scene, method):
+def test_refined_maps_follow_the_image(scene, method):
     image, truth, maps = scene
     refined = refine_class_maps(maps, image, method)
     assert (index_mask(maps, 0.4) == truth).mean() < 0.92
@@ -87,7 +87,7 @@ def irns_labels(maps, image, low, high, method):
 
 
 def test_the_mask_is_irns(scene, method):
-    """Sure of the squares' upper halves, less of the lower ones, which have another colour."""
+    """Sure of the squares' upper halves, less of the lower ones, which have another color."""
     image, truth, _ = scene
     image, lower = image.copy(), (np.arange(32) >= 16)[:, None] & (truth > 0)
     image[lower] //= 2
@@ -116,7 +116,7 @@ def test_labels_keep_their_type_and_a_single_one_stays(scene, method):
     assert not refine_labels(np.zeros_like(labels), image, 1, method).any()
 
 
-def test_maps_of_another_size_are_brought_to_the_picture(scene, method):
+def test_maps_of_another_size_are_brought_to_the_image(scene, method):
     image, _, maps = scene
     small = at_size(maps, (8, 12))
     assert refine_class_maps(small, image, method).size == (32, 48)
@@ -130,7 +130,7 @@ def test_an_image_without_a_class_is_background(scene, method):
     assert not refined_index_mask(empty, image, method=method).any()
 
 
-def test_what_does_not_fit_is_refused(scene):
+def test_what_does_not_fit_is_rejected(scene):
     image, _, maps = scene
     with pytest.raises(ValueError, match="unknown refinement 'srm'; choose one of pamr, crf"):
         refine_class_maps(maps, image, "srm")

@@ -1,4 +1,4 @@
-"""On real pictures: maps that are coarse and displaced come nearer to the truth."""
+"""On real images: maps that are coarse and displaced come nearer to the truth."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tobias_aug.refine.refine import refine_class_maps, refine_labels
 
 @pytest.fixture(scope="module")
 def degraded(real_data):
-    """Every third of the 60: its picture, its truth, and maps of its classes in cells of 16 pixels, 8 pixels off."""
+    """Every third of the 60: its image, its truth, and maps of its classes in cells of 16 pixels, 8 pixels off."""
     voc = real_data / "voc60"
     images = []
     for path in sorted((voc / "SegmentationClassAug").glob("*.png"))[::3]:

@@ -10,7 +10,7 @@ from tests.orand.blobs import SIZE, write_pairs
 from tobias_aug.class_maps import ClassMaps, write_class_maps
 from tobias_aug.errors import TobiasError
 from tobias_aug.orand.folder import fuse_folder, label_folder
-from tobias_aug.runtime.run_settings import SourceFolder, refuse_other_settings
+from tobias_aug.runtime.run_settings import SourceFolder, reject_other_settings
 
 RUNS = {
     "fuse": lambda root, **options: fuse_folder(root / "cnn", root / "vit", root / "out", "and", quiet=True, **options),
@@ -55,10 +55,10 @@ def test_sources_with_other_content_are_rejected_by_name(project, tmp_path, run)
     shutil.copytree(project / "out", tmp_path / "there" / "out")
     for path in (tmp_path / "there" / "cnn").iterdir():
         write_class_maps(path, ClassMaps(np.arange(1), np.full((1, SIZE, SIZE), 0.5, np.float32)))
-    with pytest.raises(TobiasError) as refusal:
+    with pytest.raises(TobiasError) as rejection:
         RUNS[run](tmp_path / "there")
     key = "first" if run == "fuse" else "maps"
-    said = str(refusal.value)
+    said = str(rejection.value)
     assert f"{key} is {project / 'cnn'} there and {tmp_path / 'there' / 'cnn'} here" in said
     assert "which does not hold the same files; choose another folder, or give the settings of this one" in said
     assert "second" not in said
@@ -75,9 +75,9 @@ def test_a_source_may_grow(project, tmp_path, more):
 
 def test_only_what_differs_is_named(project):
     RUNS["labels"](project)
-    with pytest.raises(TobiasError) as refusal:
+    with pytest.raises(TobiasError) as rejection:
         RUNS["labels"](project, low=0.4)
-    assert str(refusal.value) == (
+    assert str(rejection.value) == (
         f"{project / 'out'} holds results of other settings: low is 0.3 there and 0.4 here; high is 0.3 there and 0.4 "
         "here; choose another folder, or give the settings of this one"
     )
@@ -99,8 +99,8 @@ def test_any_nesting_is_compared(tmp_path):
     source = SourceFolder(tmp_path / "a", [tmp_path / "a" / "x"])
     given = {"net": {"width": 4}, "maps": [source], "scales": (1.0, 0.5), "new": None}
     file = tmp_path / "settings.json"
-    refuse_other_settings(file, given)
-    refuse_other_settings(file, given)
+    reject_other_settings(file, given)
+    reject_other_settings(file, given)
     for change, said in (
         ({"net": {"width": 8}}, "net.width is 4 there and 8 here"),
         ({"net": {"width": 4, "depth": 1}}, "net.depth is not set there and 1 here"),
@@ -109,7 +109,7 @@ def test_any_nesting_is_compared(tmp_path):
         ({"scales": (1.0,)}, r"scales is \[1.0, 0.5\] there and \[1.0\] here"),
     ):
         with pytest.raises(TobiasError, match=f"other settings: {said}; choose another folder"):
-            refuse_other_settings(file, {**given, **change})
+            reject_other_settings(file, {**given, **change})
     file.write_text("{")
     with pytest.raises(TobiasError, match="settings.json is damaged .*; choose another folder"):
-        refuse_other_settings(file, given)
+        reject_other_settings(file, given)

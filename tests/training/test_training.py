@@ -47,7 +47,7 @@ def test_processes_share_an_epoch_without_overlap():
     assert not set(first.tolist()) & set(second.tolist())
 
 
-def test_a_batch_that_cannot_be_filled_is_refused():
+def test_a_batch_that_cannot_be_filled_is_rejected():
     with pytest.raises(ValueError, match="23 samples do not fill one batch of 24 on 1 processes; use a smaller batch"):
         ReproducibleLoader(Noisy(), 24)
 
@@ -108,7 +108,7 @@ class Bomb:
         return exec, ("raise SystemExit('the checkpoint ran code')",)
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+def test_a_checkpoint_that_would_run_code_is_rejected(tmp_path):
     fabric = Fabric(accelerator="cpu")
     assert load_checkpoint(fabric, tmp_path, {}) == (0, {})
     torch.save({"step": 3, "generators": Bomb()}, tmp_path / NAME)

@@ -55,7 +55,7 @@ def attacks(mark):
 def test_nothing_of_a_checkpoint_is_run(tmp_path, monkeypatch, capfd, attack, legacy):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
-    # As a value, as a key's neighbour, and as the state of an object.
+    # As a value, as a key's neighbor, and as the state of an object.
     given = attacks(tmp_path / "mark")[attack]
     holder = Options()
     holder.state = given

@@ -164,7 +164,7 @@ def test_what_is_in_detectron2s_layout_already_is_told_where_it_belongs():
             to_detectron2({f"{prefix}{name}": value for name, value in ready.items()})
 
 
-def test_an_incomplete_or_foreign_network_is_refused():
+def test_an_incomplete_or_foreign_network_is_rejected():
     state = resnet().state_dict()
     lacking = {name: value for name, value in state.items() if not name.startswith("layer3.1.bn2.")}
     with pytest.raises(ValueError, match=r"under '' lacks res4\.1\.conv2\.norm\.weight, .* \(4 in all\)"):
@@ -192,7 +192,7 @@ def test_the_file_holds_the_tensors_and_what_detectron2_needs_to_place_them(tmp_
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_another_ending_is_refused(tmp_path):
+def test_another_ending_is_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"detectron2 reads \.pkl and \.pth; r18\.onnx has another ending"):
         write_detectron2(tmp_path / "r18.onnx", to_detectron2(resnet().state_dict()))
 

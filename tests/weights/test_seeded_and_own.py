@@ -26,15 +26,15 @@ def images():
     return torch.randint(256, (3, 3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def normalised(images):
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    return (images / 255 - mean[:, None, None]) / deviation[:, None, None]
+def normalized(images):
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return (images / 255 - mean[:, None, None]) / std[:, None, None]
 
 
 def features_of(network, images):
     body = nn.Sequential(*list(network.children())[:-2])
     with torch.no_grad():
-        return body(normalised(images))
+        return body(normalized(images))
 
 
 def write_plain(network, path):
@@ -113,7 +113,7 @@ def test_cam_is_the_features_weighted_by_the_classifiers_row(trained, images):
     )
     torch.testing.assert_close(cam.heatmaps(images, classes), expected.detach(), rtol=1e-3, atol=1e-3)
     with torch.no_grad():
-        seen = trained(normalised(images)).argmax(1)
+        seen = trained(normalized(images)).argmax(1)
     assert torch.equal(cam.heatmaps(images), cam.heatmaps(images, seen))
     assert cam.cell_scores(images).shape == (3, 4, 4)
     assert cam.heatmaps(images[:0]).shape == (0, 7, 7)
@@ -125,7 +125,7 @@ def test_an_untrained_cam_is_its_seeds():
     assert pickle.loads(pickle.dumps(first)).identity() == first.identity()
 
 
-def test_cam_without_a_linear_classifier_on_the_features_is_refused():
+def test_cam_without_a_linear_classifier_on_the_features_is_rejected():
     torch.manual_seed(0)
     with pytest.raises(ValueError, match=r"CAM needs one linear classifier on 512 channels .* classifier\.0\.weight"):
         CAM("vgg11", weights=torchvision.models.vgg11().state_dict())
@@ -139,6 +139,6 @@ def test_inception_checkpoints_see_the_input_they_were_trained_on():
     seen = []
     inception.Mixed_7c.register_forward_hook(lambda *call: seen.append(call[2]))
     with torch.no_grad():
-        inception(normalised(images))
+        inception(normalized(images))
     cnn = RandomCNN("inception", weights=inception.state_dict())
     torch.testing.assert_close(cnn.features(images), seen[0], rtol=1e-3, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Adaptation to an unlabelled domain: losses and models for any training loop.
+"""Adaptation to an unlabeled domain: losses and models for any training loop.
 
 The training steps on Lightning Fabric are in :mod:`tobias_aug.adaptation.steps`.
 """
@@ -8,7 +8,7 @@ from tobias_aug.adaptation.alignment import FeatureAlignment
 from tobias_aug.adaptation.batch_norm import adapt_batch_norm
 from tobias_aug.adaptation.da_faster import DAFasterAlignment, ImageAlignment, RegionAlignment, consistency_loss
 from tobias_aug.adaptation.dann import DANNLoss, DomainDiscriminator, domain_loss
-from tobias_aug.adaptation.domains import DomainLoader, UnlabelledImages, images_alone
+from tobias_aug.adaptation.domains import DomainLoader, UnlabeledImages, images_alone
 from tobias_aug.adaptation.mcd import MCD, class_balance, discrepancy
 from tobias_aug.adaptation.mmd import MMDLoss, mmd_squared
 from tobias_aug.adaptation.open_set import OSBP, OpenSetLoss, open_set_svm, unknown_loss
@@ -19,6 +19,9 @@ from tobias_aug.adaptation.strong_weak import (
     focal_domain_loss,
     least_squares_domain_loss,
 )
+from tobias_aug.runtime.renamed import renamed_attribute
+
+__getattr__ = renamed_attribute(__name__, {"UnlabelledImages": "UnlabeledImages"}, globals())
 
 __all__ = [
     "ADR",
@@ -37,7 +40,7 @@ __all__ = [
     "OpenSetLoss",
     "RegionAlignment",
     "ReversalSchedule",
-    "UnlabelledImages",
+    "UnlabeledImages",
     "adapt_batch_norm",
     "class_balance",
     "consistency_loss",

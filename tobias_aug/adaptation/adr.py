@@ -64,7 +64,7 @@ def dropout_discrepancy(
 class ADR(nn.Module):
     """A feature generator and one classifier with dropout, with the losses of the steps.
 
-    Each step minimises its loss over the named parts alone: A ``source_loss`` over generator and classifier; B
+    Each step minimizes its loss over the named parts alone: A ``source_loss`` over generator and classifier; B
     ``classifier_loss`` over the classifier; C ``generator_loss`` over the generator, ``updates`` times. Keep the
     classifier in training mode: without dropout both samples are the same and the discrepancy is 0. Under DDP wrap the
     model with ``find_unused_parameters=True`` and call the losses through it.

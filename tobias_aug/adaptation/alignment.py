@@ -14,7 +14,7 @@ from tobias_aug.adaptation.tensors import source_criterion
 class FeatureAlignment(nn.Module):
     """Cross entropy on the source plus a weighted loss on the features of both domains; the source alone without one.
 
-    The domains pass the generator one after the other, so batch normalisation standardises each by itself in training.
+    The domains pass the generator one after the other, so batch normalization standardizes each by itself in training.
 
     Args:
         generator: from images to features.
@@ -49,7 +49,7 @@ class FeatureAlignment(nn.Module):
         labels: Int[Tensor, " source"],
         target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
-        """Give the loss of a labelled batch of the source and a batch of the target."""
+        """Return the loss of a labeled batch of the source and a batch of the target."""
         features = self.generator(source)
         loss = source_criterion(F.cross_entropy, self.classifier(features), labels)
         if self.criterion is None:

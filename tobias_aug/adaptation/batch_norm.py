@@ -1,4 +1,4 @@
-"""Batch normalisation by the target's own statistics.
+"""Batch normalization by the target's own statistics.
 
 AdaBN: Li et al., "Revisiting Batch Normalization For Practical Domain Adaptation", ICLR workshops 2017.
 """
@@ -25,10 +25,10 @@ def _pass(model: nn.Module, images: Tensor) -> None:
 
 @torch.no_grad()
 def adapt_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
-    """Set the running statistics of all batch normalisation to those of some images, without their labels.
+    """Set the running statistics of all batch normalization to those of some images, without their labels.
 
-    Where source and target pass a network one after the other in training, each is normalised by its own batch, while
-    the running statistics are of both in turn: no batch was ever normalised by them. Call this before predicting on the
+    Where source and target pass a network one after the other in training, each is normalized by its own batch, while
+    the running statistics are of both in turn: no batch was ever normalized by them. Call this before predicting on the
     target. Mean and variance become the means over the batches, with equal weight, so give batches of one size, large
     enough that their variance is that of the set. Weights, and all else that an evaluation does, stay as they are; if
     the model raises, so do the statistics.
@@ -39,7 +39,7 @@ def adapt_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
             it, the first entry is taken.
 
     Raises:
-        ValueError: if there is no batch, or no batch normalisation with running statistics, or a batch is of one
+        ValueError: if there is no batch, or no batch normalization with running statistics, or a batch is of one
             sample where that leaves nothing to take a variance of.
         TypeError: if a batch is no tensor, nor begins with one.
 
@@ -53,7 +53,7 @@ def adapt_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None
     ]
     if not norms:
-        raise ValueError("the model has no batch normalisation with running statistics")
+        raise ValueError("the model has no batch normalization with running statistics")
     training = {part: part.training for part in model.modules()}
     momenta = [norm.momentum for norm in norms]
     before = [{name: value.clone() for name, value in norm.named_buffers()} for norm in norms]

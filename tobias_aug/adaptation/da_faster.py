@@ -81,8 +81,8 @@ class RegionDiscriminator(nn.Sequential):
 
     def __init__(self, channels: int, hidden: int = 1024) -> None:
         layers = [nn.Linear(channels, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 1)]
-        for layer, deviation in zip(layers, (0.01, 0.01, 0.05), strict=True):
-            nn.init.normal_(layer.weight, std=deviation)
+        for layer, std in zip(layers, (0.01, 0.01, 0.05), strict=True):
+            nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
         super().__init__(layers[0], nn.ReLU(), nn.Dropout(), layers[1], nn.ReLU(), nn.Dropout(), layers[2])
 
@@ -105,7 +105,7 @@ class ImageAlignment(nn.Module):
         source: Float[Tensor, "source channels height width"],
         target: Float[Tensor, "target channels rows columns"],
     ) -> Float[Tensor, ""]:
-        """Give the loss of both domains' feature maps."""
+        """Return the loss of both domains' feature maps."""
         return domain_loss(*(self.discriminator(self.reversal(features)) for features in (source, target)))
 
 
@@ -161,7 +161,7 @@ class DAFasterAlignment(nn.Module):
         source_counts: Sequence[int],
         target_counts: Sequence[int],
     ) -> dict[str, Tensor]:
-        """Give the three losses, none weighted; the consistency is a mean over the regions of both domains."""
+        """Return the three losses, none weighted; the consistency is a mean over the regions of both domains."""
         domains = ((source, source_regions, source_counts), (target, target_regions, target_counts))
         apart = [self._consistency(*domain) * len(domain[1]) for domain in domains]
         return {

@@ -28,7 +28,7 @@ def domain_loss(
 
 
 class DomainDiscriminator(nn.Sequential):
-    """Two hidden layers with batch normalisation and ReLU, then one logit: positive where it says source.
+    """Two hidden layers with batch normalization and ReLU, then one logit: positive where it says source.
 
     Args:
         features: length of a feature vector.
@@ -54,9 +54,9 @@ class DomainDiscriminator(nn.Sequential):
 class DANNLoss(nn.Module):
     """The discriminator's loss on features whose gradient is reversed: one backward pass trains both sides.
 
-    Add it to the source's cross entropy. Both domains pass the discriminator as one batch: normalised apart, they would
+    Add it to the source's cross entropy. Both domains pass the discriminator as one batch: normalized apart, they would
     lose the very difference of means that it looks for. Under DDP the value and the gradient are those of the joined
-    batch if the discriminator treats samples one by one; batch normalisation does not, so convert it with
+    batch if the discriminator treats samples one by one; batch normalization does not, so convert it with
     ``nn.SyncBatchNorm.convert_sync_batchnorm`` or take each process for a batch of its own.
 
     Args:
@@ -78,6 +78,6 @@ class DANNLoss(nn.Module):
     def forward(
         self, source: Float[Tensor, " source *shape"], target: Float[Tensor, " target *shape"]
     ) -> Float[Tensor, ""]:
-        """Give the loss of a batch of source features and one of target features."""
+        """Return the loss of a batch of source features and one of target features."""
         logits = self.discriminator(self.reversal(torch.cat([source, target])))
         return domain_loss(logits[: len(source)], logits[len(source) :])

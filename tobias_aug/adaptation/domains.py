@@ -1,4 +1,4 @@
-"""Two domains side by side: a labelled source, and a target that is images alone."""
+"""Two domains side by side: a labeled source, and a target that is images alone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.utils.data import Dataset
 from tobias_aug.training.loader import Loader
 
 
-class UnlabelledImages(Dataset[Any]):
-    """A data set's images without its labels, so that no label of the target can reach a loss.
+class UnlabeledImages(Dataset[Any]):
+    """A dataset's images without its labels, so that no label of the target can reach a loss.
 
-    Whatever else the data set has (``targets``, ``samples``, ``classes``) is out of reach through this one. Evaluate on
-    the data set itself.
+    Whatever else the dataset has (``targets``, ``samples``, ``classes``) is out of reach through this one. Evaluate on
+    the dataset itself.
 
     Args:
         dataset: map-style; its samples are images, or tuples or dicts with an image among other things.
@@ -23,7 +23,7 @@ class UnlabelledImages(Dataset[Any]):
         transform: from the image to what is given out.
 
     Example:
-        >>> UnlabelledImages([("image 0", 7), ("image 1", 3)])[1]
+        >>> UnlabeledImages([("image 0", 7), ("image 1", 3)])[1]
         'image 1'
     """
 
@@ -42,12 +42,12 @@ class UnlabelledImages(Dataset[Any]):
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"UnlabelledImages has no {name!r}: a target set is images alone; evaluate on the labelled data set itself"
+            f"UnlabeledImages has no {name!r}: a target set is images alone; evaluate on the labeled dataset itself"
         )
 
 
 def images_alone(batch: Any) -> Tensor:
-    """Give the batch back if it is a tensor of images and nothing else.
+    """Return the batch back if it is a tensor of images and nothing else.
 
     Raises:
         TypeError: if anything comes with the images.
@@ -59,7 +59,7 @@ def images_alone(batch: Any) -> Tensor:
     if not isinstance(batch, Tensor):
         raise TypeError(
             f"a target batch is one tensor of images, got a {type(batch).__name__}; "
-            "wrap the target's data set in UnlabelledImages"
+            "wrap the target's dataset in UnlabeledImages"
         )
     return batch
 
@@ -77,7 +77,7 @@ class DomainLoader:
         TypeError: if one of them cannot start an epoch at any batch, as a plain ``DataLoader`` cannot.
 
     Example:
-        >>> source, target = [(torch.zeros(1, 8, 8), 3)] * 6, UnlabelledImages([(torch.ones(1, 8, 8), 5)] * 4)
+        >>> source, target = [(torch.zeros(1, 8, 8), 3)] * 6, UnlabeledImages([(torch.ones(1, 8, 8), 5)] * 4)
         >>> loader = DomainLoader(ReproducibleLoader(source, 2), ReproducibleLoader(target, 2))
         >>> [part.shape[0] for part in next(loader.epoch(0))]
         [2, 2, 2]

@@ -1,4 +1,4 @@
-"""A second domain out of a first: the same pictures in fog, with other colours."""
+"""A second domain out of a first: the same images in fog, with other colors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _NEAREST_DEPTH = 0.3
 
 
-def fog_and_colour(
+def fog_and_color(
     image: UInt8[np.ndarray, "height width 3"],
     seed: int,
     *,
@@ -19,43 +19,43 @@ def fog_and_colour(
     saturation: float | int = 0.5,
     gains: tuple[float | int, float | int, float | int] = (0.85, 1.0, 1.15),
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Recolour a picture and lay fog over it, denser towards the top; for domains that differ in appearance alone.
+    """Recolor a image and lay fog over it, denser towards the top; for domains that differ in appearance alone.
 
-    First the colours: ``J = gains * (grey + saturation * (image - grey))``. Then the scattering model of haze,
+    First the colors: ``J = gains * (gray + saturation * (image - gray))``. Then the scattering model of haze,
     ``J * t + fog * (1 - t)`` with the transmission ``t = exp(-density * depth * (1 + patchiness * cloud))``. No depth
     is known, so it falls from 1 in the first row to 0.3 in the last, as it does over ground that is seen from a
     standing height; ``cloud`` is smooth noise in [-1, 1]. Nothing moves, so boxes and masks stay true. One seed gives
-    one picture, on every machine.
+    one image, on every machine.
 
     Args:
         image: RGB.
         seed: of the noise, and of nothing else: two seeds differ in where the fog is thick.
         density: 0 is no fog; at 1.5 the first row keeps 22 % of its contrast, the last 64 %.
         patchiness: share of the density that the noise moves up and down, in [0, 1].
-        fog: RGB colour of the fog, in [0, 255].
-        saturation: 1 keeps the colours, 0 is grey.
+        fog: RGB color of the fog, in [0, 255].
+        saturation: 1 keeps the colors, 0 is gray.
         gains: of red, green and blue.
 
     Raises:
         ValueError: if the density or the saturation is negative, or the patchiness lies outside [0, 1].
 
     Example:
-        >>> fog_and_colour(np.zeros((2, 2, 3), dtype=np.uint8), seed=0, patchiness=0)[:, 0].tolist()
+        >>> fog_and_color(np.zeros((2, 2, 3), dtype=np.uint8), seed=0, patchiness=0)[:, 0].tolist()
         [[166, 171, 177], [78, 80, 83]]
     """
     if density < 0 or saturation < 0 or not 0 <= patchiness <= 1:
         raise ValueError(
-            "fog_and_colour needs density >= 0, saturation >= 0 and patchiness in [0, 1], got "
+            "fog_and_color needs density >= 0, saturation >= 0 and patchiness in [0, 1], got "
             f"{density}, {saturation} and {patchiness}"
         )
     height, width = image.shape[:2]
     pixels = image.astype(np.float32)
-    grey = (pixels @ _LUMA)[..., None]
-    colours = np.clip((grey + saturation * (pixels - grey)) * np.array(gains, dtype=np.float32), 0, 255)
+    gray = (pixels @ _LUMA)[..., None]
+    colors = np.clip((gray + saturation * (pixels - gray)) * np.array(gains, dtype=np.float32), 0, 255)
     depth = np.linspace(1, _NEAREST_DEPTH, height, dtype=np.float32)[:, None]
     cloud = _smooth_noise(height, width, np.random.default_rng(seed))
     kept = np.exp(-density * depth * (1 + patchiness * cloud))[..., None]
-    foggy: np.ndarray = colours * kept + np.array(fog, dtype=np.float32) * (1 - kept)
+    foggy: np.ndarray = colors * kept + np.array(fog, dtype=np.float32) * (1 - kept)
     return foggy.round().clip(0, 255).astype(np.uint8)
 
 

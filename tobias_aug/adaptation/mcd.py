@@ -87,10 +87,10 @@ def class_balance(
 class MCD(nn.Module):
     """A feature generator and two classifiers, with the losses of the three steps.
 
-    A step minimises its loss over the named parts alone, so each has its optimizer, and gradients are cleared before
+    A step minimizes its loss over the named parts alone, so each has its optimizer, and gradients are cleared before
     each: A ``source_loss`` over generator and classifiers; B ``classifier_loss`` over the classifiers; C
     ``generator_loss`` over the generator, ``updates`` times. Keep the model in training mode throughout: dropout is
-    what makes the classifiers differ, and batch normalisation sees the target in B and C, as in the released code.
+    what makes the classifiers differ, and batch normalization sees the target in B and C, as in the released code.
 
     For segmentation the classifiers give logits of shape (batch, classes, height, width), and nothing else changes.
     Under DDP wrap the model with ``find_unused_parameters=True`` and call the losses through it; all are means over
@@ -99,7 +99,7 @@ class MCD(nn.Module):
     Args:
         generator: from images to features.
         first: from features to logits.
-        second: another classifier, initialised differently.
+        second: another classifier, initialized differently.
         updates: generator updates in step C, the paper's n.
         balance: weight of :func:`class_balance` on the target in steps A and B; 0.01 in the released VisDA code.
         joint: let source and target pass generator and classifiers as one batch in A, B and C, so that batch

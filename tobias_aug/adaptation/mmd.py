@@ -56,7 +56,7 @@ def mmd_squared(
     with torch.autocast(source.device.type, enabled=False):
         source, target = full_precision(source), full_precision(target)
         joined = torch.cat([source, target])
-        # Centred, so that the squared distances lose nothing to cancellation; they do not change.
+        # Centered, so that the squared distances lose nothing to cancellation; they do not change.
         middle = joined.detach().mean(0)
         source, target = source - middle, target - middle
         # The mean over all pairs of ||a - b||² is twice the mean of ||a - mean||².
@@ -133,7 +133,7 @@ class MMDLoss(nn.Module):
     def forward(
         self, source: Float[Tensor, "source features"], target: Float[Tensor, "target features"]
     ) -> Float[Tensor, ""]:
-        """Give the estimate for a batch of source features and one of target features."""
+        """Return the estimate for a batch of source features and one of target features."""
         if self.gather:
             source, target = gather_batches(source), gather_batches(target)
         return mmd_squared(source, target, self.alphas, estimator=self.estimator, positive=self.positive)

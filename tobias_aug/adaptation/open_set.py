@@ -49,7 +49,7 @@ class OpenSetLoss(nn.Module):
 
     ``cross entropy on the source + unknown_loss on the target``, with a gradient reversal between generator and
     classifier on the target alone: one backward pass and one step of all optimizers. The source has known classes only.
-    A mean over samples, so under DDP the average over processes is the value of the joined batch, batch normalisation
+    A mean over samples, so under DDP the average over processes is the value of the joined batch, batch normalization
     in the classifier apart.
 
     Args:
@@ -77,10 +77,10 @@ class OpenSetLoss(nn.Module):
         labels: Int[Tensor, " source"],
         target: Float[Tensor, " target *shape"],
     ) -> Float[Tensor, ""]:
-        """Give the loss of a labelled batch of source features and a batch of target features.
+        """Return the loss of a labeled batch of source features and a batch of target features.
 
         Raises:
-            ValueError: if a source sample is labelled unknown.
+            ValueError: if a source sample is labeled unknown.
         """
         logits: Tensor = self.classifier(source)
         check_classes(logits)
@@ -99,7 +99,7 @@ class OSBP(nn.Module):
     Args:
         generator: from images to features.
         criterion: holds the classifier.
-        joint: let source and target pass the generator as one batch, so that batch normalisation sees both in training
+        joint: let source and target pass the generator as one batch, so that batch normalization sees both in training
             and, by its running statistics, in prediction; the released code passes them one after the other.
 
     Example:
@@ -122,7 +122,7 @@ class OSBP(nn.Module):
         labels: Int[Tensor, " source"],
         target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
-        """Give the loss of a labelled batch of the source and a batch of the target."""
+        """Return the loss of a labeled batch of the source and a batch of the target."""
         if self.joint:
             source_features, target_features = split(self.generator(torch.cat([source, target])), len(source))
         else:
@@ -147,7 +147,7 @@ def open_set_svm(
     """Fit a support vector machine with rejection, the baseline without a target.
 
     One support vector machine with a Gaussian kernel for each class against the others (scikit-learn's ``SVC`` with
-    gamma ``"scale"``), on standardised features. A sample gets the class of the highest decision value, or unknown
+    gamma ``"scale"``), on standardized features. A sample gets the class of the highest decision value, or unknown
     where none exceeds ``threshold``; far from all source samples none does. This is plain rejection at the margin, not
     the probability model of extreme values of the papers' "OSVM", whose exact settings were not published. Needs
     scikit-learn.

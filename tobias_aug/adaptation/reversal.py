@@ -17,7 +17,7 @@ from torch import Tensor, nn
 def reverse_gradient(
     values: Float[Tensor, "*shape"], coefficient: Float[Tensor, ""] | float = 1.0
 ) -> Float[Tensor, "*shape"]:
-    """Give ``values`` unchanged; on the way back the gradient is multiplied by ``-coefficient``.
+    """Return ``values`` unchanged; on the way back the gradient is multiplied by ``-coefficient``.
 
     Example:
         >>> x = torch.ones(2, requires_grad=True)
@@ -68,7 +68,7 @@ class GradientReversal(nn.Module):
         self.register_buffer("coefficient", torch.tensor(float(coefficient)))
 
     def forward(self, values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Give ``values`` unchanged."""
+        """Return ``values`` unchanged."""
         return reverse_gradient(values, self.coefficient)
 
     def set_coefficient(self, coefficient: float) -> None:

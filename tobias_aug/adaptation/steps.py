@@ -4,7 +4,7 @@
     train(fabric, step, DomainLoader(source, target), step.state, folder, steps=20_000)
 
 A step takes batches of (source images, source labels, target images); ``state`` holds all that it changes, so that
-training goes on after an interruption as if there had been none.
+training continues after an interruption as if there had been none.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class LocalDiscriminator(nn.Module):
 
     Args:
         channels: of the feature map.
-        deviation: of the normal distribution that the weights start from; ``None`` is torch's own start, which the
+        std: of the normal distribution that the weights start from; ``None`` is torch's own start, which the
             released code has for VGG.
 
     Example:
@@ -86,7 +86,7 @@ class LocalDiscriminator(nn.Module):
         torch.Size([1, 1, 20, 30])
     """
 
-    def __init__(self, channels: int, deviation: float | None = 0.01) -> None:
+    def __init__(self, channels: int, std: float | None = 0.01) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
             nn.Conv2d(channels, 256, 1, bias=False),
@@ -95,31 +95,31 @@ class LocalDiscriminator(nn.Module):
             nn.ReLU(),
         )
         self.classifier = nn.Conv2d(CONTEXT_CHANNELS, 1, 1, bias=False)
-        if deviation is not None:
+        if std is not None:
             for weight in self.parameters():
-                nn.init.normal_(weight, std=deviation)
+                nn.init.normal_(weight, std=std)
 
     def forward(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 1 height width"]:
-        """Give the logits."""
+        """Return the logits."""
         logits: Tensor = self.classifier(self.trunk(features))
         return logits
 
     def context(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 128"]:
-        """Give the last hidden layer's mean over all positions."""
+        """Return the last hidden layer's mean over all positions."""
         return _pooled(self.trunk(features))
 
 
 class GlobalDiscriminator(nn.Module):
     """Two logits for an image, source and target, from its high-level feature map.
 
-    Batch normalisation sees one domain at a time, often one image of it: it then standardises over positions.
+    Batch normalization sees one domain at a time, often one image of it: it then standardizes over positions.
 
     Args:
         channels: of the feature map.
         dropout: probability, after each of three layers.
 
     Raises:
-        ValueError: in training, on a single map of up to 8 × 8, which leaves no second position to standardise by.
+        ValueError: in training, on a single map of up to 8 × 8, which leaves no second position to standardize by.
 
     Example:
         >>> GlobalDiscriminator(1024)(torch.rand(1, 1024, 38, 63)).shape
@@ -136,15 +136,15 @@ class GlobalDiscriminator(nn.Module):
         self.classifier = nn.Linear(CONTEXT_CHANNELS, 2)
 
     def forward(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 2"]:
-        """Give the logits."""
+        """Return the logits."""
         logits: Tensor = self.classifier(self.context(features))
         return logits
 
     def context(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 128"]:
-        """Give the last hidden layer's mean over all positions."""
+        """Return the last hidden layer's mean over all positions."""
         if self.training and len(features) == 1 and max(features.shape[2:]) <= 8:
             raise ValueError(
-                f"GlobalDiscriminator got one image with a map of {tuple(features.shape[2:])}, and normalises over the "
+                f"GlobalDiscriminator got one image with a map of {tuple(features.shape[2:])}, and normalizes over the "
                 "positions that three strides of 2 leave of it; train with larger images or more of them"
             )
         return _pooled(self.trunk(features))
@@ -156,16 +156,16 @@ class LocalAlignment(nn.Module):
     Args:
         channels: of the feature map; of stride 4 in the paper.
         reversal: coefficient of the gradient reversal.
-        deviation: see :class:`LocalDiscriminator`.
+        std: see :class:`LocalDiscriminator`.
 
     Example:
         >>> criterion = LocalAlignment(256)
         >>> loss = criterion(torch.rand(1, 256, 20, 30), torch.rand(1, 256, 24, 24))
     """
 
-    def __init__(self, channels: int, reversal: float | int = 1.0, deviation: float | None = 0.01) -> None:
+    def __init__(self, channels: int, reversal: float | int = 1.0, std: float | None = 0.01) -> None:
         super().__init__()
-        self.discriminator = LocalDiscriminator(channels, deviation)
+        self.discriminator = LocalDiscriminator(channels, std)
         self.reversal = GradientReversal(float(reversal))
 
     def forward(
@@ -173,12 +173,12 @@ class LocalAlignment(nn.Module):
         source: Float[Tensor, "source channels height width"],
         target: Float[Tensor, "target channels rows columns"],
     ) -> Float[Tensor, ""]:
-        """Give the loss of both domains' feature maps."""
+        """Return the loss of both domains' feature maps."""
         own, other = (self.discriminator(self.reversal(features)) for features in (source, target))
         return least_squares_domain_loss(own, other)
 
     def context(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 128"]:
-        """Give the images' context vectors; the detector's loss trains the discriminator by them, not the backbone."""
+        """Return context vectors; the detector's loss trains the discriminator by them, not the backbone."""
         return self.discriminator.context(features.detach())
 
 
@@ -215,12 +215,12 @@ class GlobalAlignment(nn.Module):
         source: Float[Tensor, "source channels height width"],
         target: Float[Tensor, "target channels rows columns"],
     ) -> Float[Tensor, ""]:
-        """Give the loss of both domains' feature maps."""
+        """Return the loss of both domains' feature maps."""
         own, other = (self.discriminator(self.reversal(features)) for features in (source, target))
         return focal_domain_loss(own, other, self.gamma, self.modulation)
 
     def context(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 128"]:
-        """Give the images' context vectors; the detector's loss trains the discriminator by them, not the backbone."""
+        """Return context vectors; the detector's loss trains the discriminator by them, not the backbone."""
         return self.discriminator.context(features.detach())
 
 

@@ -14,7 +14,7 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 def full_precision(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Give float16 and bfloat16 as float32, and anything else as it is.
+    """Return float16 and bfloat16 as float32, and anything else as it is.
 
     Sums over a batch overflow in float16, and logarithms of small probabilities are lost in both.
     """

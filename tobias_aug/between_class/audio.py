@@ -28,7 +28,7 @@ class BetweenClassAudioMix(BatchMix):
         sample_rate: of the waveforms, in Hz.
         n_fft: samples of a window of the gain, even; needed at rates other than the paper's 16000 and 44100 Hz.
         same_class: what a sound gets that finds no other class in its batch: "keep" leaves it as it is, "error"
-            refuses the batch.
+            rejects the batch.
         labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
         generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
 

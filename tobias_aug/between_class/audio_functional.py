@@ -21,7 +21,7 @@ WINDOWS = {16_000: 2048, 44_100: 4096}
 
 
 def check_floating(waveforms: Tensor) -> None:
-    """Refuse integers: -80 dB would mean another loudness, and a mix can be higher than an integer holds.
+    """Reject integers: -80 dB would mean another loudness, and a mix can be higher than an integer holds.
 
     Raises:
         ValueError: if the waveforms are not floating point.

@@ -1,7 +1,7 @@
 """EnvNet and EnvNet-v2: networks that classify raw waveforms (Tokozume and Harada 2017; Tokozume et al. 2018).
 
 Their first layers listen: convolutions along time, whose channels come to be a spectrogram of the network's own. The
-channels then become the height of a picture, and the rest looks at it as at any picture.
+channels then become the height of a image, and the rest looks at it as at any image.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _WaveformNet(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, waveforms: Float[Tensor, "*shape"]) -> Float[Tensor, "batch classes"]:
-        """Give logits.
+        """Return logits.
 
         Args:
             waveforms: (batch, samples) or (batch, 1, samples) with exactly ``self.samples`` samples, in [-1, 1].
@@ -95,7 +95,7 @@ def _layers(specification: Sequence[Convolution | Pool]) -> nn.Sequential:
 
 
 class EnvNet(_WaveformNet):
-    """EnvNet for 1.5 s at 16 kHz, with batch normalisation as the between-class paper trains it.
+    """EnvNet for 1.5 s at 16 kHz, with batch normalization as the between-class paper trains it.
 
     Args:
         num_classes: size of the output.

@@ -1,4 +1,4 @@
-"""BetweenClassMix on batches, and the published sampling of pairs from a data set."""
+"""BetweenClassMix on batches, and the published sampling of pairs from a dataset."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BetweenClassMix(BatchMix):
         num_classes: number of classes.
         plus: BC+ instead of BC.
         same_class: what happens to an image that finds no other class in its batch, as in a last batch of one image:
-            "keep" leaves it as it is, with its hard label; "error" refuses the batch. Shuffle the data: of batches that
+            "keep" leaves it as it is, with its hard label; "error" rejects the batch. Shuffle the data: of batches that
             hold one class each, "keep" mixes nothing.
         labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
         generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
@@ -77,21 +77,21 @@ class BetweenClassMix(BatchMix):
 class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
     """The published sampling: whatever the index, two samples of different classes, mixed.
 
-    Two samples are drawn uniformly, both again until their labels differ, each through the data set's own transform;
-    then they are mixed in a ratio r ~ U(0, 1). An epoch is as many draws as the data set has samples. Against
+    Two samples are drawn uniformly, both again until their labels differ, each through the dataset's own transform;
+    then they are mixed in a ratio r ~ U(0, 1). An epoch is as many draws as the dataset has samples. Against
     ``BetweenClassMix`` on batches every image is read twice, and pairs are not bound to a batch.
 
     Args:
-        dataset: samples (image, label), the image a tensor after the data set's transform. Where it has ``targets``, as
-            torchvision's data sets and ``Subset`` of them have, pairs are chosen before anything is read.
+        dataset: samples (image, label), the image a tensor after the dataset's transform. Where it has ``targets``, as
+            torchvision's datasets and ``Subset`` of them have, pairs are chosen before anything is read.
         num_classes: number of classes.
-        plus: BC+ instead of BC; the data set's transform then ends in or holds a ``BetweenClassNormalize``.
+        plus: BC+ instead of BC; the dataset's transform then ends in or holds a ``BetweenClassNormalize``.
         mix: mixes (first, second, ratio), batches of one, in place of BC and BC+; for sounds
             ``partial(mix_by_loudness, sample_rate=44_100)`` of ``tobias_aug.between_class.audio_functional``.
         generator: draws; torch's own where not given, so that loader workers and epochs differ.
 
     Raises:
-        ValueError: if the data set holds fewer than two classes, or ``plus`` and ``mix`` are both given.
+        ValueError: if the dataset holds fewer than two classes, or ``plus`` and ``mix`` are both given.
 
     Example:
         >>> data = [(torch.full((3, 4, 4), float(n)), n % 2) for n in range(6)]
@@ -151,7 +151,7 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
                             "set a transform that makes them, such as BetweenClassNormalize after v2.ToImage"
                         )
                 return images, labels
-        raise ValueError(f"{self._ATTEMPTS} pairs were all of one class; does the data set hold two?")
+        raise ValueError(f"{self._ATTEMPTS} pairs were all of one class; does the dataset hold two?")
 
 
 def _targets(dataset: Any) -> Tensor | None:

@@ -42,7 +42,7 @@ def mix_images(
         return _lerp(images, images[partner.to(images.device)], ratio)
     check_zero_mean(images.dtype)
     partner = partner.to(images.device)
-    own = deviations(images)
+    own = stds(images)
     return _add_waves(images, images[partner], pixel_share(ratio.to(own), own, own[partner]))
 
 
@@ -60,8 +60,8 @@ def mix_pairs(
     if not plus:
         return _lerp(first, second.clone(), ratio)
     check_zero_mean(first.dtype)
-    own = deviations(first)
-    return _add_waves(first, second.clone(), pixel_share(ratio.to(own), own, deviations(second)))
+    own = stds(first)
+    return _add_waves(first, second.clone(), pixel_share(ratio.to(own), own, stds(second)))
 
 
 def pixel_share(
@@ -69,7 +69,7 @@ def pixel_share(
 ) -> Float[Tensor, " batch"]:
     """The weight p that makes an image be seen in the ratio r: ``1 / (1 + own / other * (1 - r) / r)``.
 
-    Written so that r = 0 and r = 1 give 0 and 1. Beside a constant image, whose deviation is 0, the deviations say
+    Written so that r = 0 and r = 1 give 0 and 1. Beside a constant image, whose std is 0, the stds say
     nothing, and p is r.
 
     Args:
@@ -100,7 +100,7 @@ def wave_weights(
     return share / length, (1 - share) / length
 
 
-def deviations(images: Float[Tensor, " batch *inner"]) -> Float[Tensor, " batch"]:
+def stds(images: Float[Tensor, " batch *inner"]) -> Float[Tensor, " batch"]:
     """Standard deviation of each image over all of its pixels and channels, in float32 at least."""
     wide = images.to(_working_dtype(images.dtype))
     if not len(wide):
@@ -121,7 +121,7 @@ def deviations(images: Float[Tensor, " batch *inner"]) -> Float[Tensor, " batch"
 
 
 def check_zero_mean(dtype: torch.dtype) -> None:
-    """Refuse integers, which cannot be the zero-mean images that BC+ is made for.
+    """Reject integers, which cannot be the zero-mean images that BC+ is made for.
 
     Raises:
         ValueError: if ``dtype`` is no floating-point type.

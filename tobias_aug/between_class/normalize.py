@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-# Channel mean and deviation in 0 .. 255, as the authors' code has them: plain, and after each image's own mean is gone.
+# Channel mean and std in 0 .. 255, as the authors' code has them: plain, and after each image's own mean is gone.
 PUBLISHED = {
     ("cifar10", False): ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
     ("cifar10", True): ((4.60, 2.24, -6.84), (55.9, 53.7, 56.5)),
@@ -21,11 +21,11 @@ PUBLISHED = {
 
 
 class BetweenClassNormalize(v2.Transform):
-    """Normalise images for between-class learning, before flips, crops and the mix.
+    """Normalize images for between-class learning, before flips, crops and the mix.
 
     ``(x - mean) / std`` a channel, with pixels in 0 .. 255; with ``plus``, each image's own mean over pixels and
     channels is taken off first. Test images go through the same. Zero-padding comes after it, so that the border has
-    the mean colour.
+    the mean color.
 
     Args:
         mean: of each channel, in 0 .. 255.
@@ -33,7 +33,7 @@ class BetweenClassNormalize(v2.Transform):
         plus: take off each image's own mean first, as BC+ needs it.
 
     Raises:
-        ValueError: if mean and deviation differ in number, or a deviation is not positive.
+        ValueError: if mean and std differ in number, or a std is not positive.
 
     Example:
         >>> normalize = BetweenClassNormalize.published("cifar10", plus=True)
@@ -43,9 +43,9 @@ class BetweenClassNormalize(v2.Transform):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], plus: bool = False) -> None:
         super().__init__()
-        if len(mean) != len(std) or not all(deviation > 0 for deviation in std):
+        if len(mean) != len(std) or not all(value > 0 for value in std):
             raise ValueError(
-                f"expected a mean and a positive deviation for each channel, got mean {tuple(mean)}, std {tuple(std)}"
+                f"expected a mean and a positive std for each channel, got mean {tuple(mean)}, std {tuple(std)}"
             )
         self.mean, self.std, self.plus = tuple(map(float, mean)), tuple(map(float, std)), plus
 
@@ -63,10 +63,10 @@ class BetweenClassNormalize(v2.Transform):
 
     @classmethod
     def from_dataset(cls, dataset: Any, plus: bool = False) -> BetweenClassNormalize:
-        """Compute the statistics of a data set in one pass over it.
+        """Compute the statistics of a dataset in one pass over it.
 
         Args:
-            dataset: its samples are an image or start with one: a picture, or a tensor (channels, height, width), uint8
+            dataset: its samples are an image or start with one: a image, or a tensor (channels, height, width), uint8
                 or floating-point in [0, 1].
             plus: take off each image's own mean first.
 
@@ -88,12 +88,12 @@ class BetweenClassNormalize(v2.Transform):
             squares = squares + values.square().sum((1, 2)).numpy()
             pixels += values.shape[1] * values.shape[2]
         if not pixels:
-            raise ValueError("the data set is empty, so it has no statistics")
+            raise ValueError("the dataset is empty, so it has no statistics")
         mean = total / pixels
         return cls(mean.tolist(), np.sqrt(squares / pixels - mean**2).tolist(), plus)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Normalise an image, a video or a batch of either; leave anything else of a sample as it is."""
+        """Normalize an image, a video or a batch of either; leave anything else of a sample as it is."""
         if not isinstance(inpt, Tensor):
             raise TypeError(f"BetweenClassNormalize works on tensors, got {type(inpt).__name__}; put v2.ToImage before")
         carried = (tv_tensors.Image, tv_tensors.Video)
@@ -105,8 +105,8 @@ class BetweenClassNormalize(v2.Transform):
         values = _in_255(plain)
         mean, std = values.new_tensor([self.mean, self.std])[:, :, None, None]
         own = values.mean((-3, -2, -1), keepdim=True) if self.plus else 0.0
-        normalised = (values - (mean + own)) / std
-        return tv_tensors.wrap(normalised, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else normalised
+        normalized = (values - (mean + own)) / std
+        return tv_tensors.wrap(normalized, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else normalized
 
     def extra_repr(self) -> str:
         return f"mean={self.mean}, std={self.std}, plus={self.plus}"

@@ -16,14 +16,16 @@ from tobias_aug.cams.attention import is_vision_transformer, relevance_maps, rol
 from tobias_aug.cams.given_classes import class_lists
 from tobias_aug.cams.linear_head import linear_head_maps
 from tobias_aug.class_maps import ClassMaps
-from tobias_aug.images.decode import IMAGENET_DEVIATION, IMAGENET_MEAN
+from tobias_aug.images.decode import IMAGENET_MEAN, IMAGENET_STD
 from tobias_aug.runtime.eval_mode import frozen
+from tobias_aug.runtime.renamed import renamed_arguments
 
 Maker = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 METHODS: dict[str, Maker] = {"cam": linear_head_maps, "relevance": relevance_maps, "rollout": rollout_maps}
 IRN_SCALES = (1.0, 0.5, 1.5, 2.0)
 
 
+@renamed_arguments(deviation="std")
 def class_activation_maps(
     network: nn.Module,
     images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"],
@@ -37,7 +39,7 @@ def class_activation_maps(
     stride: int = 1,
     precision: str = "fp32",
     mean: Sequence[float] = IMAGENET_MEAN,
-    deviation: Sequence[float] = IMAGENET_DEVIATION,
+    std: Sequence[float] = IMAGENET_STD,
 ) -> list[ClassMaps]:
     """Where a classifier sees the classes of each image, over several scales and the mirror image (IRN).
 
@@ -47,7 +49,7 @@ def class_activation_maps(
 
     Args:
         network: a classifier in whatever mode; it is left as it was. It must stand on the images' device.
-        images: normalised as the network wants them; or uint8, which is normalised by ``mean`` and ``deviation``.
+        images: normalized as the network wants them; or uint8, which is normalized by ``mean`` and ``std``.
         classes: one id per image, a list of ids per image (which may be empty), or multi-hot (images, classes) as a
             tensor or an array. Default: what the network predicts.
         method: "cam" for a CNN that ends in global average pooling and one linear layer, in either order
@@ -65,7 +67,7 @@ def class_activation_maps(
             16: it stretches them to the next multiple and cuts that off.
         stride: 4 makes maps of a quarter of the height and width, rounded up, as IRN keeps them.
         precision: "fp32", or "bf16" for the network under autocast.
-        mean, deviation: for each channel of uint8 images, after division by 255.
+        mean, std: for each channel of uint8 images, after division by 255.
 
     Returns:
         Maps in [0, 1] of each image, by ascending class id.
@@ -97,7 +99,7 @@ def class_activation_maps(
         raise ValueError(f"expected the sizes of {len(images)} images, got those of {len(sizes)}")
     dtype = next((each.dtype for each in network.parameters()), torch.float32)
     if images.dtype == torch.uint8:
-        images = (images.float() / 255 - _channels(mean, images)) / _channels(deviation, images)
+        images = (images.float() / 255 - _channels(mean, images)) / _channels(std, images)
     # Resized in single precision at least, since torch resizes no others with antialiasing, and cast for the network.
     images = images.to(torch.promote_types(torch.promote_types(images.dtype, dtype), torch.float32))
     images = images.contiguous(memory_format=torch.channels_last)
@@ -112,7 +114,7 @@ def class_activation_maps(
         full = [tuple(images.shape[-2:])] * len(images) if sizes is None else sizes
         shapes = [(-(-height // stride), -(-width // stride)) for height, width in full]
         maps = _summed(network, METHODS[method], images, chosen, shapes, scales, flip, dtype)
-    normalised = [_by_maximum(each) if method == "cam" else _to_unit_range(each) for each in maps]
+    normalized = [_by_maximum(each) if method == "cam" else _to_unit_range(each) for each in maps]
     metadata = {
         "stage": method,
         "thresholds": None if classes is not None or threshold is None else {"prediction": threshold},
@@ -123,7 +125,7 @@ def class_activation_maps(
     }
     return [
         ClassMaps(np.array(own, dtype=np.int64), each.cpu().numpy(), metadata)
-        for own, each in zip(chosen, normalised, strict=True)
+        for own, each in zip(chosen, normalized, strict=True)
     ]
 
 

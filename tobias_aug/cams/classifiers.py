@@ -74,7 +74,7 @@ def _build(arch: str, options: dict[str, Any]) -> nn.Module:
             f"unknown arch {arch!r}; give a torchvision classifier such as resnet18 or vit_b_16, or timm:NAME"
         )
     with warnings.catch_warnings():
-        # Inception and GoogLeNet announce that their initialisation is slow.
+        # Inception and GoogLeNet announce that their initialization is slow.
         warnings.simplefilter("ignore")
         built: nn.Module = torchvision.models.get_model(arch, weights=None, **options)
     return built

@@ -19,19 +19,21 @@ from tobias_aug.cams.cams import class_activation_maps, default_method, default_
 from tobias_aug.cams.label_checks import labels_of
 from tobias_aug.class_maps import write_class_maps
 from tobias_aug.errors import WriteError
-from tobias_aug.images.decode import IMAGENET_DEVIATION, IMAGENET_MEAN, squash, to_tensor
+from tobias_aug.images.decode import IMAGENET_MEAN, IMAGENET_STD, squash, to_tensor
 from tobias_aug.images.sources import ImageSource, as_source
 from tobias_aug.runtime.devices import pick_device
 from tobias_aug.runtime.folder import FolderResult, FolderRun, folder_run
+from tobias_aug.runtime.renamed import renamed_arguments
 from tobias_aug.runtime.run_settings import SourceFolder
 from tobias_aug.runtime.workers import watched_workers
 from tobias_aug.weights.seeded import weight_hash
 
 # Images of one size go together within so many batches' worth of names: what bounds the memory, and what is read again
-# by a run that goes on.
+# by a run that continues.
 _BLOCK_BATCHES = 4
 
 
+@renamed_arguments(deviation="std")
 def class_map_folder(
     images: Any,
     network: nn.Module,
@@ -46,7 +48,7 @@ def class_map_folder(
     stride: int = 1,
     precision: str = "fp32",
     mean: Sequence[float] = IMAGENET_MEAN,
-    deviation: Sequence[float] = IMAGENET_DEVIATION,
+    std: Sequence[float] = IMAGENET_STD,
     batch_size: int = 16,
     workers: int | None = None,
     device: str | torch.device = "auto",
@@ -54,7 +56,7 @@ def class_map_folder(
     max_pixels: int | None = None,
     quiet: bool = False,
 ) -> FolderResult:
-    """Write the class maps of each image of a folder or data set; run it again to resume after an interruption.
+    """Write the class maps of each image of a folder or dataset; run it again to resume after an interruption.
 
     The maps of the image with key ``cat/01.jpg`` are in ``cat/01.npz``, at the image's own size over ``stride``,
     whatever size the network saw. An image that cannot be read, or has no label, is listed in ``failures.jsonl``. Which
@@ -62,16 +64,16 @@ def class_map_folder(
     byte, those of one that was not interrupted.
 
     Args:
-        images: a folder, a data set of pictures (without its augmentation), or an ``ImageSource``.
+        images: a folder, a dataset of images (without its augmentation), or an ``ImageSource``.
         network: moved to ``device``, its weights laid out channels last; otherwise left as it was.
         out: folder of the maps.
         labels: for each key its class or classes, of which there may be none (:func:`read_labels` reads them from a
             file); see :func:`~tobias_aug.class_maps.image_labels.match_labels` for other names than keys.
             "folder-names" numbers the folders right below ``images`` in alphabetical order, as torchvision's
             ``ImageFolder`` does. Default: what the network predicts.
-        input_size: side in pixels that pictures are squashed to for the network; their own size where not given,
+        input_size: side in pixels that images are squashed to for the network; their own size where not given,
             unless the network is a vision transformer that takes one size only.
-        method, scales, flip, threshold, stride, precision, mean, deviation: see
+        method, scales, flip, threshold, stride, precision, mean, std: see
             :func:`~tobias_aug.cams.cams.class_activation_maps`.
         batch_size: images that the network gets at once; those of one size go together.
         workers: processes that decode; one a core, at most 8, on a GPU and one on a CPU where not given.
@@ -107,9 +109,9 @@ def class_map_folder(
         "stride": stride,
         "precision": precision,
         "mean": [float(value) for value in mean],
-        "deviation": [float(value) for value in deviation],
+        "std": [float(value) for value in std],
     }
-    # A network or options that fit no image are refused here, before anything is written.
+    # A network or options that fit no image are rejected here, before anything is written.
     class_activation_maps(network, blank, [[0]], **options)
     labels, by_folder = labels_of(source, labels, network, blank)
     settings = {
@@ -126,12 +128,12 @@ def class_map_folder(
         entries = _of_pending_blocks(list(names), run.pending, _BLOCK_BATCHES * batch_size)
         if workers is None:
             workers = 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
-        pictures: DataLoader[_Picture] = DataLoader(
-            Subset(_Pictures(source, input_size), [names[entry.name] for entry in entries]),
+        loader: DataLoader[_Image] = DataLoader(
+            Subset(_Images(source, input_size), [names[entry.name] for entry in entries]),
             batch_size=None,
             num_workers=workers,
         )
-        readable = _readable(zip(entries, pictures, strict=True), source, names, labels, run)
+        readable = _readable(zip(entries, loader, strict=True), source, names, labels, run)
         for batch in _batches_of_one_size(readable, batch_size):
             _write_batch(batch, network, device, run, options, labels is not None)
     return run.result(list(names))
@@ -148,8 +150,8 @@ def _noted(source: ImageSource) -> Any:
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """What a loader worker hands over: the picture as the network gets it, (height, width, 3), and its own size."""
+class _Image:
+    """What a loader worker hands over: the image as the network gets it, (height, width, 3), and its own size."""
 
     pixels: np.ndarray
     size: tuple[int, int]
@@ -168,26 +170,26 @@ class _Entry:
 @dataclass(frozen=True)
 class _Job:
     entry: _Entry
-    picture: _Picture
+    image: _Image
     classes: list[int]
 
 
-class _Pictures(Dataset[_Picture]):
+class _Images(Dataset[_Image]):
     """Decode, bring to the network's input size, and report instead of raising."""
 
     def __init__(self, source: ImageSource, size: int | None) -> None:
         self.source, self.size = source, size
 
-    def __getitem__(self, index: int) -> _Picture:
+    def __getitem__(self, index: int) -> _Image:
         try:
             loaded = self.source.load(index)
             image = loaded if isinstance(loaded, Tensor) else to_tensor(loaded)
             own = (image.shape[1], image.shape[2])
             seen = image if self.size is None else squash(image, self.size)
         except Exception as error:  # Decoders raise anything on damaged files; each reason goes to failures.jsonl.
-            return _Picture(np.empty(0, np.uint8), (0, 0), f"{type(error).__name__}: {error}")
-        # An array goes through the loader's pipe; a tensor would take a file descriptor for each picture.
-        return _Picture(seen.permute(1, 2, 0).numpy(), own)
+            return _Image(np.empty(0, np.uint8), (0, 0), f"{type(error).__name__}: {error}")
+        # An array goes through the loader's pipe; a tensor would take a file descriptor for each image.
+        return _Image(seen.permute(1, 2, 0).numpy(), own)
 
 
 def _names(source: ImageSource) -> dict[str, int]:
@@ -214,19 +216,19 @@ def _of_pending_blocks(names: Sequence[str], pending: Sequence[str], length: int
 
 
 def _readable(
-    pictures: Any,
+    images: Any,
     source: ImageSource,
     names: Mapping[str, int],
     labels: Mapping[str, Sequence[int]] | None,
     run: FolderRun,
 ) -> Iterator[_Job]:
-    for entry, picture in pictures:
+    for entry, image in images:
         key = source.key(names[entry.name])
         found = () if labels is None else labels.get(key)
-        if not picture.reason and found is not None:
-            yield _Job(entry, picture, list(found))
+        if not image.reason and found is not None:
+            yield _Job(entry, image, list(found))
         elif entry.pending:
-            run.fail(entry.name, picture.reason or f"no class of {key} among the labels")
+            run.fail(entry.name, image.reason or f"no class of {key} among the labels")
             run.advance()
 
 
@@ -235,7 +237,7 @@ def _batches_of_one_size(jobs: Iterator[_Job], batch_size: int) -> Iterator[list
     for _, block in groupby(jobs, lambda job: job.entry.block):
         waiting: dict[tuple[int, ...], list[_Job]] = {}
         for job in block:
-            shape = job.picture.pixels.shape
+            shape = job.image.pixels.shape
             waiting.setdefault(shape, []).append(job)
             if len(waiting[shape]) == batch_size:
                 yield waiting.pop(shape)
@@ -243,15 +245,15 @@ def _batches_of_one_size(jobs: Iterator[_Job], batch_size: int) -> Iterator[list
 
 
 def _write_batch(
-    batch: list[_Job], network: nn.Module, device: torch.device, run: FolderRun, options: dict[str, Any], labelled: bool
+    batch: list[_Job], network: nn.Module, device: torch.device, run: FolderRun, options: dict[str, Any], labeled: bool
 ) -> None:
     """Make and write what a batch lacks; where that fails, of each image by itself, to know which is to blame."""
     pending = sum(job.entry.pending for job in batch)
     if not pending:
         return
-    images = torch.from_numpy(np.stack([job.picture.pixels for job in batch])).permute(0, 3, 1, 2).to(device)
-    classes = [job.classes for job in batch] if labelled else None
-    sizes = [job.picture.size for job in batch]
+    images = torch.from_numpy(np.stack([job.image.pixels for job in batch])).permute(0, 3, 1, 2).to(device)
+    classes = [job.classes for job in batch] if labeled else None
+    sizes = [job.image.size for job in batch]
     try:
         with watched_workers():
             maps = class_activation_maps(network, images, classes, sizes=sizes, **options)
@@ -260,7 +262,7 @@ def _write_batch(
     except (ValueError, RuntimeError) as error:  # Such as a class that the network lacks, or an image too small for it.
         if len(batch) > 1:
             for job in batch:
-                _write_batch([job], network, device, run, options, labelled)
+                _write_batch([job], network, device, run, options, labeled)
         else:
             run.fail(batch[0].entry.name, error)
             run.advance()

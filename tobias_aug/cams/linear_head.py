@@ -58,7 +58,7 @@ def check_owners(owners: Int[Tensor, " _"], classes: Int[Tensor, " _"]) -> None:
 
 
 def check_classes(classes: Int[Tensor, " maps"], known: int) -> None:
-    """Refuse class ids that a classifier of ``known`` classes has no weights for.
+    """Reject class ids that a classifier of ``known`` classes has no weights for.
 
     Raises:
         ValueError: naming the ids and what there is.
@@ -124,8 +124,8 @@ def _same_layer_norm(
     """The layer norm with the statistics of the pooled features, for every position of the map that was pooled."""
 
     def apply(features: Tensor, pooled: Tensor) -> Tensor:
-        deviation, mean = torch.std_mean(pooled, dim=1, correction=0)
-        scale = (deviation.square() + eps).rsqrt().view(-1, 1, 1, 1)
+        std, mean = torch.std_mean(pooled, dim=1, correction=0)
+        scale = (std.square() + eps).rsqrt().view(-1, 1, 1, 1)
         features = (features - mean.view(-1, 1, 1, 1)) * scale
         if weight is not None:
             features = features * weight.float().view(-1, 1, 1)
@@ -166,7 +166,7 @@ def _only_linear_layer(watch: _HeadWatch, network: nn.Module) -> Tensor:
 
 
 def _features(watch: _HeadWatch, network: nn.Module) -> Tensor:
-    """The map of features, channels first, of which the linear layer saw the mean."""
+    """The feature map, channels first, of which the linear layer saw the mean."""
     assert watch.pooled is not None
     assert watch.input is not None
     seen = watch.input.float().flatten(1)

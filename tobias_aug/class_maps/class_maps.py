@@ -61,7 +61,7 @@ def value_range(maps: Float32[np.ndarray, "classes height width"]) -> tuple[floa
     """The lowest and the highest value: NaN where there is any, 0 without pixels. One pass, no Boolean array."""
     if not maps.size:
         return 0.0, 0.0
-    # Flat, because torch refuses the negative stride that a single reversed map has.
+    # Flat, because torch rejects the negative stride that a single reversed map has.
     least, most = torch.aminmax(torch.from_numpy(np.require(maps, np.float32, ["C", "W"]).reshape(-1)))
     return float(least), float(most)
 

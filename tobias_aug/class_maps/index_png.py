@@ -40,13 +40,13 @@ VOC_CLASSES = (
 
 
 def voc_palette() -> UInt8[np.ndarray, "256 3"]:
-    """The 256 colours of PASCAL VOC: bits 0, 3, 6 of a number are the highest bits of red, 1, 4, 7 of green, ..."""
+    """The 256 colors of PASCAL VOC: bits 0, 3, 6 of a number are the highest bits of red, 1, 4, 7 of green, ..."""
     number = np.arange(256)[:, None]
     channel = np.arange(3)
-    colours = np.zeros((256, 3), dtype=np.int64)
+    colors = np.zeros((256, 3), dtype=np.int64)
     for place in range(3):
-        colours |= (number >> (3 * place + channel) & 1) << (7 - place)
-    return colours.astype(np.uint8)
+        colors |= (number >> (3 * place + channel) & 1) << (7 - place)
+    return colors.astype(np.uint8)
 
 
 def write_index_mask(path: str | Path, mask: UInt8[np.ndarray, "height width"]) -> None:
@@ -87,7 +87,7 @@ def read_index_mask(path: str | Path, size: tuple[int, int] | None = None) -> UI
         mask = _class_numbers(np.array(image)) if mode in _ONE_NUMBER else None
     if mask is None:
         raise ValueError(
-            f"{path} is a picture of mode {mode}; an index mask has class numbers as pixels (mode P or L), "
+            f"{path} is a image of mode {mode}; an index mask has class numbers as pixels (mode P or L), "
             "from 0 to 255 in one channel"
         )
     if size is not None and mask.shape != size:

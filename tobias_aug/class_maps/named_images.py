@@ -49,7 +49,7 @@ class NamedImages:
         """
         found = self._found(name)
         if not found:
-            raise FileNotFoundError(f"no picture of this name in {self.folder}")
+            raise FileNotFoundError(f"no image of this name in {self.folder}")
         return found[0]
 
     def read(self, name: str) -> UInt8[np.ndarray, "height width 3"]:

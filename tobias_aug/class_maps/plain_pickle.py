@@ -54,7 +54,7 @@ def read_object_npy(path: Path) -> Any:
 def _unpickle(file: io.BufferedReader, path: Path) -> np.ndarray:
     try:
         found = _to_arrays(_PlainUnpickler(file).load(), {})
-    except _RefusedError as error:
+    except _RejectedError as error:
         raise ValueError(
             f"{path} asks for {error} when it is unpickled, and only arrays, tensors and plain containers are read; "
             "nothing of it was run. Convert the file where you trust it: save a dictionary of numpy arrays"
@@ -66,7 +66,7 @@ def _unpickle(file: io.BufferedReader, path: Path) -> np.ndarray:
     return found
 
 
-class _RefusedError(Exception):
+class _RejectedError(Exception):
     """A name that a pickle asked for and does not get."""
 
 
@@ -76,7 +76,7 @@ class _Dtype:
     def __init__(self, code: str, *_: Any) -> None:
         self.numpy = np.dtype(code)
         if self.numpy.kind not in "biufO":
-            raise _RefusedError(f"an array of {self.numpy}")
+            raise _RejectedError(f"an array of {self.numpy}")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         if state[1] in "<>":
@@ -116,7 +116,7 @@ def _bytes(data: Any) -> Any:
 def _encoded(text: str, encoding: str) -> bytes:
     """How Python 3 writes bytes up to pickle protocol 2, which numpy took until 1.16."""
     if not isinstance(text, str) or encoding.replace("-", "").replace("_", "") != "latin1":
-        raise _RefusedError(f"_codecs.encode to {encoding!r}")
+        raise _RejectedError(f"_codecs.encode to {encoding!r}")
     return text.encode("latin-1")
 
 
@@ -128,8 +128,8 @@ def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int,
     flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
     if math.prod(size) > max(flat.numel(), LARGEST_REPEATED):
         # A stride of 0, as torch.expand makes it, would make a few bytes as large as one likes.
-        raise _RefusedError(f"a tensor of {tuple(size)} that repeats {flat.numel()} numbers")
-    # as_strided, unlike torch's own reconstruction, refuses a size beyond the storage.
+        raise _RejectedError(f"a tensor of {tuple(size)} that repeats {flat.numel()} numbers")
+    # as_strided, unlike torch's own reconstruction, rejects a size beyond the storage.
     view = flat.as_strided(size, stride, offset)
     return (view.float() if view.dtype == torch.bfloat16 else view).numpy()
 
@@ -179,7 +179,7 @@ class _PlainUnpickler(pickle._Unpickler):
         plain = asked.replace("numpy._core.", "numpy.core.", 1).replace(".core._multiarray_umath.", ".core.multiarray.")
         known = _ADMITTED.get(plain)
         if known is None:
-            raise _RefusedError(asked)
+            raise _RejectedError(asked)
         # A pickle can set attributes of what it gets; it gets a copy that nobody else uses.
         return partial(known)
 

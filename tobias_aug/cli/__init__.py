@@ -17,7 +17,7 @@ def main() -> None:
     try:
         from tobias_aug.cli.commands import app
 
-        app(args=_with_traceback_first(sys.argv[1:]))
+        app(args=_with_current_values(_with_traceback_first(sys.argv[1:])))
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)
@@ -29,6 +29,15 @@ def _with_traceback_first(arguments: list[str]) -> list[str]:
     if "--traceback" not in arguments[:end]:
         return arguments
     return ["--traceback", *(each for each in arguments[:end] if each != "--traceback"), *arguments[end:]]
+
+
+def _with_current_values(arguments: list[str]) -> list[str]:
+    """Take the old values of ``--localizer`` for one version, and say the new ones."""
+    renamed = {"centre-prior": "center-prior", "--localizer=centre-prior": "--localizer=center-prior"}
+    for old, new in renamed.items():
+        if old in arguments:
+            print(f"tobias-aug: {old} is called {new} now; the old name goes with the next version", file=sys.stderr)
+    return [renamed.get(each, each) for each in arguments]
 
 
 def __getattr__(name: str) -> Any:

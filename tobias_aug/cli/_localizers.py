@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 OPTIONS: dict[str, dict[str, Any]] = {
     "random-cnn": {"arch": "resnet50", "seed": 0, "weights": None, "precision": "fp32"},
     "border-contrast": {},
-    "centre-prior": {},
+    "center-prior": {},
 }
 
 
 class LocalizerName(str, Enum):
     random_cnn = "random-cnn"
     border_contrast = "border-contrast"
-    centre_prior = "centre-prior"
+    center_prior = "center-prior"
 
 
 class Precision(str, Enum):

@@ -50,6 +50,6 @@ def detectron2(
         print(f"left out, {reason}: {', '.join(shown)}")
     for name in weights.unexpected:
         print(f"unexpected: {name}")
-    print(f"read it with {weights.settings}, INPUT.FORMAT RGB and ImageNet's mean and deviation")
+    print(f"read it with {weights.settings}, INPUT.FORMAT RGB and ImageNet's mean and std")
     if weights.unexpected:
         raise typer.Exit(1)

@@ -50,7 +50,7 @@ Device = Annotated[str, typer.Option(help='"auto" (a GPU where there is one), "c
 Format = Annotated[Extension, typer.Option("--format", help="Kind of file to write.")]
 
 MaxPixels = Annotated[
-    int | None, typer.Option(min=1, help="Refuse pictures of more; Pillow's limit, 89478485, if not given.")
+    int | None, typer.Option(min=1, help="Reject images of more; Pillow's limit, 89478485, if not given.")
 ]
 
 

@@ -1,4 +1,4 @@
-"""``tobias-aug orand refine``, ``irn-train`` and ``irn-apply``: class maps that follow the edges of their pictures."""
+"""``tobias-aug orand refine``, ``irn-train`` and ``irn-apply``: class maps that follow the edges of their images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Backbone(str, Enum):
 
 def refine(
     cams: Annotated[Path, typer.Argument(help="Folder of class maps.")],
-    images: Annotated[Path, typer.Option(help="Folder of the pictures, matched by name, at any depth.")],
+    images: Annotated[Path, typer.Option(help="Folder of the images, matched by name, at any depth.")],
     out: Out,
     method: Annotated[Refinement, typer.Option(help="PAMR, or a dense CRF (the extra crf).")] = Refinement.pamr,
     alpha: Annotated[float, typer.Option(help="Of the CRF's background, (1 - max) ** ALPHA.")] = 4.0,
@@ -28,7 +28,7 @@ def refine(
     extension: Format = Extension.npz,
     device: Device = "auto",
 ) -> None:
-    """Make class maps follow the edges of their pictures; run it again to resume after an interruption."""
+    """Make class maps follow the edges of their images; run it again to resume after an interruption."""
     from tobias_aug.refine.folder import refine_folder
     from tobias_aug.runtime.devices import pick_device
 
@@ -46,7 +46,7 @@ def refine(
 
 
 def irn_train(
-    images: Annotated[Path, typer.Argument(help="Folder of pictures at any depth.")],
+    images: Annotated[Path, typer.Argument(help="Folder of images at any depth.")],
     labels: Annotated[Path, typer.Argument(help="Folder of index PNGs, or of class maps; matched by name.")],
     run: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: checkpoints, log, and irn.pt.")],
     weights: Annotated[Path, typer.Option(help="Checkpoint of the backbone: your own trained classifier.")],
@@ -94,7 +94,7 @@ def irn_train(
 
 
 def irn_apply(
-    images: Annotated[Path, typer.Argument(help="Folder of pictures at any depth.")],
+    images: Annotated[Path, typer.Argument(help="Folder of images at any depth.")],
     cams: Annotated[Path, typer.Argument(help="Folder of class maps, matched by name.")],
     run: Annotated[Path, typer.Option(help="Folder of a finished orand irn-train.")],
     out: Out,

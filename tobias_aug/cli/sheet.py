@@ -17,7 +17,7 @@ from tobias_aug.masks.cells import cells_to_pixels
 from tobias_aug.masks.localizer import Localizer, input_size
 from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.patch_merge.functional import donor_cells, draw_order
-from tobias_aug.patch_merge.pil import merge_pictures
+from tobias_aug.patch_merge.pil import merge_images
 from tobias_aug.runtime.files import atomic_path, local_path, make_folder
 
 TITLES = ("image", "heatmap", "kept cells", "merged", "merged")
@@ -57,7 +57,7 @@ def draw_sheet(table: MaskTable, images: Any, localizer: Localizer, count: int, 
             step = 1 + int(torch.randint(max(1, len(keys) - 1), (), generator=generator))
             other = (number + step) % len(keys)
             donors = donor_cells(table[key], table[keys[other]], draw_order(table[key], generator))
-            row.append(image if small else merge_pictures(image, drawn[other], donors))
+            row.append(image if small else merge_images(image, drawn[other], donors))
         rows.append(row)
     return contact_sheet(rows, TITLES, keys)
 

@@ -20,10 +20,10 @@ from torchvision.transforms.v2 import functional as F
 from tobias_aug.errors import ImageError
 from tobias_aug.images.limits import pixel_limit
 
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # What image folders hold. Of the other formats that Pillow knows, some are handed on to other programs (EPS), and none
-# is what a file with a picture's extension is expected to be. MPO is what many cameras put into a .jpg.
+# is what a file with a image's extension is expected to be. MPO is what many cameras put into a .jpg.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -125,11 +125,11 @@ def read_rgb(
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turn a picture as its EXIF orientation says; the tag survives ``convert``, so a data set's picture works too.
+    """Turn a image as its EXIF orientation says; the tag survives ``convert``, so a dataset's image works too.
 
-    Masks are made from upright pictures. torchvision's and lightly's loaders leave pictures as they are stored, so
-    whatever joins such a picture with a stored mask passes it through here first. A turned picture has no EXIF any
-    more. Where the EXIF is damaged it says nothing of the orientation, and the picture stays as it is.
+    Masks are made from upright images. torchvision's and lightly's loaders leave images as they are stored, so
+    whatever joins such a image with a stored mask passes it through here first. A turned image has no EXIF any
+    more. Where the EXIF is damaged it says nothing of the orientation, and the image stays as it is.
     """
     try:
         turn = _TURNS.get(image.getexif().get(0x0112, 1))
@@ -157,9 +157,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
         if values.size and (values.min() < 0 or values.max() > 65535):
             raise ImageError("32-bit image beyond the 16-bit range; convert it to 8 or 16 bits")
         eight_bits = image.mode == "I" and (not values.size or values.max() <= 255)
-        grey = Image.fromarray((values if eight_bits else values >> 8).astype(np.uint8))
-        grey.info = image.info
-        return grey.convert("RGB")
+        gray = Image.fromarray((values if eight_bits else values >> 8).astype(np.uint8))
+        gray.info = image.info
+        return gray.convert("RGB")
     if image.mode == "F":
         raise ImageError("floating-point image of unknown range; convert it to 8 or 16 bits")
     if image.mode == "P" and "transparency" in image.info:
@@ -168,7 +168,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
-    """Copy an RGB picture into a tensor whose memory is channels last, which resizing and convolutions like best."""
+    """Copy an RGB image into a tensor whose memory is channels last, which resizing and convolutions like best."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
@@ -222,18 +222,18 @@ def _check_range(images: Tensor) -> None:
 
 
 def normalize(images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
-    """Subtract the mean colour of ImageNet and divide by its standard deviation."""
-    mean, deviation = _imagenet(images.device)
-    return (images - mean) / deviation
+    """Subtract the mean color of ImageNet and divide by its standard deviation."""
+    mean, std = _imagenet(images.device)
+    return (images - mean) / std
 
 
 @lru_cache(maxsize=16)
 def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation, copied to a device once, since that copy makes the host wait."""
+    """Mean and std, copied to a device once, since that copy makes the host wait."""
     # A constant made in inference mode could not be used in training later.
     with torch.inference_mode(False):
-        mean, deviation = (
+        mean, std = (
             torch.tensor(values, dtype=torch.float32, device=device).view(3, 1, 1)
-            for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+            for values in (IMAGENET_MEAN, IMAGENET_STD)
         )
-    return mean, deviation
+    return mean, std

@@ -1,4 +1,4 @@
-"""Pictures of what a localizer sees, and contact sheets of them."""
+"""Images of what a localizer sees, and contact sheets of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tobias_aug.images.decode import to_rgb
 
-# From cold to hot, the order the field's heat maps use.
+# From cold to hot, the order the field's heatmaps use.
 _HEAT = np.array(
     [(48, 18, 59), (65, 105, 225), (42, 201, 196), (164, 245, 78), (250, 180, 50), (220, 50, 20)],
     dtype=np.float32,
@@ -21,15 +21,15 @@ _INK, _PAPER, _FAINT = (32, 32, 32), (250, 250, 248), (110, 110, 110)
 
 
 def heat_overlay(image: Image.Image, heatmap: Float[Tensor, "rows columns"], strength: float = 0.55) -> Image.Image:
-    """Lay a heat map over a picture, its lowest value cold and its highest hot, whatever the scale."""
+    """Lay a heatmap over a image, its lowest value cold and its highest hot, whatever the scale."""
     heat = heatmap.float().cpu().numpy()
     span = float(heat.max() - heat.min())
     heat = (heat - heat.min()) / (span or 1.0)
     smooth = np.asarray(Image.fromarray(heat).resize(image.size, Image.Resampling.BICUBIC)).clip(0, 1)
     place = smooth * (len(_HEAT) - 1)
     below = np.minimum(place.astype(int), len(_HEAT) - 2)
-    colours = _HEAT[below] + (place - below)[..., None] * (_HEAT[below + 1] - _HEAT[below])
-    mixed = (1 - strength) * np.asarray(to_rgb(image), dtype=np.float32) + strength * colours
+    colors = _HEAT[below] + (place - below)[..., None] * (_HEAT[below + 1] - _HEAT[below])
+    mixed = (1 - strength) * np.asarray(to_rgb(image), dtype=np.float32) + strength * colors
     return Image.fromarray(mixed.astype(np.uint8))
 
 
@@ -45,28 +45,28 @@ def cells_overlay(image: Image.Image, cells: Bool[Tensor, "rows columns"]) -> Im
 def contact_sheet(
     rows: Sequence[Sequence[Image.Image]], titles: Sequence[str], labels: Sequence[str], tile: int = 208
 ) -> Image.Image:
-    """Lay pictures out in rows under column titles, each row with a label; aspects are kept.
+    """Lay images out in rows under column titles, each row with a label; aspects are kept.
 
     Args:
-        rows: pictures, one list a row.
+        rows: images, one list a row.
         titles: a title a column.
         labels: a label a row; shortened at its start where it is too long.
-        tile: side in pixels of the square that a picture is fitted into.
+        tile: side in pixels of the square that a image is fitted into.
     """
     gap, head, foot = 12, 34, 30
     width = gap + len(titles) * (tile + gap)
     fitted = [[_fitted(to_rgb(image), tile) for image in row] for row in rows]
-    heights = [max(picture.height for picture in row) for row in fitted]
+    heights = [max(image.height for image in row) for row in fitted]
     sheet = Image.new("RGB", (width, head + sum(heights) + foot * len(rows)), _PAPER)
     draw = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(15), ImageFont.load_default(12)
     for column, title in enumerate(titles):
         draw.text((gap + column * (tile + gap) + tile / 2, head / 2), title, _INK, large, anchor="mm")
     top = head
-    for pictures, height, label in zip(fitted, heights, labels, strict=True):
-        for column, picture in enumerate(pictures):
+    for images, height, label in zip(fitted, heights, labels, strict=True):
+        for column, image in enumerate(images):
             left = gap + column * (tile + gap)
-            sheet.paste(picture, (left + (tile - picture.width) // 2, top + (height - picture.height) // 2))
+            sheet.paste(image, (left + (tile - image.width) // 2, top + (height - image.height) // 2))
         label = label.encode("utf-8", "replace").decode()
         while draw.textlength(label, small) > width - 2 * gap:
             label = "…" + label[2:]

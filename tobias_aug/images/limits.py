@@ -44,7 +44,7 @@ def pixel_limit(max_pixels: int | None = None) -> Iterator[int | None]:
 
 
 def _restored() -> None:
-    """Give a forked process the program's own limit; the blocks of the parent's threads never end in it."""
+    """Return a forked process the program's own limit; the blocks of the parent's threads never end in it."""
     if _wanted:
         _wanted.clear()
         Image.MAX_IMAGE_PIXELS = _own

@@ -1,4 +1,4 @@
-"""From the place of a data set to its images: a folder, a list file, tar shards or Parquet files, here or by URL."""
+"""From the place of a dataset to its images: a folder, a list file, tar shards or Parquet files, here or by URL."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ from tobias_aug.class_maps import UNCERTAIN
 
 @dataclass(frozen=True)
 class Direction:
-    """A pixel's way to a neighbour.
+    """A pixel's way to a neighbor.
 
     Attributes:
-        down, right: the neighbour's place, seen from the pixel.
-        path: the places on the way, the pixel and the neighbour included: all in the box that both span, at a distance
+        down, right: the neighbor's place, seen from the pixel.
+        path: the places on the way, the pixel and the neighbor included: all in the box that both span, at a distance
             below one from the line between them.
     """
 
@@ -31,11 +31,11 @@ class Direction:
     path: tuple[tuple[int, int], ...]
 
     def source(self, planes: Tensor) -> Tensor:
-        """The part of the planes whose pixels have this neighbour inside the image."""
+        """The part of the planes whose pixels have this neighbor inside the image."""
         return self._from(planes, 0, 0)
 
     def target(self, planes: Tensor) -> Tensor:
-        """Those neighbours, in the same order."""
+        """Those neighbors, in the same order."""
         return self._from(planes, self.down, self.right)
 
     def on_the_way(self, planes: Tensor) -> Iterator[Tensor]:
@@ -51,7 +51,7 @@ class Direction:
 
 @lru_cache
 def directions(radius: int) -> tuple[Direction, ...]:
-    """Half of the neighbours nearer than ``radius``, one of each opposite pair: 34 within 5, 152 within 10.
+    """Half of the neighbors nearer than ``radius``, one of each opposite pair: 34 within 5, 152 within 10.
 
     Example:
         >>> len(directions(5)), len(directions(10))
@@ -74,17 +74,17 @@ def _path(down: int, right: int) -> tuple[tuple[int, int], ...]:
 def affinity(
     edges: Float[Tensor, "batch rows columns"], direction: Direction
 ) -> Float[Tensor, "batch source_rows source_columns"]:
-    """How much every pixel and its neighbour belong together: ``1 - max of the edges on the way``.
+    """How much every pixel and its neighbor belong together: ``1 - max of the edges on the way``.
 
     The gradient goes to the strongest edge alone (the first of equals), and what autograd keeps is one index a pixel,
     not the whole path.
 
     Args:
         edges: probabilities.
-        direction: which neighbour.
+        direction: which neighbor.
 
     Returns:
-        Affinities of the pixels that have this neighbour inside the image.
+        Affinities of the pixels that have this neighbor inside the image.
     """
     if not (torch.is_grad_enabled() and edges.requires_grad):
         strongest = direction.source(edges).clone()
@@ -109,7 +109,7 @@ def affinity_losses(
     labels: Integer[Tensor, "batch label_rows label_columns"],
     radius: int = 10,
 ) -> dict[str, Float[Tensor, ""]]:
-    """IRN's four losses, over all pairs of labelled pixels nearer than ``radius``, and what is minimised.
+    """IRN's four losses, over all pairs of labeled pixels nearer than ``radius``, and what is minimized.
 
     With a the affinity of a pair, d a displacement (rows, columns) and x a place, each a mean over its pairs::
 
@@ -120,7 +120,7 @@ def affinity_losses(
         loss            (positive + negative) / 2 + (displacement + background) / 2
 
     Pairs with a pixel at the image's border count too; the authors leave out the pixels that have not all of their
-    neighbours.
+    neighbors.
 
     Args:
         edge_logits: of the edge branch.

@@ -21,10 +21,10 @@ from tobias_aug.irn.net import CROP, STRIDE
 from tobias_aug.runtime.run_settings import SourceFolder
 
 
-class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
+class LabeledCrops(Dataset[tuple[Tensor, Tensor]]):
     """Random crops: scaled by 0.5 to 1.5, mirrored or not, placed at random; beyond the image zeros and uncertain.
 
-    A sample is a normalised image (3, crop, crop), and labels at a quarter of its size.
+    A sample is a normalized image (3, crop, crop), and labels at a quarter of its size.
 
     Args:
         images: folder of images at any depth.
@@ -60,7 +60,7 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
             except FileNotFoundError:
                 missing.append(name)
         if missing:
-            raise ValueError(f"{len(missing)} labels have no picture in {images}: {', '.join(missing[:5])}")
+            raise ValueError(f"{len(missing)} labels have no image in {images}: {', '.join(missing[:5])}")
         self.sources = {"images": named.source(), "labels": SourceFolder(labels, self._labels.values())}
         self._low, self._high, self.crop_size = low, high, crop_size
 
@@ -68,11 +68,11 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        picture = read_rgb(self._paths[self.names[index]])
-        labels = Image.fromarray(self._label(index, (picture.height, picture.width)))
+        decoded = read_rgb(self._paths[self.names[index]])
+        labels = Image.fromarray(self._label(index, (decoded.height, decoded.width)))
         scale = float(torch.empty(()).uniform_(0.5, 1.5))
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        image = normalize(to_unit(to_tensor(picture.resize(size, Image.Resampling.BICUBIC))[None]))[0]
+        size = (max(1, round(decoded.width * scale)), max(1, round(decoded.height * scale)))
+        image = normalize(to_unit(to_tensor(decoded.resize(size, Image.Resampling.BICUBIC))[None]))[0]
         mask = torch.from_numpy(np.array(labels.resize(size, Image.Resampling.NEAREST)))
         if torch.rand(()) < 0.5:
             image, mask = image.flip(-1), mask.flip(-1)

@@ -89,9 +89,9 @@ class IRNet(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> tuple[Float[Tensor, "batch rows columns"], Float[Tensor, "batch 2 rows columns"]]:
-        """Edge logits and displacements of normalised images, at a quarter of their size, rounded up.
+        """Edge logits and displacements of normalized images, at a quarter of their size, rounded up.
 
-        In eval mode the data set's mean displacement is subtracted.
+        In eval mode the dataset's mean displacement is subtracted.
         """
         features = []
         with torch.no_grad():

@@ -13,11 +13,11 @@ from torch import Tensor
 from torchvision.models.resnet import ResNet
 
 from tobias_aug.irn.affinity import affinity_losses
-from tobias_aug.irn.data import LabelledCrops
+from tobias_aug.irn.data import LabeledCrops
 from tobias_aug.irn.net import CROP, FILE, IRNet, read_irn, save_irn
 from tobias_aug.runtime.files import exclusive, remove_leftovers
 from tobias_aug.runtime.folder import SETTINGS
-from tobias_aug.runtime.run_settings import refuse_other_settings
+from tobias_aug.runtime.run_settings import reject_other_settings
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
 from tobias_aug.weights.seeded import weight_hash
@@ -51,7 +51,7 @@ def train_irn(
     Args:
         fabric: launched, for example by :func:`~tobias_aug.training.launch.launch`.
         backbone: a torchvision ResNet with its trained weights: the classifier that made the class maps, say.
-        images: folder of pictures at any depth.
+        images: folder of images at any depth.
         labels: folder of index PNGs (refined ones are better), or of class maps; matched by name.
         run: holds the settings, checkpoints, ``log.jsonl`` and at last ``irn.pt``.
         epochs: how often every image is seen.
@@ -69,11 +69,11 @@ def train_irn(
         The network in eval mode, as ``irn.pt`` holds it.
 
     Raises:
-        ValueError: if pictures and labels do not fit, or do not fill a batch.
+        ValueError: if images and labels do not fit, or do not fill a batch.
         TobiasError: if ``run`` was begun with another backbone or other options, or is being written.
     """
     run = Path(run)
-    crops = LabelledCrops(images, labels, low=low, high=high, crop_size=crop_size)
+    crops = LabeledCrops(images, labels, low=low, high=high, crop_size=crop_size)
     fabric.seed_everything(seed, verbose=False)
     network = IRNet(backbone)
     settings = {
@@ -93,7 +93,7 @@ def train_irn(
     with ExitStack() as held:
         if fabric.is_global_zero:
             held.enter_context(exclusive(run))
-            refuse_other_settings(run / SETTINGS, settings)
+            reject_other_settings(run / SETTINGS, settings)
             remove_leftovers(run)
         fabric.barrier()
         if not (run / FILE).is_file():
@@ -148,7 +148,7 @@ class _Step:
 
 @torch.no_grad()
 def _mean_displacement(
-    network: IRNet, crops: LabelledCrops, batch_size: int, device: torch.device
+    network: IRNet, crops: LabeledCrops, batch_size: int, device: torch.device
 ) -> Float[Tensor, "2"]:
     """What all displacements share, which pairs cannot tell: the mean over the images' upper left parts."""
     network.eval()

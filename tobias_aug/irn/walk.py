@@ -23,7 +23,7 @@ def random_walk(
 
     T is the transition matrix ``a ** beta`` over all pairs nearer than ``radius``, 1 from a pixel to itself, divided by
     its columns' sums. IRN squares the dense matrix eight times, which gives T to the power of 256: 552 MB for a VOC
-    image at a quarter of its size. Here T stays a plane of weights a neighbour, 69 with IRN's radius, and is applied
+    image at a quarter of its size. Here T stays a plane of weights a neighbor, 69 with IRN's radius, and is applied
     256 times: the same to rounding, in 4 MB.
 
     Args:
@@ -64,9 +64,9 @@ def random_walk(
 
 def transitions(
     edges: Float[Tensor, "rows columns"], beta: float | int = 10, radius: int = 5
-) -> tuple[list[tuple[int, int]], Float[Tensor, "neighbours rows columns"]]:
+) -> tuple[list[tuple[int, int]], Float[Tensor, "neighbors rows columns"]]:
     """The transition matrix as planes: for each offset (down, right), the weight with which a pixel takes that
-    neighbour's value, 0 where the neighbour lies outside. Weights of a pixel sum to 1.
+    neighbor's value, 0 where the neighbor lies outside. Weights of a pixel sum to 1.
     """
     rows, columns = edges.shape
     ways = directions(radius)

@@ -1,7 +1,7 @@
-"""BorderContrast: what differs from the border of the picture is the object; no weights, no training.
+"""BorderContrast: what differs from the border of the image is the object; no weights, no training.
 
 This project's own localizer. Where an untrained CNN mostly repeats that objects are in the middle, this one looks at
-the picture: it describes 28 × 28 cells by colour and texture and asks how far each is from its nearest border cells.
+the image: it describes 28 × 28 cells by color and texture and asks how far each is from its nearest border cells.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from tobias_aug.localization.filters import gaussian_blur, gaussian_matrix, sobe
 from tobias_aug.localization.inputs import check_grid, check_images, whole_number
 from tobias_aug.masks.regions import Box, bounding_box, largest_component
 from tobias_aug.runtime.devices import full_precision
+from tobias_aug.runtime.renamed import current_value
 
 _SIZE, _CELLS, _BLOCK = 224, 28, 8
 _NEAREST = 5
 _BOX_WIDTH, _CELL_WIDTH, _CELL_SHIFT = 0.8, 0.6, 0.1
 _BOX_TRUST = 0.75
-_CENTRE_BOX = (33.6, 33.6, 190.4, 190.4)
+_CENTER_BOX = (33.6, 33.6, 190.4, 190.4)
 
 
 class BorderContrast:
     """Score a cell by its distance to the cells most like it along the border.
 
     Args:
-        features: "colour-texture" (L*a*b*, gradients, local deviation), or "random-convolution" (the leading principal
-            components of one random 7 × 7 convolution), which needs no choice of colours and is a little worse.
+        features: "color-texture" (L*a*b*, gradients, local std), or "random-convolution" (the leading principal
+            components of one random 7 × 7 convolution), which needs no choice of colors and is a little worse.
         seed: decides the random convolution's weights.
-        threshold: how much of Otsu's threshold a cell has to exceed to lie in the box. 1 suits pictures whose objects
-            differ in size; 0.75 draws larger boxes, for data sets of objects that fill the picture. Cells and their
+        threshold: how much of Otsu's threshold a cell has to exceed to lie in the box. 1 suits images whose objects
+            differ in size; 0.75 draws larger boxes, for datasets of objects that fill the image. Cells and their
             scores do not depend on it.
 
     Raises:
@@ -52,9 +53,10 @@ class BorderContrast:
 
     input_size = _SIZE
 
-    def __init__(self, features: str = "colour-texture", seed: int = 0, *, threshold: float = 1.0) -> None:
-        if features not in ("colour-texture", "random-convolution"):
-            raise ValueError(f"unknown features {features!r}; choose colour-texture or random-convolution")
+    def __init__(self, features: str = "color-texture", seed: int = 0, *, threshold: float = 1.0) -> None:
+        features = current_value(features)
+        if features not in ("color-texture", "random-convolution"):
+            raise ValueError(f"unknown features {features!r}; choose color-texture or random-convolution")
         if not 0 < threshold < math.inf:
             raise ValueError(f"threshold is a positive share of Otsu's threshold, got {threshold}")
         self.features, self.seed, self.threshold = features, whole_number("seed", seed, 0), threshold
@@ -80,19 +82,19 @@ class BorderContrast:
     def boxes(
         self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 4"]:
-        """(xmin, ymin, xmax, ymax) of the object in pixels of the images given, half open.
+        """(xmin, ymin, xmax, ymax) of the object in pixels of the images given, half-open.
 
-        The largest component of the heat map above Otsu's threshold, drawn a quarter of the way to a centred box.
+        The largest component of the heatmap above Otsu's threshold, drawn a quarter of the way to a centered box.
         """
         found = _on_cpu([self._component_box(heatmap) for heatmap in self.heatmaps(images)])
-        boxes = _BOX_TRUST * found.view(-1, 4) * _BLOCK + (1 - _BOX_TRUST) * _on_cpu(_CENTRE_BOX)
+        boxes = _BOX_TRUST * found.view(-1, 4) * _BLOCK + (1 - _BOX_TRUST) * _on_cpu(_CENTER_BOX)
         height, width = images.shape[-2:]
         return boxes * _on_cpu([width, height, width, height]) / _SIZE
 
     def contrast(
         self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 28 28"]:
-        """Mean distance of each cell to the five nearest of the 108 border cells, scaled to [0, 1] over the picture.
+        """Mean distance of each cell to the five nearest of the 108 border cells, scaled to [0, 1] over the image.
 
         Args:
             images: uint8, or float in [0, 1]; any size.
@@ -107,7 +109,7 @@ class BorderContrast:
 
     def _contrast(self, images: Tensor) -> Tensor:
         pixels = to_unit(images, _SIZE)
-        described = self._colour_texture(pixels) if self.features == "colour-texture" else self._random(pixels)
+        described = self._color_texture(pixels) if self.features == "color-texture" else self._random(pixels)
         place = torch.arange(_CELLS, dtype=torch.float32, device=images.device) / _CELLS
         where = torch.stack(torch.meshgrid(place, place, indexing="ij"), -1).view(1, -1, 2).expand(len(images), -1, -1)
         cells = torch.cat([described, where], dim=2)
@@ -127,15 +129,15 @@ class BorderContrast:
     def _component_box(self, heatmap: Tensor) -> Box:
         return bounding_box(largest_component(heatmap > self.threshold * otsu_threshold(heatmap.flatten())))
 
-    def _colour_texture(self, pixels: Tensor) -> Tensor:
+    def _color_texture(self, pixels: Tensor) -> Tensor:
         lab = rgb_to_lab(pixels)
         light = lab[:, :1]
         slopes = torch.cat(sobel(gaussian_blur(light, 1.0)), dim=1).abs().sqrt()
         mean, square = gaussian_blur(torch.cat([light, light**2], dim=1), 4.0).split(1, dim=1)
-        deviation = (square - mean**2).clamp(min=0).sqrt()
+        std = (square - mean**2).clamp(min=0).sqrt()
         # Blurring and averaging blocks are both linear, so the slopes are blurred at the blocks alone.
         blocks = gaussian_matrix(_SIZE, 4.0, pixels.device).view(_CELLS, _BLOCK, _SIZE).mean(1)
-        means = torch.cat([F.avg_pool2d(lab, _BLOCK), blocks @ slopes @ blocks.T, F.avg_pool2d(deviation, _BLOCK)], 1)
+        means = torch.cat([F.avg_pool2d(lab, _BLOCK), blocks @ slopes @ blocks.T, F.avg_pool2d(std, _BLOCK)], 1)
         columns = means.flatten(2).transpose(1, 2)
         columns = columns - columns.mean(1, keepdim=True)
         spread = columns.square().mean(1, keepdim=True).sqrt()
@@ -170,17 +172,17 @@ def otsu_threshold(values: Float[Tensor, " count"], bins: int = 256) -> float:
     if array.max() - array.min() < 1e-9:
         return float(array.max())
     counts, edges = np.histogram(array, bins)
-    centres = (edges[:-1] + edges[1:]) / 2
+    centers = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)
     above = np.cumsum(counts[::-1])[::-1]
-    mean_below = np.cumsum(counts * centres) / np.maximum(below, 1)
-    mean_above = (np.cumsum((counts * centres)[::-1]) / np.maximum(above[::-1], 1))[::-1]
+    mean_below = np.cumsum(counts * centers) / np.maximum(below, 1)
+    mean_above = (np.cumsum((counts * centers)[::-1]) / np.maximum(above[::-1], 1))[::-1]
     between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
-    return float(centres[int(between.argmax())])
+    return float(centers[int(between.argmax())])
 
 
 def _gaussian(width: float, shift: float, device: torch.device) -> Tensor:
-    """exp(-((u_y - shift)² + u_x²) / (2 width²)) for u from -1 to 1 over the cells' centres."""
+    """exp(-((u_y - shift)² + u_x²) / (2 width²)) for u from -1 to 1 over the cells' centers."""
     u = (torch.arange(_CELLS, dtype=torch.float32, device=device) + 0.5) / _CELLS * 2 - 1
     return torch.exp(-((u[:, None] - shift) ** 2 + u[None] ** 2) / (2 * width**2))
 

@@ -19,7 +19,7 @@ from tobias_aug.weights.seeded import seeded, weight_hash
 
 
 class CAM(Frozen):
-    """Class activation maps of a CNN that pools its last map of features and classifies by one linear layer.
+    """Class activation maps of a CNN that pools its last feature map and classifies by one linear layer.
 
     The map of class k is the sum of the features weighted by the classifier's row k. With your own weights the
     classifier is the checkpoint's; without, it is as random as the network, which is the paper's control.
@@ -29,7 +29,7 @@ class CAM(Frozen):
         seed: decides network and classifier where there are no ``weights``.
         weights: a checkpoint's path or a state dict that holds the classifier too.
         num_classes: of an untrained classifier.
-        input_size: side in pixels that pictures are squashed to.
+        input_size: side in pixels that images are squashed to.
         precision: "fp32" or "bf16".
 
     Raises:

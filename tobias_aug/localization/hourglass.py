@@ -12,8 +12,8 @@ class Hourglass(nn.Module):
     """Five scales down and up again with thin skip connections; its last 128 channels at the input's resolution.
 
     The paper's default: 128 channels a scale, 4 in each skip, 3 × 3 convolutions with reflected borders, strides for
-    going down, bilinear interpolation for going up, batch normalisation and leaky ReLU. The image is its input here,
-    not noise. Which map the Tobias paper localises with is not in its released code; this takes the last one.
+    going down, bilinear interpolation for going up, batch normalization and leaky ReLU. The image is its input here,
+    not noise. Which map the Tobias paper localizes with is not in its released code; this takes the last one.
     """
 
     def __init__(self, scales: int = 5, width: int = 128, skip: int = 4) -> None:

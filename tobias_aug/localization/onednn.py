@@ -1,6 +1,6 @@
 """A frozen CNN for the CPU: fewer passes over memory, the same numbers but for rounding.
 
-Batch normalisation is folded into the convolution before it, a ReLU or "add, then ReLU" after it runs inside it, and
+Batch normalization is folded into the convolution before it, a ReLU or "add, then ReLU" after it runs inside it, and
 weights are laid out once as oneDNN wants them. torch does this for ``torch.compile`` with a C++ compiler at hand; here
 none is needed.
 """

@@ -1,4 +1,4 @@
-"""CentrePrior: a localizer that does not look at the picture, against which every other must be measured."""
+"""CenterPrior: a localizer that does not look at the image, against which every other must be measured."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch import Tensor
 from tobias_aug.localization.inputs import check_images, whole_number
 
 
-class CentrePrior:
-    """Objects are in the middle: the same heat map, cells and box for every picture.
+class CenterPrior:
+    """Objects are in the middle: the same heatmap, cells and box for every image.
 
     On real photographs this is hard to beat; ``docs/localizers.md`` has the measurements.
 
     Args:
-        box: width and height of the centred box as shares of the picture's.
+        box: width and height of the centered box as shares of the image's.
 
     Example:
-        >>> scores = CentrePrior().cell_scores(torch.zeros(1, 3, 8, 8))
+        >>> scores = CenterPrior().cell_scores(torch.zeros(1, 3, 8, 8))
         >>> half_mask(scores)[0].int().tolist()
         [[0, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 1, 0]]
     """
 
     def __init__(self, box: Sequence[float] = (0.70, 0.75)) -> None:
         if len(box) != 2 or not all(0 < side <= 1 for side in box):
-            raise ValueError(f"box is a share of the picture's width and height in (0, 1], got {box}")
+            raise ValueError(f"box is a share of the image's width and height in (0, 1], got {box}")
         self.box = float(box[0]), float(box[1])
 
     def heatmaps(self, images: Tensor) -> Float[Tensor, "batch 28 28"]:
@@ -37,12 +37,12 @@ class CentrePrior:
         return self._map(28, images).expand(len(images), -1, -1)
 
     def cell_scores(self, images: Tensor, grid: int = 4) -> Float[Tensor, "batch {grid} {grid}"]:
-        """The same Gaussian at the cells' centres; of 4 × 4 the better half is 0000 0110 1111 0110."""
+        """The same Gaussian at the cells' centers; of 4 × 4 the better half is 0000 0110 1111 0110."""
         check_images(images, channels=None)
         return self._map(whole_number("grid", grid, 1), images).expand(len(images), -1, -1)
 
     def boxes(self, images: Tensor) -> Float[Tensor, "batch 4"]:
-        """The centred box as (xmin, ymin, xmax, ymax) in pixels of the images given."""
+        """The centered box as (xmin, ymin, xmax, ymax) in pixels of the images given."""
         check_images(images, channels=None)
         height, width = images.shape[-2:]
         x, y = (1 - self.box[0]) / 2 * width, (1 - self.box[1]) / 2 * height
@@ -51,10 +51,10 @@ class CentrePrior:
 
     def identity(self) -> dict[str, Any]:
         """What tells this localizer from another, for the table's description."""
-        return {"name": "centre-prior", "options": {"box": list(self.box)}, "weights": None, "precision": "fp32"}
+        return {"name": "center-prior", "options": {"box": list(self.box)}, "weights": None, "precision": "fp32"}
 
     def __repr__(self) -> str:
-        return f"CentrePrior(box={self.box})"
+        return f"CenterPrior(box={self.box})"
 
     @staticmethod
     def _map(side: int, images: Tensor) -> Tensor:

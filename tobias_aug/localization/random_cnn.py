@@ -32,7 +32,7 @@ _CPU_BATCH = 4
 class RandomCNN(Frozen):
     """An untrained torchvision CNN as a localizer: where many channels respond, there is the object.
 
-    Batch normalisation stays in evaluation mode, where an untrained one is the identity. The same seed gives the same
+    Batch normalization stays in evaluation mode, where an untrained one is the identity. The same seed gives the same
     weights on every machine and device. On real photographs much of what an untrained CNN knows is that objects are
     in the middle, which it learns from its zero padding.
 
@@ -42,16 +42,16 @@ class RandomCNN(Frozen):
         seed: decides the weights.
         weights: your own weights instead, a checkpoint's path or a state dict; for example torchvision's, or those of
             self-supervised training. See :func:`~tobias_aug.weights.checkpoints.read_checkpoint` for what is
-            read. Pictures are normalised by the mean and deviation of ImageNet.
-        input_size: side in pixels that pictures are squashed to.
+            read. Images are normalized by the mean and std of ImageNet.
+        input_size: side in pixels that images are squashed to.
         precision: "fp32", or "bf16" for twice the speed; scores then carry three decimal digits. It stays what it is
             where a model around this one is cast, and inside autocast.
 
     Attributes:
-        unused: names of those of your weights that the map of features has no place for, such as the classifier's.
+        unused: names of those of your weights that the feature map has no place for, such as the classifier's.
 
     Raises:
-        ValueError: if ``arch`` or ``precision`` is unknown, the seed is negative, the network has no map of features,
+        ValueError: if ``arch`` or ``precision`` is unknown, the seed is negative, the network has no feature map,
             or the checkpoint does not fit, naming the tensors.
 
     Example:
@@ -79,7 +79,7 @@ class RandomCNN(Frozen):
         self.seed = seed if weights is None else None
         whole: Any = seeded(lambda: _construct(arch), seed).eval()
         if weights is not None and hasattr(whole, "transform_input"):
-            # torchvision's Inception and GoogLeNet were trained on [-1, 1] and change the normalisation themselves.
+            # torchvision's Inception and GoogLeNet were trained on [-1, 1] and change the normalization themselves.
             whole.transform_input = True
         self.network = feature_network(whole, input_size)
         self.unused = [] if weights is None else load_weights(self.network, weights)
@@ -96,10 +96,10 @@ class RandomCNN(Frozen):
     def features(
         self, images: UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels rows columns"]:
-        """The network's last map of features (for ResNet-50 at 224 × 224: 2048 × 7 × 7).
+        """The network's last feature map (for ResNet-50 at 224 × 224: 2048 × 7 × 7).
 
         Args:
-            images: uint8, or float in [0, 1]; any size. They are squashed to the input size and normalised here.
+            images: uint8, or float in [0, 1]; any size. They are squashed to the input size and normalized here.
 
         Raises:
             TypeError: if they are no tensor.
@@ -125,7 +125,7 @@ class RandomCNN(Frozen):
         """Sum over the channels of the features' maximum in each cell; args as above.
 
         Raises:
-            ValueError: besides the above, if the grid is no whole number from 1, or finer than the map of features.
+            ValueError: besides the above, if the grid is no whole number from 1, or finer than the feature map.
         """
         whole_number("grid", grid, 1)
         return self._chunked(images, lambda features: pool_cells(features, grid).sum(1, dtype=torch.float32))
@@ -193,7 +193,7 @@ def pool_cells(features: Float[Tensor, "batch channels rows columns"], grid: int
 
 
 def feature_network(network: nn.Module, input_size: int) -> fx.GraphModule:
-    """Cut a classification CNN after its last map of features: the last 4-d value of more than one position.
+    """Cut a classification CNN after its last feature map: the last 4-d value of more than one position.
 
     Raises:
         ValueError: if there is no such value, or the network takes no images of that size.
@@ -215,7 +215,7 @@ def feature_network(network: nn.Module, input_size: int) -> fx.GraphModule:
         if node.op not in ("placeholder", "output") and len(shape) == 4 and shape[-1] > 1 and shape[-2] > 1:
             last = node
     if last is None:
-        raise ValueError(f"{type(network).__name__} has no map of features at {input_size} x {input_size} pixels")
+        raise ValueError(f"{type(network).__name__} has no feature map at {input_size} x {input_size} pixels")
     graph.graph.output_node().args = (last,)
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
@@ -237,7 +237,7 @@ def _construct(arch: str) -> nn.Module:
             f"the paper's variants are {', '.join(PAPER)}"
         )
     with warnings.catch_warnings():
-        # Inception and GoogLeNet announce that their initialisation is slow.
+        # Inception and GoogLeNet announce that their initialization is slow.
         warnings.simplefilter("ignore")
         network: nn.Module = torchvision.models.get_model(arch, weights=None)
     return network

@@ -1,4 +1,4 @@
-"""SCDA: from a heat map to a box and to a descriptor of the object (Wei et al., IEEE TIP 2017)."""
+"""SCDA: from a heatmap to a box and to a descriptor of the object (Wei et al., IEEE TIP 2017)."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from tobias_aug.weights.seeded import seeded
 
 
 def scda_box(heatmap: Shaped[Tensor, "rows columns"], size: tuple[int, int]) -> Box:
-    """Box of the largest 8-connected component of what is above the heat map's mean.
+    """Box of the largest 8-connected component of what is above the heatmap's mean.
 
     M = A > mean(A), strictly (equation 1 of Cao and Wu 2022). The component is upsampled to the image with the
-    nearest neighbour before the box is taken.
+    nearest neighbor before the box is taken.
 
     Args:
         heatmap: objectness at any resolution, of any real dtype; of a mask, True is above the mean.
         size: (height, width) of the image in pixels.
 
     Returns:
-        (xmin, ymin, xmax, ymax) in pixels of the image, half open; the whole image where nothing is above the mean.
+        (xmin, ymin, xmax, ymax) in pixels of the image, half-open; the whole image where nothing is above the mean.
 
     Raises:
         TypeError: if the heatmap is no tensor of real numbers.
@@ -62,7 +62,7 @@ def object_component(heatmap: Shaped[Tensor, "rows columns"]) -> Bool[Tensor, "r
         raise ValueError(f"SCDA takes one heatmap of shape (rows, columns), got {tuple(heatmap.shape)}")
     if not heatmap.isfinite().all():
         what = "NaN" if heatmap.isnan().any() else "infinite values"
-        raise ValueError(f"SCDA got {what} in the heat map; look at the image or the network that made it")
+        raise ValueError(f"SCDA got {what} in the heatmap; look at the image or the network that made it")
     if heatmap.dtype != torch.float64:
         # Whole numbers have no mean of their own dtype, and that of half precision is rounded.
         heatmap = heatmap.float() if heatmap.is_floating_point() else heatmap.cpu().double()
@@ -78,11 +78,11 @@ def scda_descriptor(
     """Pool the features of the object alone, from two layers.
 
     From the last map those in :func:`object_component` are kept; from the earlier one those above its own mean that lie
-    in the same component. Each is averaged and maximised, and each result has length 1 (section III-C of the paper,
+    in the same component. Each is averaged and maximized, and each result has length 1 (section III-C of the paper,
     "SCDA+").
 
     Args:
-        last: map of features after the last pooling (pool5 of VGG-16).
+        last: feature map after the last pooling (pool5 of VGG-16).
         earlier: a finer map (relu5_2).
         weight: of the earlier layer.
 

@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "softplus": nn.Softplus,
 }
 
-INITIALISATIONS: dict[str, Callable[[Tensor], Any]] = {
+INITIALIZATIONS: dict[str, Callable[[Tensor], Any]] = {
     "normal": lambda weight: nn.init.normal_(weight, 0.0, 0.1),
     "uniform": lambda weight: nn.init.uniform_(weight, -0.1, 0.1),
     "xavier": nn.init.xavier_normal_,
@@ -44,11 +44,11 @@ class Variant:
         base: "resnet50", the name of a VGG, "alexnet", "inception_v3", "vit_b_16" or "hourglass".
         blocks: bottlenecks in each stage of a ResNet.
         stages: how many stages of a ResNet are kept, the stem counting as one ("conv1" is 1, the whole network 5).
-        last_stride: stride of a ResNet's last stage; 1 gives a map of 14 × 14, which the released code localises with.
+        last_stride: stride of a ResNet's last stage; 1 gives a map of 14 × 14, which the released code localizes with.
         activation: what stands in every ReLU's place.
         skip: whether a ResNet adds its shortcuts.
-        norm: whether it normalises.
-        initialisation: of the convolutions, where it is not the network's own (for a ResNet: Kaiming).
+        norm: whether it normalizes.
+        initialization: of the convolutions, where it is not the network's own (for a ResNet: Kaiming).
     """
 
     base: str = "resnet50"
@@ -58,10 +58,10 @@ class Variant:
     activation: str = "relu"
     skip: bool = True
     norm: bool = True
-    initialisation: str | None = None
+    initialization: str | None = None
 
     def build(self) -> nn.Module:
-        """The network, from its input to its last map of features, with weights from torch's generator."""
+        """The network, from its input to its last feature map, with weights from torch's generator."""
         if self.base == "hourglass":
             network: nn.Module = Hourglass()
         elif self.base == "vit_b_16":
@@ -75,10 +75,10 @@ class Variant:
             network = nn.Sequential(OrderedDict(features=cast(Any, network).features))
         if self.activation != "relu":
             _replace(network, nn.ReLU, ACTIVATIONS[self.activation])
-        if self.initialisation is not None:
+        if self.initialization is not None:
             for module in network.modules():
                 if isinstance(module, nn.Conv2d):
-                    INITIALISATIONS[self.initialisation](module.weight)
+                    INITIALIZATIONS[self.initialization](module.weight)
         return network if self.skip else _without_shortcuts(network)
 
     def _resnet(self) -> nn.Module:
@@ -113,9 +113,9 @@ PAPER: dict[str, Variant] = {
     "r50-elu": Variant(activation="elu"),
     "r50-selu": Variant(activation="selu"),
     "r50-softplus": Variant(activation="softplus"),
-    "r50-normal": Variant(initialisation="normal"),
-    "r50-uniform": Variant(initialisation="uniform"),
-    "r50-xavier": Variant(initialisation="xavier"),
+    "r50-normal": Variant(initialization="normal"),
+    "r50-uniform": Variant(initialization="uniform"),
+    "r50-xavier": Variant(initialization="xavier"),
     "vgg11": Variant("vgg11"),
     "vgg16": Variant("vgg16"),
     "vgg16-sigmoid": Variant("vgg16", activation="sigmoid"),
@@ -131,7 +131,7 @@ PAPER: dict[str, Variant] = {
 class _ViTMap(nn.Module):
     """The patch tokens of a ViT's last block as a map.
 
-    They are taken before the last normalisation, after which every token of an untrained network sums to zero.
+    They are taken before the last normalization, after which every token of an untrained network sums to zero.
     """
 
     def __init__(self, vit: Any) -> None:

@@ -1,1 +1,1 @@
-"""What every method trades in: cells, regions, and the table that stores a data set's masks."""
+"""What every method trades in: cells, regions, and the table that stores a dataset's masks."""

@@ -106,7 +106,7 @@ def boolean_cells(masks: Any) -> Bool[Tensor, "*batch rows columns"]:
 
 
 def cell_edges(length: int, grid: int) -> list[int]:
-    """Give the ``grid + 1`` edges of the cells along a side of ``length`` pixels.
+    """Return the ``grid + 1`` edges of the cells along a side of ``length`` pixels.
 
     Raises:
         ValueError: if the side is too short to hold ``grid`` cells.

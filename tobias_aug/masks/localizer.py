@@ -14,13 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tobias_aug.masks.object_hash import object_hash
+from tobias_aug.runtime.renamed import current_value
 from tobias_aug.weights.seeded import weight_hash
 
 # Names and where their classes are; by name, since the methods build on the masks and not the other way round.
 NAMED = {
     "random-cnn": "tobias_aug.localization.random_cnn:RandomCNN",
     "border-contrast": "tobias_aug.localization.border_contrast:BorderContrast",
-    "centre-prior": "tobias_aug.localization.priors:CentrePrior",
+    "center-prior": "tobias_aug.localization.priors:CenterPrior",
 }
 # What every module has: weights and submodules are compared as such, hooks decide no mask.
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -30,7 +31,7 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 class Localizer(Protocol):
     """Anything that scores where the object is; :func:`~tobias_aug.build_masks` and every adapter take any of them.
 
-    Optional attributes: ``input_size`` (side in pixels that pictures are brought to, 224 where absent) and
+    Optional attributes: ``input_size`` (side in pixels that images are brought to, 224 where absent) and
     ``identity()`` (what :func:`identity` returns).
     """
 
@@ -49,6 +50,7 @@ def named_localizer(name: str, **options: Any) -> Localizer:
     Raises:
         ValueError: if the name or an option is unknown.
     """
+    name = current_value(name)
     if name not in NAMED:
         raise ValueError(f"unknown localizer {name!r}; choose {', '.join(NAMED)}")
     made: Localizer = resolve_name(NAMED[name])(**options)
@@ -190,7 +192,7 @@ def _held_by_object(value: object) -> dict[str, Any]:
     """What pickle would store of an object."""
     try:
         reduced = value.__reduce_ex__(4)
-    except Exception:  # Classes refuse to be pickled with errors of any kind.
+    except Exception:  # Classes reject to be pickled with errors of any kind.
         return {"state": iter(())}
     if isinstance(reduced, str):
         return {"global name": reduced}

@@ -124,7 +124,7 @@ def _reduced(value: Any) -> tuple[Any, ...]:
     """What pickle would store of an object: its class, and all that it holds."""
     try:
         reduced = value.__reduce_ex__(4)
-    except Exception as error:  # Classes refuse to be pickled with errors of any kind.
+    except Exception as error:  # Classes reject to be pickled with errors of any kind.
         raise TypeError(f"a {type(value).__name__} cannot be compared ({error})") from error
     if isinstance(reduced, str):
         return (reduced,)

@@ -33,7 +33,7 @@ class OnlineMasks:
             of 32 so that few graphs are recorded, each with memory of its own.
 
     Example:
-        >>> masks = OnlineMasks(CentrePrior())
+        >>> masks = OnlineMasks(CenterPrior())
         >>> images = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8)
         >>> PatchMerge(p=0.3)(images, masks).shape
         torch.Size([8, 3, 64, 64])
@@ -54,8 +54,8 @@ class OnlineMasks:
         """Make the masks of a batch, or remember them.
 
         Args:
-            images: as the localizer takes them; whole pictures, before crops.
-            keys: names of the pictures, where each name always comes with the same pixels. A mask is then made once and
+            images: as the localizer takes them; whole images, before crops.
+            keys: names of the images, where each name always comes with the same pixels. A mask is then made once and
                 remembered, on the images' device; it takes ``grid * grid`` bytes.
 
         Raises:

@@ -1,6 +1,6 @@
 """Regions of a mask: the largest connected component, its box, and how far two boxes agree.
 
-A box is (xmin, ymin, xmax, ymax) in pixels, half open: the right column and the bottom row lie outside.
+A box is (xmin, ymin, xmax, ymax) in pixels, half-open: the right column and the bottom row lie outside.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def largest_component(mask: Bool[Tensor, "height width"]) -> Bool[Tensor, "heigh
 
 
 def bounding_box(mask: Bool[Tensor, "height width"]) -> Box:
-    """Give the smallest box around the True pixels; the whole image where there are none.
+    """Return the smallest box around the True pixels; the whole image where there are none.
 
     Example:
         >>> bounding_box(torch.tensor([[0, 1, 1, 0], [0, 1, 0, 0]]).bool())

@@ -89,7 +89,7 @@ def rle_box(rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
         return 0, 0, 0, 0
     first, last = (ends[:-1][::2])[there], ends[1::2][there] - 1
     left, right = int(first[0]) // height, int(last[-1]) // height
-    # A run that goes on in the next column touches the lowest row and the highest.
+    # A run that continues in the next column touches the lowest row and the highest.
     crosses = bool((first // height < last // height).any())
     top, bottom = (0, height - 1) if crosses else (int((first % height).min()), int((last % height).max()))
     return left, top, right - left + 1, bottom - top + 1

@@ -14,7 +14,7 @@ class Detections:
     """The detections of one class in one image.
 
     Attributes:
-        boxes: (xmin, ymin, xmax, ymax) in pixels, half open: VOC's own numbers with 1 taken from xmin and ymin.
+        boxes: (xmin, ymin, xmax, ymax) in pixels, half-open: VOC's own numbers with 1 taken from xmin and ymin.
         scores: higher is surer.
     """
 

@@ -66,7 +66,7 @@ class OpenSetMetrics:
         self.counts += confusion_matrix(predictions.cpu(), targets.cpu().clamp(max=self.known), self.known + 1)
 
     def compute(self) -> dict[str, float]:
-        """Give ``{"OS", "OS*", "UNK", "ALL", "H"}``, all in [0, 1].
+        """Return ``{"OS", "OS*", "UNK", "ALL", "H"}``, all in [0, 1].
 
         Raises:
             ValueError: if a class has no sample, and so no recall.

@@ -1,4 +1,4 @@
-"""Pictures of scores; needs matplotlib, which the extra ``plot`` brings."""
+"""Images of scores; needs matplotlib, which the extra ``plot`` brings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plot_sweep(path: Path, thresholds: Sequence[float] | np.ndarray, scores: Seq
     for name, curve in curves.items():
         axes.plot(thresholds, curve, label=name)
     best = int(np.nanargmax(curves["mIoU"]))
-    axes.axvline(float(thresholds[best]), color="grey", linestyle=":")
+    axes.axvline(float(thresholds[best]), color="gray", linestyle=":")
     axes.set(xlabel="threshold", ylabel="percent", ylim=(0, 100))
     axes.set_title(f"best mIoU {curves['mIoU'][best]:.1f} at {thresholds[best]:.2f}")
     axes.legend()
@@ -40,7 +40,7 @@ def plot_sweep(path: Path, thresholds: Sequence[float] | np.ndarray, scores: Seq
 
 
 def require_matplotlib() -> None:
-    """Refuse early, before a long count, where no plot can be drawn."""
+    """Reject early, before a long count, where no plot can be drawn."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:

@@ -1,7 +1,7 @@
 """BatchMix: what every mix of a batch has in common.
 
 A mix draws its parameters once (:meth:`BatchMix.make_params`) and applies them to all that belongs to an image
-(:meth:`BatchMix.apply`). What it can carry moves along; what it cannot carry is refused by name, and never passes
+(:meth:`BatchMix.apply`). What it can carry moves along; what it cannot carry is rejected by name, and never passes
 unchanged beside a mixed image.
 """
 
@@ -79,7 +79,7 @@ class BatchMix(v2.Transform):
         )
 
     def mix_labels(self, labels: Tensor, params: dict[str, Any]) -> Tensor:
-        """Give the labels of the mixed images."""
+        """Return the labels of the mixed images."""
         return soft_labels(labels, params["partner"], params["ratio"], self.num_classes)
 
     def forward(self, *inputs: Any) -> Any:
@@ -110,7 +110,7 @@ class BatchMix(v2.Transform):
         Returns:
             See :meth:`draw`; plain tensors and numbers, which pickle.
         """
-        self._refuse_uncarried(flat_inputs)
+        self._reject_uncarried(flat_inputs)
         if labels is None:
             labels = self._find_labels(flat_inputs, required=self._pairs_by_label)
         images = self._images(flat_inputs, labels)
@@ -120,7 +120,7 @@ class BatchMix(v2.Transform):
 
     def apply(self, batch: Any, params: dict[str, Any]) -> Any:
         """Mix as ``params`` says; pure. Images alone, as one tensor, may come without their labels."""
-        self._refuse_uncarried(batch)
+        self._reject_uncarried(batch)
         labels = self._find_labels(batch, required=self._softens_labels() and not isinstance(batch, Tensor))
         flat, roles = self._roles(batch, labels)
         images = self._check_batch(batch, flat, roles)
@@ -174,7 +174,7 @@ class BatchMix(v2.Transform):
             return self.labels_getter(batch)
         return find_labels(batch, required)
 
-    def _refuse_uncarried(self, batch: Any) -> None:
+    def _reject_uncarried(self, batch: Any) -> None:
         carried = (tv_tensors.Image, tv_tensors.Video, tv_tensors.Mask)
         for number, item in enumerate(tree_flatten(batch, self._is_leaf)[0]):
             if isinstance(item, tv_tensors.TVTensor) and not isinstance(item, carried):

@@ -85,7 +85,7 @@ class CutMix(_Wrapped):
     """Paste a rectangle of the image before it into each image of a batch, segmentation masks included.
 
     torchvision's ``CutMix`` (Yun et al., ICCV 2019), wrapped: with a generator, replay, and masks, which torchvision
-    refuses. All images of a batch share one rectangle.
+    rejects. All images of a batch share one rectangle.
 
     Args:
         num_classes: number of classes; may be left out where labels are distributions already.

@@ -51,7 +51,7 @@ def soft_labels(
 
 
 def check_labels(labels: Any, count: int, num_classes: int | None = None) -> None:
-    """Refuse labels that a batch of ``count`` images cannot have.
+    """Reject labels that a batch of ``count`` images cannot have.
 
     Raises:
         TypeError: if they are no tensor.
@@ -74,7 +74,7 @@ def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Non
             raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit num_classes={num_classes}")
     elif num_classes is None:
         raise ValueError("labels are class indices, so num_classes must be given")
-    # Looking at values on a GPU would wait for it; there the scatter itself refuses.
+    # Looking at values on a GPU would wait for it; there the scatter itself rejects.
     elif len(labels) and labels.device.type == "cpu" and not torch.compiler.is_compiling():
         least, most = (int(value) for value in labels.long().aminmax())
         if not 0 <= least <= most < num_classes:
@@ -99,7 +99,7 @@ def draw_other_class_partners(
     Args:
         labels: class indices (batch,), or distributions (batch, classes), whose largest entry is the class.
         generator: torch's own where not given.
-        same_class: what an image gets that finds no other class in the batch: "keep" gives it itself, "error" refuses.
+        same_class: what an image gets that finds no other class in the batch: "keep" gives it itself, "error" rejects.
 
     Returns:
         Indices into the batch, on the labels' device.
@@ -137,7 +137,7 @@ def draw_other_class_partners(
 
 
 def check_same_class(same_class: str) -> None:
-    """Refuse any other answer to a batch of one class.
+    """Reject any other answer to a batch of one class.
 
     Raises:
         ValueError: if ``same_class`` is neither "keep" nor "error".
@@ -147,7 +147,7 @@ def check_same_class(same_class: str) -> None:
 
 
 def check_labels_getter(labels_getter: Any) -> None:
-    """Refuse what cannot say where the labels are.
+    """Reject what cannot say where the labels are.
 
     Raises:
         ValueError: if it is neither "default", nor callable, nor ``None``.

@@ -73,7 +73,7 @@ def stride_of(*maps: ClassMaps) -> dict[str, int]:
 
 
 def require_unit_range(content: ClassMaps, name: str) -> None:
-    """Refuse maps that are no probabilities.
+    """Reject maps that are no probabilities.
 
     Raises:
         ValueError: if values lie outside [0, 1].

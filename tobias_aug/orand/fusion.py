@@ -152,7 +152,7 @@ def _fuse_map_by_map(
 def _as_tensor(maps: np.ndarray) -> Tensor:
     if maps.dtype.kind != "f":
         raise TypeError(f"expected floating-point maps in [0, 1], got {maps.dtype}")
-    # Flat, because torch refuses the negative stride that a single reversed map has.
+    # Flat, because torch rejects the negative stride that a single reversed map has.
     return torch.from_numpy(np.require(maps, requirements=["C", "W"]).reshape(-1)).view(maps.shape)
 
 

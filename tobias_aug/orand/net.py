@@ -24,7 +24,7 @@ ENDS = (5, 10, 17, 24, 31)
 
 
 class ORANDNet(nn.Module):
-    """FCN-8s on VGG-16 without batch normalisation: one channel in, one out, run on each class by itself.
+    """FCN-8s on VGG-16 without batch normalization: one channel in, one out, run on each class by itself.
 
     Layers are those of the authors' code; Park and Shim, "Precision matters", 2024, name "an FCN" with "the VGG16
     backbone without batch normalization". Weights are random where none are given: He's for layers before a ReLU,
@@ -87,7 +87,7 @@ class ORANDNet(nn.Module):
             self.up16, self.up8 = (nn.ConvTranspose2d(1, 1, 4, stride=2, bias=False) for _ in range(2))
             self.up1 = nn.ConvTranspose2d(1, 1, 16, stride=8, bias=False)
         self.to_empty(device=torch.get_default_device())
-        self._initialise()
+        self._initialize()
         if weights is not None:
             self._load_vgg(weights)
 
@@ -106,10 +106,10 @@ class ORANDNet(nn.Module):
         for group in self.groups:
             pools.append(group(pools[-1]))
         # Padded here and not by the convolution: in bfloat16 on a CPU that one leaves the gradient of weights which see
-        # nothing but padding uninitialised (oneDNN 3.13, maps of up to 64 pixels).
+        # nothing but padding uninitialized (oneDNN 3.13, maps of up to 64 pixels).
         padded = F.pad(pools[5], (self._inner,) * 4)
         top = self.score(self.after(self.fc7(self.after(self.fc6(padded)))))
-        # Following pixel centres through the layers gives where the first pixel of one map lies in another: 5, 9 and,
+        # Following pixel centers through the layers gives where the first pixel of one map lies in another: 5, 9 and,
         # at padding 100, 31, as in FCN; -1, -1 and padding + 3 where fc6 trims nothing.
         first = 5 if self._inner == 0 else -1
         second = 2 * max(first, 0) - 1
@@ -167,7 +167,7 @@ class ORANDNet(nn.Module):
             return score + _window(skip, offset, score)
         return _window(score, -offset, skip) + skip
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 if layer.out_channels == 1:

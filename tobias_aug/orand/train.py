@@ -23,7 +23,7 @@ from tobias_aug.orand.net import ORANDNet
 from tobias_aug.runtime.failures import FailureLog, write_failures
 from tobias_aug.runtime.files import exclusive, remove_leftovers
 from tobias_aug.runtime.folder import SETTINGS, FolderResult
-from tobias_aug.runtime.run_settings import refuse_other_settings
+from tobias_aug.runtime.run_settings import reject_other_settings
 from tobias_aug.training.launch import launch
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
@@ -47,7 +47,7 @@ def train_orandnet(
     log_every: int = 10,
     fabric: Fabric | None = None,
 ) -> FolderResult:
-    """Train the network to give AND maps for OR maps; the same call goes on where an earlier one was stopped.
+    """Train the network to give AND maps for OR maps; the same call continues where an earlier one was stopped.
 
     SGD with a learning rate that falls as ``(1 - step / steps) ** 0.9`` and no weight decay, as in the paper. It says
     nothing of momentum; the authors' code has none, and then hardly moves a network that starts at random.
@@ -107,7 +107,7 @@ def train_orandnet(
         if fabric.is_global_zero:
             settings = {"stage": "orandnet", **about, "weights": net.weights, **training}
             settings["pairs"] = {**pairs.settings(), **pairs.sources}
-            refuse_other_settings(folder / SETTINGS, settings)
+            reject_other_settings(folder / SETTINGS, settings)
             remove_leftovers(folder)
         fabric.barrier()
         torch.manual_seed(seed)

@@ -12,12 +12,12 @@ from tobias_aug.masks.cells import cell_edges
 def keep_boxes(
     boxes: Float[Tensor, "boxes 4"], kept: Bool[Tensor, "grid grid"], height: int, width: int
 ) -> tuple[Bool[Tensor, " boxes"], Float[Tensor, "boxes 4"]]:
-    """Keep the boxes whose centre lies in a cell that stays, cut to the staying cells that they touch.
+    """Keep the boxes whose center lies in a cell that stays, cut to the staying cells that they touch.
 
     A box that stays becomes the smallest one around all of its pixels that stay.
 
     Args:
-        boxes: (xmin, ymin, xmax, ymax) in pixels, half open.
+        boxes: (xmin, ymin, xmax, ymax) in pixels, half-open.
         kept: cells of the image that stay.
         height: of the image, in pixels.
         width: of the image, in pixels.
@@ -36,10 +36,10 @@ def keep_boxes(
     spans, places = [], []
     for axis, edge in enumerate(edges):
         low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
-        centre = torch.bucketize((low + high) / 2, edge[1:-1], right=True)
-        places.append(centre[:, 0])
-        # The centre's cell counts even for a box without area.
-        spans.append(((low < edge[1:]) & (high > edge[:-1])).scatter(1, centre, True))
+        center = torch.bucketize((low + high) / 2, edge[1:-1], right=True)
+        places.append(center[:, 0])
+        # The center's cell counts even for a box without area.
+        spans.append(((low < edge[1:]) & (high > edge[:-1])).scatter(1, center, True))
     stays = kept[places[1], places[0]]
     touched = spans[1][:, :, None] & spans[0][:, None, :] & kept  # (box, row, column)
     cut = boxes.clone()

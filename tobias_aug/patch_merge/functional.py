@@ -90,7 +90,7 @@ def merge_patches(
 
 
 def check_probability(p: float) -> None:
-    """Refuse what is no probability.
+    """Reject what is no probability.
 
     Raises:
         ValueError: if ``p`` lies outside [0, 1].

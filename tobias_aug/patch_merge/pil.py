@@ -12,7 +12,7 @@ from tobias_aug.images.decode import to_rgb, upright
 from tobias_aug.masks.cells import cell_edges
 
 
-def merge_pictures(
+def merge_images(
     foreground: Image.Image,
     background: Image.Image,
     donors: Int[Tensor, "grid grid"],

@@ -34,7 +34,7 @@ def are_targets(node: Any) -> bool:
 def merge_targets(
     targets: Sequence[Mapping[str, Any]], kept: Bool[Tensor, "batch grid grid"], height: int, width: int
 ) -> list[dict[str, Any]]:
-    """Drop the objects whose centre was replaced, and cut the others to what stays of them.
+    """Drop the objects whose center was replaced, and cut the others to what stays of them.
 
     In each target, the boxes follow :func:`~tobias_aug.patch_merge.boxes.keep_boxes`; instance masks
     (``tv_tensors.Mask`` of shape (objects, height, width)) lose the replaced pixels; every other tensor or array with

@@ -22,13 +22,14 @@ from tobias_aug.patch_merge.functional import check_probability, draw_donors, dr
 from tobias_aug.patch_merge.kernels import gather_cells
 from tobias_aug.patch_merge.targets import are_targets, merge_targets
 from tobias_aug.runtime.devices import reading_waits, to_device
+from tobias_aug.runtime.renamed import current_value
 
 
 class PatchMerge(BatchMix):
     """Change the background of some images of a batch, keeping their objects.
 
     Each image is changed with probability ``p``; its partner is any image of the batch, itself included, as in the
-    paper (equation 5, with the batch in the data set's place). Labels stay those of the object. Merge before cropping:
+    paper (equation 5, with the batch in the dataset's place). Labels stay those of the object. Merge before cropping:
     the masks speak of whole images.
 
     Args:
@@ -39,15 +40,15 @@ class PatchMerge(BatchMix):
         grid: cells a side; decides the random control and is checked against masks.
         num_classes: where given, labels are softened by the share of each image that is still its own, as CutMix does;
             where not, they stay the object's.
-        boxes: "refuse" raises on boxes. "keep-centre" takes the targets of a detector, a list of one mapping an image
-            with ``tv_tensors.BoundingBoxes`` in it, as in ``merge((images, targets), masks)``: objects whose centre
+        boxes: "reject" raises on boxes. "keep-center" takes the targets of a detector, a list of one mapping an image
+            with ``tv_tensors.BoundingBoxes`` in it, as in ``merge((images, targets), masks)``: objects whose center
             lies in a kept cell stay, their boxes cut to the kept cells; the others go, with their labels and instance
             masks. See :func:`~tobias_aug.patch_merge.targets.merge_targets`.
         labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
         generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
         inplace: write into the images that are given, and segmentation masks beside them, and return them. Only
             changed images are touched. Never for a batch that somebody else still reads: a cached one, a view of a
-            data set's memory, the other view of a pair.
+            dataset's memory, the other view of a pair.
 
     Example:
         >>> images = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8)
@@ -63,7 +64,7 @@ class PatchMerge(BatchMix):
         masks: Localizer | Callable[[Tensor], Any] | str | None = None,
         grid: int = 4,
         num_classes: int | None = None,
-        boxes: str = "refuse",
+        boxes: str = "reject",
         labels_getter: str | LabelsGetter | None = "default",
         generator: torch.Generator | None = None,
         inplace: bool = False,
@@ -80,8 +81,9 @@ class PatchMerge(BatchMix):
                 f"masks must be a localizer or a callable that makes masks of images, got {type(masks).__name__}; give "
                 "the masks of one batch with the batch, as merge(images, masks=...)"
             )
-        if boxes not in ("refuse", "keep-centre"):
-            raise ValueError(f'boxes must be "refuse" or "keep-centre", got {boxes!r}')
+        boxes = current_value(boxes)
+        if boxes not in ("reject", "keep-center"):
+            raise ValueError(f'boxes must be "reject" or "keep-center", got {boxes!r}')
         self.p, self.masks, self.grid, self.boxes, self.inplace = p, masks, grid, boxes, inplace
         self._make = make
 
@@ -122,7 +124,7 @@ class PatchMerge(BatchMix):
             cells goes where; ``ratio``: share of each image that is still its own; ``size``: the images' height and
             width. All but the first are on a GPU where the masks are.
         """
-        self._refuse_uncarried(flat_inputs)
+        self._reject_uncarried(flat_inputs)
         images = self._images(flat_inputs, self._find_labels(flat_inputs, required=False))
         count, random = len(images), self.generator
         masks = self._make if masks is None else masks
@@ -192,7 +194,7 @@ class PatchMerge(BatchMix):
         return masks.index_select(0, to_device(place, masks.device))
 
     def _is_leaf(self, node: Any) -> bool:
-        return self.boxes == "keep-centre" and are_targets(node)
+        return self.boxes == "keep-center" and are_targets(node)
 
     def _mix(self, item: Any, role: str | None, params: dict[str, Any]) -> Any:
         if self._is_leaf(item):
@@ -267,7 +269,7 @@ class RandomMerge(PatchMerge):
         *,
         grid: int = 4,
         num_classes: int | None = None,
-        boxes: str = "refuse",
+        boxes: str = "reject",
         labels_getter: str | LabelsGetter | None = "default",
         generator: torch.Generator | None = None,
         inplace: bool = False,

@@ -20,7 +20,7 @@ from tobias_aug.images.sources import ImageFiles
 from tobias_aug.masks.cells import random_cells
 from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.patch_merge.functional import check_probability, donor_cells, draw_order
-from tobias_aug.patch_merge.pil import merge_pictures
+from tobias_aug.patch_merge.pil import merge_images
 from tobias_aug.runtime.draws import integers, uniform
 
 Transform = Callable[[Image.Image], Any]
@@ -63,7 +63,7 @@ class _Merged(Dataset[tuple[Any, ...]]):
             return image, image, rest
         donors = donor_cells(masks[0], masks[1], draw_order(masks[0], self._generator))
         background, _ = split_sample(self.images[partner], type(self).__name__)
-        return image, merge_pictures(image, background, donors, self.resolution), rest
+        return image, merge_images(image, background, donors, self.resolution), rest
 
     def _masks(self, *indices: int) -> Bool[Tensor, "images grid grid"] | None:
         if self.masks is None:
@@ -80,7 +80,7 @@ class MergedViews(_Merged):
     """A dataset of view pairs: both of one image, one of them with probability ``p`` on another's background.
 
     The background comes from any image of the whole dataset, the image itself included (equation 5 of Cao and
-    Wu 2022), and is put in before the view's own cropping and colours. Which of the two views is changed makes a
+    Wu 2022), and is put in before the view's own cropping and colors. Which of the two views is changed makes a
     difference only to losses that are not symmetric: the released code changes the first (MoCo's query), the paper
     writes the second.
 
@@ -94,7 +94,7 @@ class MergedViews(_Merged):
         p: probability that a view is changed.
         view: number of the view that is changed, from 0.
         resolution: merge at this side and resize back, as the released code does with 224; see
-            :func:`~tobias_aug.patch_merge.pil.merge_pictures`.
+            :func:`~tobias_aug.patch_merge.pil.merge_images`.
         missing: "raise" if the table has no mask for an image, or "keep" to leave such an image as it is.
         generator: draws. Default: torch's own, so that loader workers and epochs differ.
 

@@ -1,4 +1,4 @@
-"""Dense CRF: labels that agree with colours near and far (Krähenbühl and Koltun, NeurIPS 2011).
+"""Dense CRF: labels that agree with colors near and far (Krähenbühl and Koltun, NeurIPS 2011).
 
 Needs the extra ``crf``. Its package pydensecrf2 does the work: mean field with Gaussian filters on a permutohedral
 lattice, fast and approximate. It comes as source, so that installing it takes a C++ compiler;
@@ -20,26 +20,26 @@ from tobias_aug.errors import needs_extra
 
 @dataclass(frozen=True)
 class Pairwise:
-    """How strongly two pixels want the same label: a Gaussian of their distance, and one of distance and colour.
+    """How strongly two pixels want the same label: a Gaussian of their distance, and one of distance and color.
 
     Attributes:
-        near_pixels: deviation of the first Gaussian, in pixels.
+        near_pixels: std of the first Gaussian, in pixels.
         near_strength: its weight.
-        far_pixels: deviation of the second, in pixels.
-        far_colours: deviation of the second, in steps of 0 to 255.
+        far_pixels: std of the second, in pixels.
+        far_colors: std of the second, in steps of 0 to 255.
         far_strength: its weight.
     """
 
     near_pixels: float | int = 3
     near_strength: float | int = 3
     far_pixels: float | int = 50
-    far_colours: float | int = 5
+    far_colors: float | int = 5
     far_strength: float | int = 10
 
 
 FOR_LABELS = Pairwise()
 """What IRN, AMN and ORANDNet take to refine labels."""
-FOR_PROBABILITIES = Pairwise(far_pixels=80, far_colours=13)
+FOR_PROBABILITIES = Pairwise(far_pixels=80, far_colors=13)
 """What "Single-stage semantic segmentation from image labels" takes to refine probabilities."""
 
 
@@ -126,7 +126,7 @@ def crf_probabilities(
         pairwise.near_pixels / scale,
         pairwise.near_strength,
         pairwise.far_pixels / scale,
-        pairwise.far_colours,
+        pairwise.far_colors,
         pairwise.far_strength,
     )
     energies = -np.log(np.maximum(probabilities, 1e-5)).astype(np.float32)
@@ -134,7 +134,7 @@ def crf_probabilities(
 
 
 def require_crf() -> Any:
-    """Give pydensecrf's module, or say how to get it.
+    """Return pydensecrf's module, or say how to get it.
 
     Raises:
         ImportError: without the extra ``crf``.
@@ -164,7 +164,7 @@ def _mean_field(
     field.addPairwiseGaussian(sxy=pairwise.near_pixels, compat=pairwise.near_strength)
     field.addPairwiseBilateral(
         sxy=pairwise.far_pixels,
-        srgb=pairwise.far_colours,
+        srgb=pairwise.far_colors,
         rgbim=np.require(image, requirements=["C", "W"]),
         compat=pairwise.far_strength,
     )

@@ -9,7 +9,7 @@ from tobias_aug.class_maps import class_map_files, read_class_maps, write_class_
 from tobias_aug.class_maps.named_images import NamedImages
 from tobias_aug.class_maps.pseudo_labels import require_thresholds
 from tobias_aug.refine.crf import require_crf
-from tobias_aug.refine.refine import ALPHA, refine_class_maps, refined_index_mask, refuse_unknown
+from tobias_aug.refine.refine import ALPHA, refine_class_maps, refined_index_mask, reject_unknown
 from tobias_aug.runtime.folder import FolderResult, each_file
 from tobias_aug.runtime.run_settings import SourceFolder
 
@@ -83,7 +83,7 @@ def refined_label_folder(
 
 
 def _require(method: str) -> None:
-    """Refuse at once what would fail for each file."""
-    refuse_unknown(method)
+    """Reject at once what would fail for each file."""
+    reject_unknown(method)
     if method == "crf":
         require_crf()

@@ -1,4 +1,4 @@
-"""PAMR: let pixels of like colour share their classes (Araslanov and Roth, "Single-stage semantic segmentation from
+"""PAMR: let pixels of like color share their classes (Araslanov and Roth, "Single-stage semantic segmentation from
 image labels", CVPR 2020). No training, no compiler, any device."""
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ def pamr(
     dilations: Sequence[int] = DILATIONS,
     iterations: int = 10,
 ) -> Float[Tensor, "*batch planes rows columns"]:
-    """Replace every value, again and again, by the mean over neighbours, weighted by how alike their colours are.
+    """Replace every value, again and again, by the mean over neighbors, weighted by how alike their colors are.
 
-    A pixel p has eight neighbours q at each of the distances ``dilations`` (at the border the outermost pixels are
-    repeated). With I the image, and s the deviation of a channel over p and its neighbours::
+    A pixel p has eight neighbors q at each of the distances ``dilations`` (at the border the outermost pixels are
+    repeated). With I the image, and s the std of a channel over p and its neighbors::
 
         m(p) <- sum over q of softmax_q( mean over channels of -|I(p) - I(q)| / (1e-8 + 0.1 s(p)) ) m(q)
 
-    Weights are positive and sum to 1: a value never leaves the range of its neighbours, and planes that sum to 1
-    still do. Nothing is differentiated. Beside the result, a picture needs one plane a neighbour (48 with the defaults)
+    Weights are positive and sum to 1: a value never leaves the range of its neighbors, and planes that sum to 1
+    still do. Nothing is differentiated. Beside the result, a image needs one plane a neighbor (48 with the defaults)
     however many planes there are.
 
     Args:
         maps: any number of planes: class maps, probabilities, one-hot masks.
-        images: their pictures, of any range, before or after normalisation: only ratios of colours count. Resized to
+        images: their images, of any range, before or after normalization: only ratios of colors count. Resized to
             the maps' size where it differs (bilinear, corners aligned, as in the authors' code).
-        dilations: distances of the neighbours in pixels.
+        dilations: distances of the neighbors in pixels.
         iterations: how often.
 
     Returns:
@@ -62,33 +62,33 @@ def pamr(
     size = maps.shape[-2:]
     # Channels that lie together in memory would make every shifted view slow.
     refined = maps.to(dtype).reshape(-1, *maps.shape[-3:]).contiguous()
-    pictures = images.to(dtype).reshape(-1, *images.shape[-3:]).contiguous()
-    if pictures.shape[-2:] != size:
-        pictures = F.interpolate(pictures, size, mode="bilinear", align_corners=True)
-    weights = _colour_weights(pictures, dilations)
+    planes = images.to(dtype).reshape(-1, *images.shape[-3:]).contiguous()
+    if planes.shape[-2:] != size:
+        planes = F.interpolate(planes, size, mode="bilinear", align_corners=True)
+    weights = _color_weights(planes, dilations)
     for _ in range(iterations):
         total = torch.zeros_like(refined)
-        for weight, neighbour in zip(weights, _neighbours(refined, dilations), strict=True):
-            total.addcmul_(weight, neighbour)
+        for weight, neighbor in zip(weights, _neighbors(refined, dilations), strict=True):
+            total.addcmul_(weight, neighbor)
         refined = total
     return refined.view(maps.shape).to(maps.dtype)
 
 
-def _colour_weights(pictures: Tensor, dilations: Sequence[int]) -> Float[Tensor, "neighbours batch 1 rows columns"]:
-    # Sums of differences to the pixel itself, which their deviation does not see: no large numbers cancel.
-    total, squares = torch.zeros_like(pictures), torch.zeros_like(pictures)
-    for neighbour in _neighbours(pictures, dilations):
-        difference = neighbour - pictures
+def _color_weights(images: Tensor, dilations: Sequence[int]) -> Float[Tensor, "neighbors batch 1 rows columns"]:
+    # Sums of differences to the pixel itself, which their std does not see: no large numbers cancel.
+    total, squares = torch.zeros_like(images), torch.zeros_like(images)
+    for neighbor in _neighbors(images, dilations):
+        difference = neighbor - images
         total += difference
         squares.addcmul_(difference, difference)
     # The pixel counts once at each distance, as in the authors' code.
     count = 9 * len(dilations)
-    deviation = ((squares - total.square() / count) / (count - 1)).clamp_(min=0).sqrt_()
-    scale = 1 / (1e-8 + 0.1 * deviation)
-    batch, _, rows, columns = pictures.shape
-    weights = pictures.new_empty(8 * len(dilations), batch, 1, rows, columns)
-    for weight, neighbour in zip(weights, _neighbours(pictures, dilations), strict=True):
-        torch.mean(-(neighbour - pictures).abs() * scale, dim=1, keepdim=True, out=weight)
+    std = ((squares - total.square() / count) / (count - 1)).clamp_(min=0).sqrt_()
+    scale = 1 / (1e-8 + 0.1 * std)
+    batch, _, rows, columns = images.shape
+    weights = images.new_empty(8 * len(dilations), batch, 1, rows, columns)
+    for weight, neighbor in zip(weights, _neighbors(images, dilations), strict=True):
+        torch.mean(-(neighbor - images).abs() * scale, dim=1, keepdim=True, out=weight)
     # Softmax in place.
     weights -= weights.amax(0)
     weights.exp_()
@@ -96,8 +96,8 @@ def _colour_weights(pictures: Tensor, dilations: Sequence[int]) -> Float[Tensor,
     return weights
 
 
-def _neighbours(planes: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
-    """The planes as each neighbour has them: views into one padded copy."""
+def _neighbors(planes: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
+    """The planes as each neighbor has them: views into one padded copy."""
     rows, columns = planes.shape[-2:]
     reach = max(dilations)
     padded = F.pad(planes, (reach, reach, reach, reach), mode="replicate")

@@ -1,4 +1,4 @@
-"""Make class maps and labels follow the edges of their picture: PAMR by default, or a dense CRF."""
+"""Make class maps and labels follow the edges of their image: PAMR by default, or a dense CRF."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def refine_class_maps(
     iterations: int = 10,
     device: str = "cpu",
 ) -> ClassMaps:
-    """Refine class maps, brought to the picture's size first.
+    """Refine class maps, brought to the image's size first.
 
-    PAMR averages each map over pixels of like colour, so that a threshold keeps its meaning. The CRF asks which class
+    PAMR averages each map over pixels of like color, so that a threshold keeps its meaning. The CRF asks which class
     a pixel belongs to, against a background of ``(1 - max) ** alpha``, and gives the classes' probabilities: cut them
     at 0.5.
 
@@ -43,14 +43,14 @@ def refine_class_maps(
         device: where PAMR runs.
 
     Returns:
-        Maps of the picture's size; the metadata's "stage" is the method, and "source" what the given maps said.
+        Maps of the image's size; the metadata's "stage" is the method, and "source" what the given maps said.
 
     Raises:
         ValueError: if the method is unknown, the CRF's ``alpha`` not positive, its maps not in [0, 1], or the image no
             RGB image.
         ImportError: if the CRF is not installed.
     """
-    refuse_unknown(method)
+    reject_unknown(method)
     require_rgb(image)
     planes = at_size(maps, image.shape[:2]).maps
     about = {
@@ -64,8 +64,8 @@ def refine_class_maps(
     if not len(maps.keys):
         return ClassMaps(maps.keys, planes, about)
     if method == "pamr":
-        picture = _tensor(image).permute(2, 0, 1).to(device)
-        refined = pamr(_tensor(planes).to(device), picture, iterations=iterations)
+        pixels = _tensor(image).permute(2, 0, 1).to(device)
+        refined = pamr(_tensor(planes).to(device), pixels, iterations=iterations)
         return ClassMaps(maps.keys, refined.cpu().numpy(), about)
     if not alpha > 0:
         raise ValueError(f"alpha must be positive, got {alpha}")
@@ -93,7 +93,7 @@ def refine_labels(
         ValueError: if the method is unknown, a label out of range, or the image no RGB image.
         ImportError: if the CRF is not installed.
     """
-    refuse_unknown(method)
+    reject_unknown(method)
     require_rgb(image)
     if method == "crf":
         return crf_labels(labels, image, num_labels)
@@ -112,14 +112,14 @@ def refined_index_mask(
     *,
     device: str = "cpu",
 ) -> UInt8[np.ndarray, "height width"]:
-    """Make the pseudo mask of a picture by IRN's rule: two sets of labels, each refined, and 255 where they disagree.
+    """Make the pseudo mask of a image by IRN's rule: two sets of labels, each refined, and 255 where they disagree.
 
     The labels at threshold ``high`` say where a class is sure, those at ``low`` where background is. A pixel is of the
     class that the sure labels give it, background where both say so, and uncertain in between.
     :func:`~tobias_aug.class_maps.pseudo_labels.index_mask` is the rule without refinement.
 
     Args:
-        maps: in [0, 1]; brought to the picture's size.
+        maps: in [0, 1]; brought to the image's size.
         image: RGB, uint8 (height, width, 3).
         low, high: 0.05 and 0.30 in IRN.
         method: "pamr", or "crf" as in IRN (needs the extra ``crf``).
@@ -134,7 +134,7 @@ def refined_index_mask(
     """
     require_rgb(image)
     sized = at_size(maps, image.shape[:2])
-    index_mask(sized, low, high)  # Refuses what are no thresholds.
+    index_mask(sized, low, high)  # Rejects what are no thresholds.
     pixels = np.concatenate([[0], np.sort(maps.keys) + 1]).astype(np.uint8)
 
     def labels(threshold: float) -> np.ndarray:
@@ -148,12 +148,12 @@ def refined_index_mask(
     return mask
 
 
-def refuse_unknown(method: str) -> None:
+def reject_unknown(method: str) -> None:
     """Raise ValueError where there is no such refinement."""
     if method not in METHODS:
         raise ValueError(f"unknown refinement {method!r}; choose one of {', '.join(METHODS)}")
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    # Arrays over a picture's memory cannot be written to, which torch does not like.
+    # Arrays over a image's memory cannot be written to, which torch does not like.
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))

@@ -44,7 +44,7 @@ def _count(kind: str) -> int:
 
 
 def to_device(tensor: Shaped[Tensor, "*shape"], device: torch.device) -> Shaped[Tensor, "*shape"]:
-    """Move a tensor; to a CUDA device through pinned memory, so that the host goes on at once.
+    """Move a tensor; to a CUDA device through pinned memory, so that the host continues at once.
 
     The pinned copy comes from torch's caching allocator, which keeps it until the device has read it.
     """

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from tobias_aug.errors import TableError, WriteError
 
-_AGAIN = "and run the same command again, which goes on where this one stopped"
+_AGAIN = "and run the same command again, which continues where this one stopped"
 _NO_RIGHT = "choose another folder, or have this one made writable"
 _NO_FOLDER = "it, or a part of its path, is a file; choose another folder"
 _WAYS_OUT = {
@@ -46,7 +46,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write ``path`` into one that says what to do; other errors pass as they are.
+    """Turn the system's rejection to write ``path`` into one that says what to do; other errors pass as they are.
 
     Raises:
         WriteError: if there is no space, no right, or no such kind of place.
@@ -63,7 +63,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it, where they are missing.
 
     Raises:
-        WriteError: if the system refuses it.
+        WriteError: if the system rejects it.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     A process that dies at any moment leaves either the old file or the new one, and perhaps a ``.tmp`` file.
 
     Raises:
-        WriteError: if the system refuses the file; the old one is left as it was.
+        WriteError: if the system rejects the file; the old one is left as it was.
     """
     # A part of the name alone: with all of it the temporary name could be too long where the name itself is not.
     temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}-{next(_numbers)}.tmp")

@@ -14,7 +14,7 @@ from tobias_aug.errors import WriteError
 from tobias_aug.runtime.failures import Failure, failure_of, write_failures
 from tobias_aug.runtime.files import exclusive, make_folder, remove_leftovers, write_text, writing
 from tobias_aug.runtime.progress import Progress
-from tobias_aug.runtime.run_settings import refuse_other_settings
+from tobias_aug.runtime.run_settings import reject_other_settings
 from tobias_aug.runtime.workers import watched_workers
 
 SETTINGS = "settings.json"
@@ -92,7 +92,7 @@ def folder_run(
     """
     with exclusive(out), watched_workers():
         remove_leftovers(out, "**/.*.tmp")
-        refuse_other_settings(out / SETTINGS, settings)
+        reject_other_settings(out / SETTINGS, settings)
         pending = [name for name in names if not (out / f"{name}{extension}").is_file()]
         done = len(names) - len(pending)
         with Progress(len(names), done=done, label=label, unit="images", quiet=quiet) as progress:
@@ -130,7 +130,7 @@ def each_file(
         out: folder; made where it is missing, and held for this process alone.
         extension: of the files, with its dot.
         settings: all that the results depend on, kept in the folder; see
-            :func:`~tobias_aug.runtime.run_settings.refuse_other_settings`.
+            :func:`~tobias_aug.runtime.run_settings.reject_other_settings`.
         work: takes a name and the path to write to, atomically, and returns whether the image has a class. An image's
             ValueError, TypeError or OSError is listed as its failure.
         label: shown beside the progress.

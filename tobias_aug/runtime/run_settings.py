@@ -10,6 +10,7 @@ from typing import Any
 
 from tobias_aug.errors import TobiasError
 from tobias_aug.runtime.files import write_text
+from tobias_aug.runtime.renamed import SETTINGS
 
 SAMPLES = 8
 _ABSENT = object()
@@ -55,7 +56,7 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def refuse_other_settings(path: Path, settings: dict[str, Any]) -> None:
+def reject_other_settings(path: Path, settings: dict[str, Any]) -> None:
     """Note what the results of a folder depend on in the file ``path``, or compare it with what is noted there.
 
     Values are JSON, or :class:`SourceFolder`, alone or inside dictionaries and lists. A source that has been moved is
@@ -74,6 +75,7 @@ def refuse_other_settings(path: Path, settings: dict[str, Any]) -> None:
             f"{path} is damaged ({error}), and nothing else says what {path.parent} holds results of; "
             "choose another folder"
         ) from error
+    noted = _with_current_names(noted)
     differing = list(_differing(noted, settings, ""))
     if differing:
         raise TobiasError(
@@ -82,6 +84,12 @@ def refuse_other_settings(path: Path, settings: dict[str, Any]) -> None:
         )
     if any(not source.is_at(known) for source, known in _sources(noted, settings)):
         write_text(path, _text(settings))
+
+
+def _with_current_names(noted: Any) -> Any:
+    if not isinstance(noted, dict):
+        return noted
+    return {SETTINGS.get(name, name): _with_current_names(value) for name, value in noted.items()}
 
 
 def _text(settings: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ def watched_workers() -> Iterator[None]:
         if not str(error).startswith("DataLoader worker"):
             raise
         raise WorkerError(
-            f"a process that reads data died ({str(error).strip()}); run the same command again, which goes on where "
+            f"a process that reads data died ({str(error).strip()}); run the same command again, which continues where "
             "this one stopped. If memory ran out, take fewer workers; if it dies at the same place again, a file "
             "brings its decoder down, and without workers (0) this process shows where"
         ) from error

@@ -15,7 +15,7 @@ PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 def launch(**options: Any) -> Fabric:
-    """Give a launched Fabric: distributed where ``torchrun`` started this process, else on one device.
+    """Return a launched Fabric: distributed where ``torchrun`` started this process, else on one device.
 
     Left to itself, Fabric on a CPU takes each process of ``torchrun`` for a training of its own.
 

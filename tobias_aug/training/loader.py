@@ -38,7 +38,7 @@ class ReproducibleLoader:
         pin_memory: as for ``DataLoader``.
 
     Raises:
-        ValueError: if the data set does not fill one batch on every process.
+        ValueError: if the dataset does not fill one batch on every process.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ def train(
             gives named losses.
         loader: the batches.
         state: all that training changes, by name: modules, optimizers, schedules, losses with a memory.
-        folder: holds ``checkpoint.pt`` and ``log.jsonl``; the loop goes on from what it finds there.
+        folder: holds ``checkpoint.pt`` and ``log.jsonl``; the loop continues from what it finds there.
         steps: total number of steps.
         checkpoint_every: steps between two checkpoints; the last step makes one too.
         log_every: steps between two lines; losses are means over them.
@@ -61,7 +61,7 @@ def train(
         if fabric.is_global_zero:
             _trim_log(folder / LOG, done)
         if done:
-            fabric.print(f"going on after step {done}")
+            fabric.print(f"continuing after step {done}")
         step_seconds: list[float] = []
         data_seconds: list[float] = []
         while done < steps:

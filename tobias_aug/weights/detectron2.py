@@ -76,7 +76,7 @@ class ResNetWeights:
 def to_detectron2(tensors: Mapping[str, Tensor], prefix: str | None = None) -> ResNetWeights:
     """Name a ResNet's tensors as detectron2 does; the values stay as they are.
 
-    With ``MODEL.RESNETS.STRIDE_IN_1X1`` False, and RGB input of ImageNet's mean and deviation, as in the configurations
+    With ``MODEL.RESNETS.STRIDE_IN_1X1`` False, and RGB input of ImageNet's mean and std, as in the configurations
     of :mod:`tobias_aug.integrations.detectron2`, the network computes what it computed before.
 
     Args:

@@ -31,9 +31,9 @@ class _PortableDraws(TorchDispatchMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if function is _aten.normal_.default:
-            target, mean, deviation = (*args, 0.0, 1.0)[:3] if len(args) < 3 else args[:3]
+            target, mean, std = (*args, 0.0, 1.0)[:3] if len(args) < 3 else args[:3]
             drawn = self._random.standard_normal(tuple(target.shape))
-            return target.copy_(torch.from_numpy(drawn * deviation + mean))
+            return target.copy_(torch.from_numpy(drawn * std + mean))
         if function is _aten.uniform_.default:
             target, low, high = (*args, 0.0, 1.0)[:3] if len(args) < 3 else args[:3]
             drawn = self._random.random(tuple(target.shape))
@@ -42,7 +42,7 @@ class _PortableDraws(TorchDispatchMode):
 
 
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Build a network on the CPU with random weights from ``seed``, in the network's own initialisation scheme.
+    """Build a network on the CPU with random weights from ``seed``, in the network's own initialization scheme.
 
     The weights depend on the seed and the architecture alone: not on the machine, the device, torch's default dtype, or
     what was drawn from any other generator before; no other generator is advanced.

@@ -1,6 +1,6 @@
-"""CamVid as two domains: labelled clear images of ``train``, foggy ones of ``val`` without labels, scores on ``test``.
+"""CamVid as two domains: labeled clear images of ``train``, foggy ones of ``val`` without labels, scores on ``test``.
 
-The three parts are different drives or parts of drives; fog and colours are :class:`FogAndColour`'s.
+The three parts are different drives or parts of drives; fog and colors are :class:`FogAndColor`'s.
 """
 
 _base_ = ["camvid240.py"]
@@ -22,7 +22,7 @@ target = dict(
     metainfo=_base_.metainfo,
     pipeline=[
         dict(type="LoadImageFromFile"),
-        dict(type="FogAndColour"),
+        dict(type="FogAndColor"),
         dict(type="RandomFlip", prob=0.5),
         dict(type="PackSegInputs"),
     ],
@@ -38,7 +38,7 @@ val_dataloader = dict(
         pipeline=[
             dict(type="LoadImageFromFile"),
             # Of the test set's clear images alone: an image given to the inferencer is of the target as it is.
-            dict(type="FogAndColour", inference=False),
+            dict(type="FogAndColor", inference=False),
             dict(type="LoadAnnotations"),
             dict(type="PackSegInputs"),
         ],

@@ -17,7 +17,7 @@ LEFT = np.tile([True, True, False, False], (4, 1))
 BOXES = A.BboxParams(format="pascal_voc", label_fields=["kinds"])
 
 
-def picture(shape=(40, 60, 3), dtype="uint8", seed=0):
+def image(shape=(40, 60, 3), dtype="uint8", seed=0):
     values = np.random.default_rng(seed).random(shape)
     return (values * 255).astype(dtype) if dtype == "uint8" else values.astype(dtype)
 
@@ -42,7 +42,7 @@ def merged_by_loops(own, given, cells):
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("shape", [(40, 60, 3), (40, 60, 1), (40, 60), (40, 60, 5)])
 def test_an_object_stays_and_the_rest_is_the_donors_background(shape, dtype):
-    own, given = picture(shape, dtype), picture(shape, dtype, seed=1)
+    own, given = image(shape, dtype), image(shape, dtype, seed=1)
     before = own.copy(), given.copy()
     scores = np.random.default_rng(2).random((4, 4))
     transform = A.Compose([TobiasPatchMerge(p=1.0)], seed=3, strict=True, save_applied_params=True)
@@ -60,9 +60,9 @@ def test_an_object_stays_and_the_rest_is_the_donors_background(shape, dtype):
 
 
 def test_masks_and_further_targets_move_with_their_pixels():
-    own = {"image": picture(), "mask": picture((40, 60), seed=1), "depth": picture((40, 60), "float32", seed=2)}
-    given = {"image": picture(seed=3), "mask": picture((40, 60), seed=4), "depth": picture((40, 60), "float32", seed=5)}
-    masks, givens = picture((2, 40, 60), seed=6), picture((2, 40, 60), seed=7)
+    own = {"image": image(), "mask": image((40, 60), seed=1), "depth": image((40, 60), "float32", seed=2)}
+    given = {"image": image(seed=3), "mask": image((40, 60), seed=4), "depth": image((40, 60), "float32", seed=5)}
+    masks, givens = image((2, 40, 60), seed=6), image((2, 40, 60), seed=7)
     transform = A.Compose(
         [TobiasPatchMerge(p=1.0)], additional_targets={"depth": "mask"}, strict=True, save_applied_params=True
     )
@@ -88,8 +88,8 @@ def test_a_donor_of_another_size_is_resized_and_its_mask_keeps_its_labels():
         assert (result["image"][result["mask"] == label] == value[int(label)]).all()
 
 
-def test_scores_that_are_not_given_are_looked_up_in_the_picture():
-    own, given = picture((64, 64, 3), seed=8), picture((64, 64, 3), seed=9)
+def test_scores_that_are_not_given_are_looked_up_in_the_image():
+    own, given = image((64, 64, 3), seed=8), image((64, 64, 3), seed=9)
 
     def cells(**options):
         transform = A.Compose([TobiasPatchMerge(p=1.0, **options)], seed=0, save_applied_params=True)
@@ -98,22 +98,22 @@ def test_scores_that_are_not_given_are_looked_up_in_the_picture():
     seen = half_mask(BorderContrast().cell_scores(torch.from_numpy(own).permute(2, 0, 1)[None]))[0].numpy()
     np.testing.assert_array_equal(cells() < 0, seen)
     np.testing.assert_array_equal(cells(localizer=BorderContrast()), cells())
-    centre = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 1, 0]], dtype=bool)
-    np.testing.assert_array_equal(cells(localizer="centre-prior") < 0, centre)
-    assert len({(cells(localizer=None) < 0).tobytes() for _ in range(1)} | {seen.tobytes(), centre.tobytes()}) == 3
+    center = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 1, 0]], dtype=bool)
+    np.testing.assert_array_equal(cells(localizer="center-prior") < 0, center)
+    assert len({(cells(localizer=None) < 0).tobytes() for _ in range(1)} | {seen.tobytes(), center.tobytes()}) == 3
 
 
-def test_boxes_stay_with_their_centre_or_are_refused():
-    own, given = picture(), picture(seed=1)
+def test_boxes_stay_with_their_center_or_are_rejected():
+    own, given = image(), image(seed=1)
     sample = {"scores": LEFT, "donors": [{"image": given}]}
     boxes, kinds = [[0, 0, 20, 20], [10, 10, 44, 30], [40, 0, 60, 20]], ["in", "over", "out"]
-    transform = A.Compose([TobiasPatchMerge(p=1.0, boxes="keep-centre")], bbox_params=BOXES, strict=True)
+    transform = A.Compose([TobiasPatchMerge(p=1.0, boxes="keep-center")], bbox_params=BOXES, strict=True)
     result = transform(image=own, bboxes=boxes, kinds=kinds, tobias_metadata=sample)
     assert list(result["kinds"]) == ["in", "over"]
     np.testing.assert_allclose(result["bboxes"], [[0, 0, 20, 20], [10, 10, 30, 30]], atol=1e-4)
     none = transform(image=own, bboxes=[], kinds=[], tobias_metadata=sample)
     assert len(none["bboxes"]) == 0
-    with pytest.raises(ValueError, match=r"got 'bboxes': objects in replaced cells are gone.*boxes=\"keep-centre\""):
+    with pytest.raises(ValueError, match=r"got 'bboxes': objects in replaced cells are gone.*boxes=\"keep-center\""):
         A.Compose([TobiasPatchMerge(p=1.0)], bbox_params=BOXES)(
             image=own, bboxes=boxes, kinds=kinds, tobias_metadata=sample
         )
@@ -122,7 +122,7 @@ def test_boxes_stay_with_their_centre_or_are_refused():
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("shape", [(40, 60, 3), (40, 60)])
 def test_an_image_and_its_label_are_mixed_in_one_ratio(shape, dtype):
-    own, given = picture(shape, dtype), picture(shape, dtype, seed=1)
+    own, given = image(shape, dtype), image(shape, dtype, seed=1)
     transform = A.Compose([TobiasBetweenClass(5)], seed=1, strict=True, save_applied_params=True)
     result = transform(image=own, label=2, tobias_metadata=[{"image": given, "label": 4}])
     ratio = applied(result)["ratio"]
@@ -136,14 +136,14 @@ def test_an_image_and_its_label_are_mixed_in_one_ratio(shape, dtype):
 
 
 def test_plus_weighs_by_deviations_and_wants_zero_mean_floats():
-    own, given = picture(dtype="float32") - 0.5, 3 * (picture(dtype="float32", seed=1) - 0.5)
+    own, given = image(dtype="float32") - 0.5, 3 * (image(dtype="float32", seed=1) - 0.5)
     transform = A.Compose([TobiasBetweenClass(5, plus=True)], seed=1, save_applied_params=True)
     result = transform(image=own, label=2, tobias_metadata={"image": given, "label": 4})
     r = applied(result)["ratio"]
     p = 1 / (1 + own.std() / given.std() * (1 - r) / r)
     np.testing.assert_allclose(result["image"], (p * own + (1 - p) * given) / np.hypot(p, 1 - p), atol=1e-5)
     with pytest.raises(ValueError, match="BC\\+ mixes zero-mean images, which torch.uint8 cannot hold"):
-        transform(image=picture(), label=2, tobias_metadata=[{"image": picture(), "label": 4}])
+        transform(image=image(), label=2, tobias_metadata=[{"image": image(), "label": 4}])
 
 
 def test_donors_are_of_another_class_and_all_of_them_get_their_turn():
@@ -162,9 +162,9 @@ def test_donors_are_of_another_class_and_all_of_them_get_their_turn():
     assert called == {0, 1, 4, 5, 6, 7}
 
 
-def test_without_another_class_an_image_stays_or_is_refused():
-    own = picture()
-    alone = [{"image": picture(seed=1), "label": 2}]
+def test_without_another_class_an_image_stays_or_is_rejected():
+    own = image()
+    alone = [{"image": image(seed=1), "label": 2}]
     result = A.Compose([TobiasBetweenClass(3)])(image=own, label=2, tobias_metadata=alone)
     np.testing.assert_array_equal(result["image"], own)
     assert result["label"].tolist() == [0, 0, 1]
@@ -175,10 +175,10 @@ def test_without_another_class_an_image_stays_or_is_refused():
         A.Compose([TobiasBetweenClass(3, same_class="error")])(image=own, label=2, tobias_metadata=alone)
 
 
-DONORS = [{"image": picture(seed=n), "scores": RANDOM.random((4, 4)), "label": n % 3} for n in range(1, 6)]
+DONORS = [{"image": image(seed=n), "scores": RANDOM.random((4, 4)), "label": n % 3} for n in range(1, 6)]
 TRANSFORMS = [
     TobiasPatchMerge(p=0.7),
-    TobiasPatchMerge(grid=4, localizer=None, boxes="keep-centre", p=1.0),
+    TobiasPatchMerge(grid=4, localizer=None, boxes="keep-center", p=1.0),
     TobiasBetweenClass(3, p=0.7),
     TobiasBetweenClass(num_classes=3, same_class="error", label_key="kind", p=1.0),
 ]
@@ -186,7 +186,7 @@ TRANSFORMS = [
 
 def sample_for(transform):
     key = getattr(transform, "label_key", None)
-    return {"image": picture(), "tobias_metadata": DONORS, **({key: 0} if key else {})}
+    return {"image": image(), "tobias_metadata": DONORS, **({key: 0} if key else {})}
 
 
 def run(composed, transform, times=6):
@@ -235,11 +235,11 @@ def test_a_recorded_call_is_replayed_on_the_same_and_on_another_image(transform)
             key = getattr(transform, "label_key", None)
             if key:
                 np.testing.assert_array_equal(again[key], result[key])
-            other = A.ReplayCompose.replay(result["replay"], **{**sample, "image": picture((80, 40, 3), seed=9)})
+            other = A.ReplayCompose.replay(result["replay"], **{**sample, "image": image((80, 40, 3), seed=9)})
             assert other["image"].shape == (80, 40, 3)
 
 
-class Pictures(Dataset):
+class Images(Dataset):
     def __init__(self, transform):
         self.transform = transform
 
@@ -247,7 +247,7 @@ class Pictures(Dataset):
         return 8
 
     def __getitem__(self, index):
-        result = self.transform(image=picture(), label=index % 3, tobias_metadata=DONORS)
+        result = self.transform(image=image(), label=index % 3, tobias_metadata=DONORS)
         return result["image"], result["label"]
 
 
@@ -260,7 +260,7 @@ def seed_worker(worker):
 def test_workers_mix_and_draw_differently_once_seeded():
     transform = A.Compose([TobiasPatchMerge(p=1.0), TobiasBetweenClass(3)], seed=0, strict=True)
     loader = DataLoader(
-        Pictures(transform), batch_size=1, num_workers=2, worker_init_fn=seed_worker, multiprocessing_context="fork"
+        Images(transform), batch_size=1, num_workers=2, worker_init_fn=seed_worker, multiprocessing_context="fork"
     )
     epochs = [[(images, labels) for images, labels in loader] for _ in range(2)]
     images = [batch.numpy().tobytes() for epoch in epochs for batch, _ in epoch]
@@ -268,8 +268,8 @@ def test_workers_mix_and_draw_differently_once_seeded():
     assert all(labels.shape == (1, 3) and abs(float(labels.sum()) - 1) < 1e-6 for _, labels in epochs[0])
 
 
-def test_what_cannot_be_carried_is_refused_by_name():
-    own, donor = picture(), {"image": picture(seed=1), "label": 1}
+def test_what_cannot_be_carried_is_rejected_by_name():
+    own, donor = image(), {"image": image(seed=1), "label": 1}
     points = A.KeypointParams(format="xy")
     for transform in (TobiasPatchMerge(p=1.0), TobiasBetweenClass(3)):
         composed = A.Compose([transform], keypoint_params=points, bbox_params=BOXES)
@@ -286,12 +286,12 @@ def test_what_cannot_be_carried_is_refused_by_name():
 
 
 def test_what_is_wrong_is_said():
-    own, given = picture(), picture(seed=1)
+    own, given = image(), image(seed=1)
     merge = TobiasPatchMerge(p=1.0)
     for metadata, error in [
         ([], "tobias_metadata holds no donors; give one at least"),
         ([given], "a donor in tobias_metadata must be a dict with an 'image', got ndarray"),
-        ([{"picture": given}], "must be a dict with an 'image', got 'picture'"),
+        ([{"image": given}], "must be a dict with an 'image', got 'image'"),
         ([{"image": given[..., 0]}], r"'image' is uint8 \(40, 60, 3\) in the sample and uint8 \(40, 60\) in its donor"),
         ([{"image": given / 255}], r"'image' is uint8 .* and float64 .*they may differ in height and width alone"),
         ([{"image": given, "scores": np.ones((3, 3))}], r"\(grid=4\) needs scores of shape \(4, 4\), got \(3, 3\)"),
@@ -306,8 +306,8 @@ def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match="merges one 'image' at a time, got images, tobias_metadata"):
         merge(images=own[None], tobias_metadata=[{"image": given}])
     with pytest.raises(ValueError, match="no localizer looks at images of 5 channels; give scores"):
-        merge(image=picture((40, 60, 5)), tobias_metadata=[{"image": picture((40, 60, 5))}])
-    with pytest.raises(ValueError, match="unknown localizer 'cam'; choose random-cnn, border-contrast, centre-prior"):
+        merge(image=image((40, 60, 5)), tobias_metadata=[{"image": image((40, 60, 5))}])
+    with pytest.raises(ValueError, match="unknown localizer 'cam'; choose random-cnn, border-contrast, center-prior"):
         TobiasPatchMerge(localizer="cam")
     with pytest.raises(
         TypeError, match=r"expected a localizer, which has cell_scores\(images, grid\), .* got type|the class"
@@ -324,6 +324,6 @@ def test_what_is_wrong_is_said():
 
 def test_a_localizer_of_ones_own_works_but_is_not_written(tmp_path):
     transform = A.Compose([TobiasPatchMerge(localizer=BorderContrast(), p=1.0)])
-    transform(image=picture(), tobias_metadata=[{"image": picture(seed=1)}])
+    transform(image=image(), tobias_metadata=[{"image": image(seed=1)}])
     with pytest.raises(NotImplementedError, match="with a BorderContrast cannot be written to a file; name one of"):
         A.save(transform, io.StringIO())

@@ -146,7 +146,7 @@ def test_empty_targets_pass_since_nothing_is_there(make):
 def test_an_image_with_fewer_pixels_than_cells_stays_as_it_is(shape):
     own = array("uint8", shape)
     transform = A.Compose(
-        [TobiasPatchMerge(p=1.0, boxes="keep-centre")],
+        [TobiasPatchMerge(p=1.0, boxes="keep-center")],
         bbox_params=A.BboxParams(format="albumentations", label_fields=["kinds"]),
         save_applied_params=True,
     )

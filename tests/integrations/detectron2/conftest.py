@@ -1,4 +1,4 @@
-"""Small detectors and small data sets; detectron2 is imported by the tests alone, which skip without it."""
+"""Small detectors and small datasets; detectron2 is imported by the tests alone, which skip without it."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def batch():
 
 @pytest.fixture
 def scenes(tmp_path: Path):
-    """Two registered data sets, "scenes" with boxes and "plain" without, of pictures of one bright rectangle each."""
+    """Two registered datasets, "scenes" with boxes and "plain" without, of images of one bright rectangle each."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
     from detectron2.structures import BoxMode
 
-    from tobias_aug.integrations.detectron2 import register_unlabelled_folder
+    from tobias_aug.integrations.detectron2 import register_unlabeled_folder
 
     random = np.random.default_rng(0)
     dicts = []
@@ -74,19 +74,19 @@ def scenes(tmp_path: Path):
         (tmp_path / kind).mkdir()
         for number in range(6):
             width, height = 120 + 8 * number, 128
-            picture = random.integers(0, 80, (height, width, 3), dtype=np.uint8)
+            image = random.integers(0, 80, (height, width, 3), dtype=np.uint8)
             left, top = (int(random.integers(5, 40)) for _ in range(2))
             box = [left, top, left + 50, top + 40]
-            picture[box[1] : box[3], box[0] : box[2]] = (220, 200, 40)
+            image[box[1] : box[3], box[0] : box[2]] = (220, 200, 40)
             path = tmp_path / kind / f"{number}.png"
-            Image.fromarray(picture).save(path)
+            Image.fromarray(image).save(path)
             annotation = {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": number % 2}
             if kind == "scenes":
                 size = {"height": height, "width": width}
                 dicts.append({"file_name": str(path), "image_id": number, **size, "annotations": [annotation]})
     DatasetCatalog.register("scenes", lambda: dicts)
     MetadataCatalog.get("scenes").set(thing_classes=["cat", "dog"])
-    register_unlabelled_folder("plain", tmp_path / "plain")
+    register_unlabeled_folder("plain", tmp_path / "plain")
     yield tmp_path
     for name in ("scenes", "plain"):
         DatasetCatalog.remove(name)

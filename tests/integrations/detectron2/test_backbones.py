@@ -19,7 +19,7 @@ from tobias_aug.weights.detectron2 import to_detectron2, write_detectron2
 
 
 def network(depth):
-    """torchvision's, as if it had been trained: its normalisation does something."""
+    """torchvision's, as if it had been trained: its normalization does something."""
     torch.manual_seed(depth)
     network = torchvision.models.get_model(f"resnet{depth}", weights=None).eval()
     for module in network.modules():
@@ -107,7 +107,7 @@ def test_the_pyramid_stands_on_the_checkpoints_network(tmp_path):
     assert torch.equal(pyramid.bottom_up.res5[0].conv1.weight, ours.layer4[0].conv1.weight)
 
 
-def test_another_depth_is_refused(tmp_path):
+def test_another_depth_is_rejected(tmp_path):
     torch.save(network(18).state_dict(), tmp_path / "r18.pth")
     with pytest.raises(ValueError, match=r"r18\.pth holds a ResNet-18; MODEL\.RESNETS\.DEPTH is 50"):
         build_backbone(resnet_cfg(50, MODEL__TOBIAS__CHECKPOINT=str(tmp_path / "r18.pth")))

@@ -122,7 +122,7 @@ EXPECTED = {
         "MODEL.BACKBONE.FREEZE_AT": 2,  # conv1 and conv2
         "MODEL.VGG.OUT_FEATURES": ["relu3_3", "relu5_3"],  # the paper's conv3_3; conv5_3 before the last pooling
         "MODEL.DOMAIN.LOCAL.IN_FEATURE": "relu3_3",
-        "MODEL.DOMAIN.LOCAL.DEVIATION": 0.0,  # torch's own start
+        "MODEL.DOMAIN.LOCAL.STD": 0.0,  # torch's own start
         "MODEL.DOMAIN.GLOBAL.IN_FEATURE": "relu5_3",
         "MODEL.DOMAIN.DA_FASTER.IN_FEATURE": "relu5_3",
         "MODEL.ANCHOR_GENERATOR.SIZES": [[128, 256, 512]],
@@ -159,7 +159,7 @@ DEFAULTS = {
     "MODEL.DOMAIN.LOCAL.WEIGHT": 1.0,
     "MODEL.DOMAIN.LOCAL.REVERSAL": 1.0,
     "MODEL.DOMAIN.LOCAL.CONTEXT": False,
-    "MODEL.DOMAIN.LOCAL.DEVIATION": 0.01,  # of ResNets
+    "MODEL.DOMAIN.LOCAL.STD": 0.01,  # of ResNets
     "MODEL.DOMAIN.GLOBAL.IN_FEATURE": "res4",
     "MODEL.DOMAIN.GLOBAL.WEIGHT": 1.0,
     "MODEL.DOMAIN.GLOBAL.REVERSAL": 1.0,
@@ -181,7 +181,7 @@ DEFAULTS = {
     "INPUT.TOBIAS.TABLE": "",
     "INPUT.TOBIAS.ROOT": "",
     "INPUT.TOBIAS.PROBABILITY": 0.3,
-    "INPUT.TOBIAS.BOXES": "refuse",
+    "INPUT.TOBIAS.BOXES": "reject",
 }
 
 

@@ -17,7 +17,7 @@ from tobias_aug.integrations.detectron2 import (
     TranslatedMapper,
     build_source_mapper,
     build_two_domain_train_loader,
-    unlabelled_images,
+    unlabeled_images,
 )
 
 DOMAINS = {"DATASETS__TRAIN": ("scenes",), "DATASETS__TARGET": ("plain",), "SEED": 3}
@@ -31,23 +31,23 @@ def same(one, two):
     return one["file_name"] == two["file_name"] and torch.equal(one["image"], two["image"])
 
 
-def test_an_unlabelled_folder_is_its_images_alone(scenes):
+def test_an_unlabeled_folder_is_its_images_alone(scenes):
     dicts = DatasetCatalog.get("plain")
     assert [each["image_id"] for each in dicts] == [f"{number}.png" for number in range(6)]
     assert all(each.keys() == {"file_name", "image_id", "height", "width"} for each in dicts)
     assert [(each["width"], each["height"]) for each in dicts] == [(120 + 8 * number, 128) for number in range(6)]
 
 
-def test_pictures_lie_as_their_exif_tag_says(tmp_path):
+def test_images_lie_as_their_exif_tag_says(tmp_path):
     (tmp_path / "a").mkdir()
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     Image.fromarray(np.zeros((20, 30, 3), dtype=np.uint8)).save(tmp_path / "a" / "turned.jpg", exif=exif)
-    (turned,) = unlabelled_images(tmp_path)
+    (turned,) = unlabeled_images(tmp_path)
     assert (turned["width"], turned["height"]) == (20, 30)
     assert turned["image_id"] == "a/turned.jpg"
     with pytest.raises(ImageError, match="does not exist; give a folder with images in it"):
-        unlabelled_images(tmp_path / "b")
+        unlabeled_images(tmp_path / "b")
 
 
 def test_a_batch_has_both_domains_and_no_label_of_the_target(scenes, small):
@@ -105,11 +105,11 @@ def test_the_configured_mappers(scenes, small, brightness):
 
     tobias_aug.build_masks(scenes / "scenes", brightness, scenes / "masks", workers=0, quiet=True)
     root = {"INPUT__TOBIAS__ROOT": str(scenes / "scenes"), "INPUT__TRANSLATED__ROOT": str(scenes / "scenes")}
-    merge = {"INPUT__TOBIAS__TABLE": str(scenes / "masks"), "INPUT__TOBIAS__BOXES": "keep-centre"}
+    merge = {"INPUT__TOBIAS__TABLE": str(scenes / "masks"), "INPUT__TOBIAS__BOXES": "keep-center"}
     copies = {"INPUT__TRANSLATED__FOLDER": str(scenes / "plain"), "INPUT__TRANSLATED__PROBABILITY": 0.5}
     mapper = build_source_mapper(small(**root, **merge))
     assert isinstance(mapper, TobiasMapper)
-    assert (mapper.p, mapper.boxes, len(mapper.table)) == (0.3, "keep-centre", 6)
+    assert (mapper.p, mapper.boxes, len(mapper.table)) == (0.3, "keep-center", 6)
     mapper = build_source_mapper(small(**root, **copies))
     assert isinstance(mapper, TranslatedMapper)
     assert mapper.p == 0.5
@@ -155,14 +155,14 @@ def test_a_source_image_without_annotations_is_named(scenes, small, registered, 
     assert first(build_two_domain_train_loader(cfg, mapper=dict), 1)
 
 
-def test_two_source_data_sets_of_which_one_is_unlabelled(scenes, small):
+def test_two_source_data_sets_of_which_one_is_unlabeled(scenes, small):
     for names in (("scenes", "plain"), ("plain", "scenes"), ("plain",)):
         with pytest.raises(ValueError, match=rf"6 of {6 * len(names)} images of DATASETS.TRAIN have no annotations"):
             build_two_domain_train_loader(small(**{**DOMAINS, "DATASETS__TRAIN": names}))
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_images_without_objects_are_labelled_all_the_same(scenes, small, registered, keep):
+def test_images_without_objects_are_labeled_all_the_same(scenes, small, registered, keep):
     dicts = [
         {**each, "annotations": each["annotations"][: number % 2]}
         for number, each in enumerate(DatasetCatalog.get("scenes"))

@@ -25,7 +25,7 @@ def mean(values):
 
 @pytest.fixture
 def head():
-    """A head by name, as the configuration with options makes it; its dropout off, its batch normalisation at rest."""
+    """A head by name, as the configuration with options makes it; its dropout off, its batch normalization at rest."""
 
     def make(name, **options):
         torch.manual_seed(0)

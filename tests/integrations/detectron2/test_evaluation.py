@@ -1,4 +1,4 @@
-"""VOC's average precision on a data set that is registered and nothing more."""
+"""VOC's average precision on a dataset that is registered and nothing more."""
 
 import pytest
 import torch
@@ -65,10 +65,8 @@ def test_no_detections(scenes):
     assert evaluate({0: found([], [], [])})["AP50"] == 0.0
 
 
-def test_a_data_set_without_annotations_is_refused(scenes):
-    with pytest.raises(
-        ValueError, match=r"plain has no annotations to score by; name a data set with them in DATASETS"
-    ):
+def test_a_data_set_without_annotations_is_rejected(scenes):
+    with pytest.raises(ValueError, match=r"plain has no annotations to score by; name a dataset with them in DATASETS"):
         VOC07Evaluator("plain")
 
 

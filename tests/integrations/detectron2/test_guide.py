@@ -62,7 +62,7 @@ def test_fine_tune_a_checkpoint(tmp_path, monkeypatch):
     assert torch.equal(names["model"].roi_heads.res5[2].conv3.weight, network.layer4[2].conv3.weight)
 
 
-def test_adapt_to_an_unlabelled_folder(folders, small, monkeypatch):
+def test_adapt_to_an_unlabeled_folder(folders, small, monkeypatch):
     network = resnet18(folders / "checkpoint.pth")
     monkeypatch.setattr(
         "tobias_aug.integrations.detectron2.get_tobias_cfg", lambda name: small(name, SOLVER__MAX_ITER=1)
@@ -83,7 +83,7 @@ def test_merge_in_the_mapper(folders, monkeypatch):
     batch = next(iter(names["loader"]))
     assert len(batch) == 2
     assert all("instances" in image and image["domain"] == "source" for image in batch)
-    assert names["mapper"].boxes == "keep-centre"
+    assert names["mapper"].boxes == "keep-center"
 
 
 def test_the_guide_names_what_there_is(folders):

@@ -65,7 +65,7 @@ def test_without_context_it_is_detectron2s_detector_and_the_domain_losses_beside
     own, theirs = losses(model, inputs), losses(plain, inputs[:1])
     assert own.keys() - theirs.keys() == {"loss_domain_global", "loss_domain_local"}
     torch.testing.assert_close({name: own[name] for name in theirs}, theirs, rtol=0, atol=0)
-    # The target has passed the backbone's batch normalisation since.
+    # The target has passed the backbone's batch normalization since.
     plain.load_state_dict({name: value for name, value in model.state_dict().items() if "domain_heads" not in name})
     for ours, other in zip(detections(model, inputs), detections(plain, inputs), strict=True):
         assert torch.equal(ours.pred_boxes.tensor, other.pred_boxes.tensor)
@@ -151,24 +151,24 @@ def test_a_copy_has_heads_of_its_own(small, batch):
     assert not torch.equal(detections(model, inputs)[0].scores, after[0].scores)
 
 
-def test_batches_that_cannot_be_are_refused(small, batch):
+def test_batches_that_cannot_be_are_rejected(small, batch):
     model = build(small())
     source, target = batch()
     with pytest.raises(ValueError, match="needs source images; all of this one are marked as target"):
         model([target])
-    with pytest.raises(ValueError, match=r'no image of the batch has "domain": "target"; name data sets in DATASETS'):
+    with pytest.raises(ValueError, match=r'no image of the batch has "domain": "target"; name datasets in DATASETS'):
         model([source])
     bare = {name: value for name, value in source.items() if name != "instances"}
-    with pytest.raises(ValueError, match=r"the source image 'a\.jpg' came without instances; the source is labelled"):
+    with pytest.raises(ValueError, match=r"the source image 'a\.jpg' came without instances; the source is labeled"):
         model([source, {**bare, "file_name": "a.jpg"}, target])
-    labelled = {**target, "instances": source["instances"], "file_name": "b.jpg"}
+    labeled = {**target, "instances": source["instances"], "file_name": "b.jpg"}
     with pytest.raises(ValueError, match=r"the target image 'b\.jpg' came with instances; the target is images alone"):
-        model([source, labelled])
+        model([source, labeled])
     with pytest.raises(ValueError, match='"domain" must be "source" or "target", got \'test\''):
         model([source, {**target, "domain": "test"}])
 
 
-def test_roi_heads_of_another_kind_are_refused(small):
+def test_roi_heads_of_another_kind_are_rejected(small):
     cascade = {"MODEL__ROI_HEADS__NAME": "CascadeROIHeads", "MODEL__ROI_BOX_HEAD__CLS_AGNOSTIC_BBOX_REG": True}
     with pytest.raises(TypeError, match="need Res5ROIHeads or StandardROIHeads with one box predictor, got Cascade"):
         build(small("R50-FPN-strong-weak.yaml", **cascade))

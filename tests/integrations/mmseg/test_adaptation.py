@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("mmseg", reason="needs the extra mmseg")
 
 # First, so that mmseg's own modules import on mmcv-lite.
-from tobias_aug.integrations.mmseg import FogAndColour, SourceTargetDataset, config_path
+from tobias_aug.integrations.mmseg import FogAndColor, SourceTargetDataset, config_path
 
 # isort: split
 
@@ -23,7 +23,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from torch.nn import functional as F
 
-from tobias_aug.adaptation.fog import fog_and_colour
+from tobias_aug.adaptation.fog import fog_and_color
 
 NUMBERS = itertools.count()
 CLASSES = dict(classes=["street", "house", "car"])
@@ -38,7 +38,7 @@ def scope():
 
 @pytest.fixture
 def domains(scenes):
-    """Eight labelled scenes, and the first five of them in fog without labels, as configurations."""
+    """Eight labeled scenes, and the first five of them in fog without labels, as configurations."""
     names = scenes / "five.txt"
     names.write_text("".join(f"scene_{number}\n" for number in range(5)))
     shared = dict(data_root=str(scenes), metainfo=CLASSES)
@@ -52,7 +52,7 @@ def domains(scenes):
         type="BaseSegDataset",
         ann_file="five.txt",
         data_prefix=dict(img_path="images"),
-        pipeline=[LOAD[0], dict(type="FogAndColour"), LOAD[2]],
+        pipeline=[LOAD[0], dict(type="FogAndColor"), LOAD[2]],
         **shared,
     )
     return dict(type="SourceTargetDataset", source=source, target=target)
@@ -118,7 +118,7 @@ def test_pairs_go_round_both_domains_and_the_target_is_its_image_alone(domains):
     dataset = DATASETS.build(domains)
     assert len(dataset) == 8
     assert list(dataset.metainfo["classes"]) == CLASSES["classes"]
-    fog = FogAndColour()
+    fog = FogAndColor()
     for number in range(8):
         pair = dataset[number]
         assert set(pair) == {"source", "target"}
@@ -138,11 +138,11 @@ def test_pairs_go_round_both_domains_and_the_target_is_its_image_alone(domains):
     assert len(list(swapped)) == 5
 
 
-def test_a_target_with_labels_is_refused(domains):
+def test_a_target_with_labels_is_rejected(domains):
     domains["target"] = domains["source"]
     with pytest.raises(ValueError, match=r"loads labels \(gt_sem_seg\), and adaptation has none of the target"):
         DATASETS.build(domains)[0]
-    with pytest.raises(ValueError, match="the target data set is empty"):
+    with pytest.raises(ValueError, match="the target dataset is empty"):
         SourceTargetDataset(domains["source"], [])
 
 
@@ -258,7 +258,7 @@ def test_a_copy_is_a_model_of_its_own():
     assert (copied(images, mode="tensor") == 0).all()
 
 
-def test_several_processes_are_refused():
+def test_several_processes_are_rejected():
     with pytest.raises(ValueError, match="train in one process, got a model in a DataParallel"):
         optimizers(torch.nn.DataParallel(segmentor("ADRSegmentor")))
 
@@ -379,7 +379,7 @@ def test_what_does_not_fit_is_said(domains, kind):
         segmentor(kind, updates=0)
 
 
-def test_adr_without_dropout_is_refused():
+def test_adr_without_dropout_is_rejected():
     with pytest.raises(ValueError, match="the decode head has no dropout; set dropout_ratio"):
         segmentor("ADRSegmentor", dropout=0)
 
@@ -399,30 +399,30 @@ def street(name="a/0016E5_07959.jpg", value=100):
 
 def test_fog_is_the_same_for_a_name_whatever_else_happens():
     np.random.seed(0)
-    first = FogAndColour()(street())["img"]
+    first = FogAndColor()(street())["img"]
     np.random.seed(1)
     torch.manual_seed(1)
     assert np.array_equal(
-        TRANSFORMS.build(dict(type="FogAndColour"))(street("elsewhere/0016E5_07959.jpg"))["img"], first
+        TRANSFORMS.build(dict(type="FogAndColor"))(street("elsewhere/0016E5_07959.jpg"))["img"], first
     )
-    assert not np.array_equal(FogAndColour()(street("a/0016E5_07961.jpg"))["img"], first)
-    assert not np.array_equal(FogAndColour(seed=1)(street())["img"], first)
+    assert not np.array_equal(FogAndColor()(street("a/0016E5_07961.jpg"))["img"], first)
+    assert not np.array_equal(FogAndColor(seed=1)(street())["img"], first)
     assert first.dtype == np.uint8
 
 
 def test_fog_is_the_librarys_on_red_green_and_blue():
     options = dict(density=0.8, patchiness=0.2, fog=(200, 210, 220), saturation=0.7, gains=(0.5, 1.0, 1.5))
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    changed = FogAndColour(**options, seed=3)({"img": image.copy(), "img_path": "a/b.jpg"})["img"]
-    expected = fog_and_colour(image[..., ::-1].copy(), crc32(b"3 b.jpg"), **options)
+    changed = FogAndColor(**options, seed=3)({"img": image.copy(), "img_path": "a/b.jpg"})["img"]
+    expected = fog_and_color(image[..., ::-1].copy(), crc32(b"3 b.jpg"), **options)
     assert np.array_equal(changed[..., ::-1], expected)
-    same = FogAndColour(density=0, saturation=1, gains=(1, 1, 1))({"img": image.copy(), "img_path": "a.jpg"})["img"]
+    same = FogAndColor(density=0, saturation=1, gains=(1, 1, 1))({"img": image.copy(), "img_path": "a.jpg"})["img"]
     assert np.array_equal(same, image)
 
 
-def test_fog_that_cannot_be_is_refused():
+def test_fog_that_cannot_be_is_rejected():
     with pytest.raises(ValueError, match=r"needs density >= 0, .* got -1"):
-        FogAndColour(density=-1)(street())
+        FogAndColor(density=-1)(street())
     with pytest.raises(ValueError, match="changes uint8 images .*, got float32"):
-        FogAndColour()({"img": np.zeros((4, 4, 3), np.float32), "img_path": "a.jpg"})
-    assert "saturation=0.5" in repr(FogAndColour())
+        FogAndColor()({"img": np.zeros((4, 4, 3), np.float32), "img_path": "a.jpg"})
+    assert "saturation=0.5" in repr(FogAndColor())

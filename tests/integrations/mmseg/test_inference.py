@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("mmseg", reason="needs the extra mmseg")
 
 # First, so that mmseg's own modules import on mmcv-lite.
-from tobias_aug.integrations.mmseg import FogAndColour, config_path
+from tobias_aug.integrations.mmseg import FogAndColor, config_path
 
 # isort: split
 
@@ -96,7 +96,7 @@ def test_the_test_set_is_foggy_and_a_users_image_is_not(name, camvid):
     init_default_scope("mmseg")
     foggy = DATASETS.build(config.test_dataloader.dataset)[0]["inputs"].permute(1, 2, 0).numpy()
     clear = mmcv.imread(str(camvid / "test" / "test_0.jpg"))
-    assert np.array_equal(foggy, FogAndColour()({"img": clear, "img_path": "test_0.jpg"})["img"])
+    assert np.array_equal(foggy, FogAndColor()({"img": clear, "img_path": "test_0.jpg"})["img"])
     assert not np.array_equal(foggy, clear)
 
 
@@ -119,8 +119,8 @@ def test_fog_wants_a_file_name_or_leaves_inference_alone():
     image = np.full((40, 60, 3), 100, np.uint8)
     for name in (None, ""):
         with pytest.raises(ValueError, match="draws the fog from the image's file name, and this image has none"):
-            FogAndColour()({"img": image, "img_path": name})
-    quiet = FogAndColour(inference=False)
+            FogAndColor()({"img": image, "img_path": name})
+    quiet = FogAndColor(inference=False)
     assert quiet({"img": image, "img_path": None})["img"] is image
     of_a_data_set = quiet({"img": image, "img_path": "a.jpg", "sample_idx": 0})["img"]
-    assert np.array_equal(of_a_data_set, FogAndColour()({"img": image, "img_path": "a.jpg"})["img"])
+    assert np.array_equal(of_a_data_set, FogAndColor()({"img": image, "img_path": "a.jpg"})["img"])

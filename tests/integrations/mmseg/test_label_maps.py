@@ -54,7 +54,7 @@ def labels(kind, scenes, load, classes, number=0, prefix=PREFIX, **options):
     return dataset, dataset[number]["data_samples"].gt_sem_seg.data[0].numpy()
 
 
-def relabelled(stored, classes):
+def relabeled(stored, classes):
     """The definition: a chosen class has its place in the choice, every other is ignored."""
     expected = np.full_like(stored, 255)
     for place, name in enumerate(NAMES if classes is None else classes):
@@ -68,7 +68,7 @@ def test_both_transforms_read_the_same_labels(scenes, kind, load):
     stored = read_index_mask(scenes / "masks" / "scene_0.png")
     for classes in CHOICES:
         dataset, found = labels(kind, scenes, load, classes)
-        assert np.array_equal(found, relabelled(stored, classes)), classes
+        assert np.array_equal(found, relabeled(stored, classes)), classes
         assert tuple(dataset.metainfo["classes"]) == tuple(classes or NAMES)
 
 
@@ -80,15 +80,15 @@ def test_the_zero_label_goes_first_and_the_choice_comes_after(scenes, kind):
         write_index_mask(path, np.where(mask == 255, 0, mask + 1).astype(np.uint8))
     for classes, load in itertools.product(CHOICES, ("LoadAnnotations", "LoadPseudoLabel")):
         _, found = labels(kind, scenes, load, classes, reduce_zero_label=True)
-        assert np.array_equal(found, relabelled(stored, classes)), (classes, load)
+        assert np.array_equal(found, relabeled(stored, classes)), (classes, load)
 
 
-def test_class_maps_are_relabelled_as_masks_are(scenes):
+def test_class_maps_are_relabeled_as_masks_are(scenes):
     fused = index_mask(read_class_maps(scenes / "first" / "scene_0.npz"), 0.05, 0.3)
     assert {0, 1, 2, 255} == set(np.unique(fused))
     for classes in CHOICES:
         _, found = labels(Ours, scenes, "LoadPseudoLabel", classes, prefix=dict(img_path="images", cam_path="first"))
-        assert np.array_equal(found, relabelled(fused, classes)), classes
+        assert np.array_equal(found, relabeled(fused, classes)), classes
 
 
 @pytest.mark.parametrize("load", ["LoadAnnotations", "LoadPseudoLabel"])
@@ -114,7 +114,7 @@ def test_ignored_values_are_the_data_sets_for_every_transform(scenes, load, zero
 def test_a_value_that_the_class_does_not_name_is_still_rejected(scenes):
     mask = read_index_mask(scenes / "masks" / "scene_0.png")
     write_index_mask(scenes / "masks" / "scene_0.png", np.where(mask == 2, 9, mask).astype(np.uint8))
-    with pytest.raises(ValueError, match=r"scene_0.png has pixels \[9\], the data set 2 classes; name .* in ignored"):
+    with pytest.raises(ValueError, match=r"scene_0.png has pixels \[9\], the dataset 2 classes; name .* in ignored"):
         labels(Ours, scenes, "LoadPseudoLabel", ["car", "street"])
 
 

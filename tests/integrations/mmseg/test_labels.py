@@ -1,4 +1,4 @@
-"""Pseudo masks in mmseg: what the data set lists, and what the transform puts into a sample."""
+"""Pseudo masks in mmseg: what the dataset lists, and what the transform puts into a sample."""
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_masks_come_through_as_they_are(scenes):
 
 
 def test_the_host_reads_the_same_masks(scenes):
-    """``LoadAnnotations``, on the same data set, agrees in every pixel."""
+    """``LoadAnnotations``, on the same dataset, agrees in every pixel."""
     ours = data(scenes, PNG, pipeline=pipeline())
     theirs = data(
         scenes,
@@ -136,7 +136,7 @@ def test_missing_masks_are_counted_and_named_or_left_out(scenes, prefix):
         data(scenes, prefix, missing="skip")
 
 
-def test_classes_and_colours_are_vocs_unless_given(scenes):
+def test_classes_and_colors_are_vocs_unless_given(scenes):
     dataset = TobiasPseudoLabelDataset(data_root=str(scenes), data_prefix=PNG)
     assert tuple(dataset.metainfo["classes"]) == VOC_CLASSES
     assert dataset.metainfo["palette"][15] == [192, 128, 128]
@@ -148,10 +148,10 @@ def test_classes_and_colours_are_vocs_unless_given(scenes):
         TobiasPseudoLabelDataset(data_root=str(scenes), data_prefix=PNG, metainfo=dict(palette=[]))
 
 
-def test_values_that_are_no_class_are_refused_or_ignored(scenes):
+def test_values_that_are_no_class_are_rejected_or_ignored(scenes):
     two = dict(classes=["street", "house"])
     dataset = TobiasPseudoLabelDataset(data_root=str(scenes), data_prefix=PNG, metainfo=two, pipeline=pipeline())
-    with pytest.raises(ValueError, match=r"scene_0.png has pixels \[2\], the data set 2 classes; name .* in ignored"):
+    with pytest.raises(ValueError, match=r"scene_0.png has pixels \[2\], the dataset 2 classes; name .* in ignored"):
         dataset[0]
     options = dict(data_root=str(scenes), data_prefix=PNG, metainfo=two)
     given = label(TobiasPseudoLabelDataset(**options, pipeline=pipeline(ignored=[2]))[0])[0].numpy()
@@ -161,13 +161,13 @@ def test_values_that_are_no_class_are_refused_or_ignored(scenes):
     assert np.array_equal(given, np.where((mask == 0) | (mask == 255), 255, mask.astype(int) - 1))
 
 
-def test_a_mask_of_another_size_or_in_colour_is_refused(scenes):
+def test_a_mask_of_another_size_or_in_color_is_rejected(scenes):
     path = scenes / "masks" / "scene_0.png"
     Image.fromarray(np.zeros((48, 60), np.uint8)).save(path)
     with pytest.raises(ValueError, match=r"scene_0.png is 48 x 60, the image 48 x 64"):
         data(scenes, PNG, pipeline=pipeline())[0]
     Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(path)
-    with pytest.raises(ValueError, match="picture of mode RGB; an index mask has class numbers"):
+    with pytest.raises(ValueError, match="image of mode RGB; an index mask has class numbers"):
         data(scenes, PNG, pipeline=pipeline())[0]
 
 
@@ -209,7 +209,7 @@ def test_a_sample_without_a_mask_is_said():
         LoadPseudoLabel()({"img_path": "a.jpg"})
 
 
-def test_class_maps_outside_the_unit_interval_are_refused(scenes):
+def test_class_maps_outside_the_unit_interval_are_rejected(scenes):
     write_class_maps(scenes / "first" / "scene_0.npz", ClassMaps(np.array([0]), np.full((1, 48, 64), 2, np.float32)))
     with pytest.raises(ValueError, match=r"the first maps must lie in \[0, 1\]"):
         data(scenes, CAMS, pipeline=pipeline())[0]

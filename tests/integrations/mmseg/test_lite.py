@@ -109,7 +109,7 @@ def test_checkpoints_are_read_with_torchs_safety_on(logged):
     assert stored["message_hub"]["runtime_info"]["counts"].tolist() == [0, 1, 2]
 
 
-def test_without_us_they_are_refused(logged):
+def test_without_us_they_are_rejected(logged):
     """Otherwise the test above would prove nothing. In a process of its own."""
     code = f"import torch, mmengine; torch.load({str(logged)!r})"
     failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -137,7 +137,7 @@ class Attack:
         (Attack(getattr, {"a": 1}, "clear"), "asks for dict.clear"),
     ],
 )
-def test_whatever_else_a_checkpoint_asks_for_is_refused(tmp_path, attack, message):
+def test_whatever_else_a_checkpoint_asks_for_is_rejected(tmp_path, attack, message):
     torch.save({"message_hub": attack}, tmp_path / "poisoned.pth")
     with pytest.raises(pickle.UnpicklingError, match=message):
         torch.load(tmp_path / "poisoned.pth")

@@ -125,7 +125,7 @@ def test_dropout_is_published_and_can_be_left_out():
         ({"frozen_stages": 7}, "frozen_stages must be -1 to 6, got 7"),
     ],
 )
-def test_networks_that_cannot_be_are_refused(options, message):
+def test_networks_that_cannot_be_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         WideResNet38(**options)
 

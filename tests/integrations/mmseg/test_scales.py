@@ -54,7 +54,7 @@ def test_any_milestones_and_factors():
         ({"reductions": (8, 4, 0)}, r"factors must be 1 or more, got \[8, 4, 0\]"),
     ],
 )
-def test_schedules_that_cannot_be_are_refused(options, message):
+def test_schedules_that_cannot_be_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         ScaleScheduleHook(**options)
 

@@ -152,7 +152,7 @@ def test_class_maps_train_as_well(small):
     assert runner.iter == 2
 
 
-def test_a_schedule_that_could_not_act_is_refused(small):
+def test_a_schedule_that_could_not_act_is_rejected(small):
     runner = small(custom_hooks=[dict(type="ScaleScheduleHook")])
     with pytest.raises(ValueError, match="counts epochs, and IterBasedTrainLoop has none; .* by_epoch=False"):
         runner.train()
@@ -176,7 +176,7 @@ def test_the_ready_configurations_build(name):
         TRANSFORMS.build(step)
 
 
-def test_names_that_are_taken_are_refused_by_the_registries():
+def test_names_that_are_taken_are_rejected_by_the_registries():
     for registry, name in (
         (DATASETS, "TobiasPseudoLabelDataset"),
         (TRANSFORMS, "LoadPseudoLabel"),

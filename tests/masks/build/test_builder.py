@@ -39,7 +39,7 @@ def test_batch_size_and_workers_change_no_cell(photos, tmp_path, batch_size, wor
 def test_bad_files_are_listed_and_stop_nothing(photos, tmp_path, brightness):
     good = len(list(photos.rglob("*.jpg")))
     (photos / "empty.jpg").touch()
-    (photos / "text.png").write_text("no picture")
+    (photos / "text.png").write_text("no image")
     whole = (photos / "dog" / "00.jpg").read_bytes()
     (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (photos / "gone.jpg").symlink_to(photos / "nowhere.jpg")
@@ -61,7 +61,7 @@ def test_bad_files_are_listed_and_stop_nothing(photos, tmp_path, brightness):
     assert "not valid UTF-8" in reasons["caf\\xe9.jpg"]
 
 
-def test_a_bad_file_does_not_change_its_neighbours(photos, tmp_path):
+def test_a_bad_file_does_not_change_its_neighbors(photos, tmp_path):
     cnn = RandomCNN("resnet18", input_size=128)
     before = build_masks(photos, cnn, tmp_path / "before", workers=0, quiet=True)
     (photos / "cat" / "00-bad.jpg").touch()
@@ -95,7 +95,7 @@ def test_new_images_recompute_only_the_parts_they_touch(photos, tmp_path, bright
     assert len(list(out.glob("part-*"))) == 1
 
 
-def test_another_localizer_or_grid_is_refused(photos, tmp_path):
+def test_another_localizer_or_grid_is_rejected(photos, tmp_path):
     out = tmp_path / "out"
     build_masks(photos, RandomCNN("resnet18", input_size=32), out, grid=1, workers=0, quiet=True)
     with pytest.raises(
@@ -106,14 +106,14 @@ def test_another_localizer_or_grid_is_refused(photos, tmp_path):
         build_masks(photos, RandomCNN("resnet18", input_size=64), out, grid=2, quiet=True)
 
 
-def test_a_folder_of_something_else_is_refused(photos, tmp_path, brightness):
+def test_a_folder_of_something_else_is_rejected(photos, tmp_path, brightness):
     (tmp_path / "part-r-0.parquet").touch()
     with pytest.raises(TableError, match="holds Parquet files that are no mask table, .*; choose another folder"):
         build_masks(photos, brightness, tmp_path, quiet=True)
     assert (tmp_path / "part-r-0.parquet").exists()
 
 
-def test_a_second_build_into_one_folder_is_refused(photos, tmp_path, brightness):
+def test_a_second_build_into_one_folder_is_rejected(photos, tmp_path, brightness):
     from tobias_aug.runtime.files import exclusive
 
     with exclusive(tmp_path), pytest.raises(TableError, match="is being written by another process"):
@@ -132,14 +132,14 @@ def test_no_images_is_said(tmp_path, brightness):
 
 
 def test_a_data_set_in_memory_is_keyed_by_index(tmp_path, brightness):
-    pictures = [(Image.new("RGB", (20, 30), (10 * n, 0, 0)), 0) for n in range(5)]
-    table = build_masks(pictures, brightness, tmp_path, workers=0, quiet=True)
+    images = [(Image.new("RGB", (20, 30), (10 * n, 0, 0)), 0) for n in range(5)]
+    table = build_masks(images, brightness, tmp_path, workers=0, quiet=True)
     assert list(table.keys()) == ["0", "1", "2", "3", "4"]
     with pytest.raises(TypeError, match="expected a folder or a dataset with a length, got int"):
         build_masks(3, brightness, tmp_path / "other")
 
 
-def test_equal_keys_are_refused(tmp_path, brightness):
+def test_equal_keys_are_rejected(tmp_path, brightness):
     class Twins(list):
         def key(self, index):
             return "same"

@@ -147,7 +147,7 @@ def test_two_processes_one_killed_and_started_again(tmp_path):
             time.sleep(0.005)
         os.kill(children[1], signal.SIGKILL)
         assert int(ranks.stdout.readline()) == signal.SIGKILL
-        # The other one goes on, then waits for a table that nobody would complete.
+        # The other one continues, then waits for a table that nobody would complete.
         while not (out / "part-00006.parquet").exists() and time.monotonic() < patience:
             time.sleep(0.005)
         assert not (out / "table.json").exists()

@@ -26,7 +26,7 @@ class KillsItsProcess(RandomCNN):
         return super().cell_scores(images, grid)
 
 
-class Refuses(RandomCNN):
+class Rejects(RandomCNN):
     def cell_scores(self, images, grid=4):
         raise ValueError("no scores today")
 
@@ -58,13 +58,13 @@ def test_two_actors_one_killed_make_the_table_of_the_local_engine(photos, tmp_pa
     assert all((tmp_path / "ray" / name).stat().st_mtime_ns == then for name, then in before.items())
 
 
-def test_what_an_actor_raises_is_raised_and_impossible_gpus_are_refused(photos, tmp_path):
+def test_what_an_actor_raises_is_raised_and_impossible_gpus_are_rejected(photos, tmp_path):
     ray = pytest.importorskip("ray", reason="needs the extra ray")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(address="local", num_cpus=1, num_gpus=0, log_to_driver=False, logging_level="ERROR")
     try:
         with pytest.raises(ValueError, match="no scores today"):
-            build_masks(photos, Refuses("resnet18", input_size=64), tmp_path / "a", engine="ray", **OPTIONS)
+            build_masks(photos, Rejects("resnet18", input_size=64), tmp_path / "a", engine="ray", **OPTIONS)
         with pytest.raises(ValueError, match=r"every actor is to have 0\.5 GPUs, and Ray knows of none; give gpus=0"):
             build_masks(photos, RandomCNN("resnet18"), tmp_path / "b", engine=RayEngine(gpus=0.5), **OPTIONS)
         assert ray.is_initialized()
@@ -94,6 +94,6 @@ def test_a_missing_ray_names_its_extra(photos, tmp_path, brightness, monkeypatch
         build_masks(photos, brightness, tmp_path / "out", engine="ray", quiet=True)
 
 
-def test_unknown_engines_and_shards_of_ray_are_refused(photos, tmp_path, brightness):
+def test_unknown_engines_and_shards_of_ray_are_rejected(photos, tmp_path, brightness):
     with pytest.raises(ValueError, match="shard is for the local engine; Ray shares the parts out itself"):
         build_masks(photos, brightness, tmp_path / "out", engine=RayEngine(), shard=(0, 2))

@@ -103,7 +103,7 @@ def test_a_stopped_call_is_no_table_and_goes_on(two, monkeypatch):
     assert parts(root / "out") == parts(root / "whole")
 
 
-def test_a_folder_with_another_table_is_refused(two):
+def test_a_folder_with_another_table_is_rejected(two):
     root, _, b = two
     with pytest.raises(TableError, match="b holds another table; choose another folder"):
         filter_table(root / "a", ["1.jpg"], root / "b", quiet=True)

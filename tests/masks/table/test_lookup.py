@@ -31,10 +31,10 @@ def says(table, scores):
 def no_writing(monkeypatch):
     """Making an index becomes an error of the test."""
 
-    def refuse(*arguments):
+    def reject(*arguments):
         raise AssertionError("an index was made")
 
-    return lambda: monkeypatch.setattr(index_file, "_write", refuse)
+    return lambda: monkeypatch.setattr(index_file, "_write", reject)
 
 
 def test_the_first_opening_makes_the_index_and_the_next_maps_it(folder, no_writing):

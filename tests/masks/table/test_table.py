@@ -55,7 +55,7 @@ def test_a_missing_key_is_named_with_a_way_out(table):
         table.masks(["a/0.jpg", "b.jpg"])
 
 
-def test_another_format_version_is_refused(table):
+def test_another_format_version_is_rejected(table):
     path = table[0].path / "table.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 9}))
     with pytest.raises(
@@ -64,15 +64,15 @@ def test_another_format_version_is_refused(table):
         MaskTable.open(path.parent)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 1, "colour": 2}'])
-def test_a_damaged_description_is_refused(table, text):
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 1, "color": 2}'])
+def test_a_damaged_description_is_rejected(table, text):
     path = table[0].path / "table.json"
     path.write_text(text)
     with pytest.raises(TableError, match="table.json is damaged"):
         MaskTable.open(path.parent)
 
 
-def test_missing_and_damaged_parts_are_refused(table):
+def test_missing_and_damaged_parts_are_rejected(table):
     table, _, _ = table
     (table.path / "part-00001.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(TableError, match=r"part-00001.parquet is (missing|damaged)"):
@@ -82,7 +82,7 @@ def test_missing_and_damaged_parts_are_refused(table):
         MaskTable.open(table.path)
 
 
-def test_what_is_no_table_is_refused(tmp_path):
+def test_what_is_no_table_is_rejected(tmp_path):
     with pytest.raises(
         TableError, match=r"is not a mask table \(no table.json\); build one with: tobias-aug masks build"
     ):

@@ -58,14 +58,14 @@ def build_masks(
 ) -> MaskTable:
     """Score every image, keep the better half of its cells, and store both in a table.
 
-    A build that is stopped at any moment, even by SIGKILL, and started again goes on at the first unfinished part and
+    A build that is stopped at any moment, even by SIGKILL, and started again continues at the first unfinished part and
     ends with the same table as one that was not. Parts and batches depend on the list of images alone, and neither the
     engine nor the number of ranks changes a part. An image that cannot be read, or
     whose scores are NaN, is listed in ``failures.jsonl`` beside the table, warned of, and stops nothing. What is wrong
     with every image, such as samples of the wrong sort or a mistake in a dataset's code, is raised.
 
     Args:
-        images: a folder, a data set of pictures (without its augmentation), an ``ImageSource``, or the place of a list
+        images: a folder, a dataset of images (without its augmentation), an ``ImageSource``, or the place of a list
             file, tar shards or Parquet files, as :func:`~tobias_aug.images.opening.open_images` takes it.
         localizer: see :class:`~tobias_aug.masks.localizer.Localizer`, or a name, such as "border-contrast", for one
             with its defaults; a module is moved to ``device``.
@@ -83,8 +83,8 @@ def build_masks(
             them. The rank that ends last completes the table.
         wait_for_ranks: wait, as long as other ranks are at work, until the table is complete.
         retry_failed: compute the parts again that lack the mask of an image, for example after such files were mended.
-        max_pixels: pictures with more are listed as failures before they are decoded; by default Pillow's limit,
-            89,478,485. A data set or an ``ImageSource`` decodes as it does.
+        max_pixels: images with more are listed as failures before they are decoded; by default Pillow's limit,
+            89,478,485. A dataset or an ``ImageSource`` decodes as it does.
         command: stored in ``table.json``: what the user typed.
         quiet: show no progress.
 

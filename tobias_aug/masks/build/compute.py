@@ -168,7 +168,7 @@ class _Images(Dataset[tuple[Tensor, str | Exception]]):
             if origin_of(self.source) is None and not _is_of_the_file(error):
                 raise
             reason = f"{type(error).__name__}: {error}"
-        # A black image keeps the batch's shape, so that a bad file does not change its neighbours' rounding.
+        # A black image keeps the batch's shape, so that a bad file does not change its neighbors' rounding.
         return torch.zeros(3, self.size, self.size, dtype=torch.uint8), reason
 
 

@@ -15,6 +15,7 @@ from tobias_aug.errors import TableError
 from tobias_aug.images.sources import ImageSource
 from tobias_aug.masks.table.folder import UNFINISHED, described
 from tobias_aug.masks.table.parts import DESCRIPTION, PartSummary, TableDescription, part_path, read_summary
+from tobias_aug.runtime.renamed import as_first_written
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def plan_parts(source: ImageSource, description: TableDescription, part_size: in
     Raises:
         ValueError: if two images have one key.
     """
-    made_by = json.dumps(description.made_by(), sort_keys=True).encode()
+    made_by = json.dumps(as_first_written(description.made_by()), sort_keys=True).encode()
     hashes = np.empty(len(source), dtype=np.int64)
     parts: list[Part] = []
     for start in range(0, len(source), part_size):

@@ -44,7 +44,7 @@ def shard_of(shard: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def device_of_rank(device: str | torch.device, world: int) -> str | torch.device:
-    """Give every process of a machine that torchrun started a GPU of its own, where "auto" would give all the first."""
+    """Return a GPU per process of a machine under torchrun, where "auto" would give all the first."""
     local = os.environ.get("LOCAL_RANK")
     if device == "auto" and world > 1 and local is not None and torch.cuda.is_available():
         return torch.device("cuda", int(local) % torch.cuda.device_count())

@@ -23,7 +23,7 @@ class RayEngine:
 
     The unit of work is a part. An actor writes its parts itself, atomically, so the folder of the table must be
     visible to every node under one path. Ray starts a killed actor anew and gives it its part again; a driver that is
-    killed and started again goes on at the first part that is not in the folder. Without a cluster (``address``,
+    killed and started again continues at the first part that is not in the folder. Without a cluster (``address``,
     ``RAY_ADDRESS``, ``ray.init`` in this process, ``ray start`` on this machine) Ray is started here and stopped
     after the build, its usage statistics off.
 

@@ -45,7 +45,7 @@ def concatenate_tables(
 ) -> MaskTable:
     """Write the rows of several tables, one after the other, as one table.
 
-    Parts are read and written one at a time. The same call again goes on where one that was stopped left off.
+    Parts are read and written one at a time. The same call again continues where one that was stopped left off.
 
     Args:
         tables: tables or their folders, all made by one localizer.
@@ -72,8 +72,8 @@ def concatenate_tables(
     for number, table in enumerate(tables):
         opened = _open(table)
         pieces.append(_Piece(opened, prefixes[number] if prefixes else "", np.arange(len(opened))))
-    _refuse_different([piece.table for piece in pieces])
-    _refuse_duplicates(pieces)
+    _reject_different([piece.table for piece in pieces])
+    _reject_duplicates(pieces)
     return _write(pieces, table_folder(out), part_size, quiet)
 
 
@@ -144,7 +144,7 @@ def _some(keys: Sequence[Key]) -> str:
     return named if len(keys) <= 3 else f"{named} and {len(keys) - 3} more"
 
 
-def _refuse_different(tables: Sequence[MaskTable]) -> None:
+def _reject_different(tables: Sequence[MaskTable]) -> None:
     first, *others = tables
     for other in others:
         difference = first.description.difference(other.description)
@@ -155,7 +155,7 @@ def _refuse_different(tables: Sequence[MaskTable]) -> None:
             )
 
 
-def _refuse_duplicates(pieces: Sequence[_Piece]) -> None:
+def _reject_duplicates(pieces: Sequence[_Piece]) -> None:
     """Name keys that several rows would have; eight bytes of memory a row."""
     hashes = np.concatenate([_hashes(piece) for piece in pieces])
     order = np.argsort(hashes, kind="stable")

@@ -117,7 +117,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _write(file: io.BufferedIOBase, folder: Path, description: TableDescription, made_of: str) -> None:
     """Write the index of a table's parts; key bytes as they come, part by part, and then the arrays."""
-    _refuse_other_sizes(folder, description)
+    _reject_other_sizes(folder, description)
     rows, width = description.rows, -(-description.grid * description.grid // 8)
     cells = np.empty((rows, width), dtype=np.uint8)
     ends = np.full(rows + 1, len(_NAME), dtype=np.int64)
@@ -160,7 +160,7 @@ def _write(file: io.BufferedIOBase, folder: Path, description: TableDescription,
     pa.default_memory_pool().release_unused()
 
 
-def _refuse_other_sizes(folder: Path, description: TableDescription) -> None:
+def _reject_other_sizes(folder: Path, description: TableDescription) -> None:
     """Hold what the description says against the parts, before memory is taken for it."""
     rows = 0
     for number in range(description.parts):

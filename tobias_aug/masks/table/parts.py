@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tobias_aug.errors import TableError
 from tobias_aug.masks.cells import pack_cells
 from tobias_aug.runtime.failures import Failure
 from tobias_aug.runtime.files import atomic_path, write_text
+from tobias_aug.runtime.renamed import today
 
 FORMAT_VERSION = 1
 DESCRIPTION = "table.json"
@@ -40,7 +41,7 @@ class TableDescription:
     Attributes:
         localizer: name, options, weight hash and precision of the localizer that made the masks.
         grid: cells a side.
-        input_size: side in pixels of the square picture the localizer saw.
+        input_size: side in pixels of the square image the localizer saw.
         rows: number of masks.
         parts: number of part files.
         failures: number of images that could not be read.
@@ -111,7 +112,7 @@ class TableDescription:
         for name in ("localizer", "versions", "hashes", "source"):
             if not isinstance(getattr(described, name), dict):
                 raise cls._damaged(path, f"{name} is no object")
-        return described
+        return replace(described, localizer=today(described.localizer))
 
     @staticmethod
     def _damaged(path: Path, why: Exception | str) -> TableError:

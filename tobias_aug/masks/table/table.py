@@ -1,4 +1,4 @@
-"""MaskTable: the precomputed masks of a data set."""
+"""MaskTable: the precomputed masks of a dataset."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def _text(key: Any) -> str:
 
 
 class MaskTable:
-    """The masks of a data set, by key; read-only, and one copy in memory for all processes of a machine.
+    """The masks of a dataset, by key; read-only, and one copy in memory for all processes of a machine.
 
     Opening maps keys and packed cells from a file that the first opening makes beside the parts; scores are read when
-    asked for. A key is an image's path below the data set's root with "/" between, or the sample's id; wherever a key
+    asked for. A key is an image's path below the dataset's root with "/" between, or the sample's id; wherever a key
     is taken, a ``Path`` stands for its "/" form. A table can be pickled, and is opened again by its path.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Draw docs/images/sound.png: two sounds, their plain mean, and their mix by loudness.
 
-python docs/sound_picture.py [FILE]
+python docs/sound_figure.py [FILE]
 """
 
 from __future__ import annotations
@@ -39,13 +39,11 @@ def main(place: Path = PLACE) -> None:
     whistle, hum = sounds()
     mixed = mix_by_loudness(whistle, hum, torch.tensor(0.5), RATE)
     gains = [float(a_weighted_gain(waveform, RATE)) for waveform in (whistle, hum)]
-    pictures = [spectrogram(waveform) for waveform in (whistle, hum, (whistle + hum) / 2, mixed)]
+    images = [spectrogram(waveform) for waveform in (whistle, hum, (whistle + hum) / 2, mixed)]
     titles = ["faint whistle", "strong hum", "plain mean", "between-class, r = 1/2"]
-    label = (
-        f"0 to 4 kHz over 2 s. Heard at {gains[0]:.0f} dB and {gains[1]:.0f} dB; each picture shows its upper 60 dB."
-    )
+    label = f"0 to 4 kHz over 2 s. Heard at {gains[0]:.0f} dB and {gains[1]:.0f} dB; each image shows its upper 60 dB."
     place.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet([pictures], titles, [label]).save(place)
+    contact_sheet([images], titles, [label]).save(place)
 
 
 if __name__ == "__main__":

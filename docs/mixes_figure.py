@@ -1,6 +1,6 @@
 """Draw every mix of images, before and after, on photographs that ship with scikit-image and scikit-learn.
 
-    python docs/mixes_picture.py docs/images/mixes.png
+    python docs/mixes_figure.py docs/images/mixes.png
 
 Needs the extra ``demo``.
 """
@@ -38,7 +38,7 @@ def load(names: tuple[str, ...]) -> Tensor:
     return torch.stack([squash(to_tensor(read_rgb(found[name])), SIDE) for name in names])
 
 
-def picture(image: Tensor) -> Image.Image:
+def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(image.permute(1, 2, 0).numpy())
 
 
@@ -52,7 +52,7 @@ def blends(images: Tensor, plus: bool) -> list[tuple[Tensor, float]]:
     for ratio in (0.75, 0.5, 0.25):
         params = {"partner": torch.tensor([1, 0]), "ratio": torch.tensor([ratio, 1 - ratio])}
         mixed = mix.apply((normalize(images), torch.arange(2)), params)[0][0]
-        # Back to colours: BC+ has no mean of its own, so it gets that of the two.
+        # Back to colors: BC+ has no mean of its own, so it gets that of the two.
         shown.append(((mixed * std + mean + own).clamp(0, 255).to(torch.uint8), ratio))
     return shown
 
@@ -69,7 +69,7 @@ def drawn(mix: Callable[..., Tensor], images: Tensor, **options: Tensor) -> list
 
 
 def draw(seed: int = 0) -> Image.Image:
-    """A row a mix: the picture, its partner, three mixtures."""
+    """A row a mix: the image, its partner, three mixtures."""
     generator = torch.Generator().manual_seed(seed)
     images = load(("chelsea", "coffee"))
     cells = half_mask(BorderContrast().cell_scores(images))
@@ -85,15 +85,15 @@ def draw(seed: int = 0) -> Image.Image:
             RandomMerge(1.0, generator=generator), images, partner=torch.tensor([1, 0])
         ),
     }
-    both = [picture(image) for image in images]
-    pictures = [both + [picture(image) for image, _ in shown] for shown in rows.values()]
+    both = [to_pil(image) for image in images]
+    shown_rows = [both + [to_pil(image) for image, _ in shown] for shown in rows.values()]
     labels = [f"{name}; own share {', '.join(f'{share:.2f}' for _, share in shown)}" for name, shown in rows.items()]
-    return contact_sheet(pictures, ("picture", "partner", "mixed", "mixed", "mixed"), labels, tile=168)
+    return contact_sheet(shown_rows, ("image", "partner", "mixed", "mixed", "mixed"), labels, tile=168)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="picture to write")
+    parser.add_argument("out", type=Path, help="image to write")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     draw(args.seed).save(args.out, optimize=True)
