@@ -21,8 +21,6 @@ from torchvision.models.vision_transformer import ConvStemConfig
 
 from tobias_aug.images.decode import normalize, to_tensor, to_unit
 from tobias_aug.images.sources import ImageFiles
-from tobias_aug.training.launch import launch
-from tobias_aug.training.loop import train
 
 SIDE = 128
 
@@ -151,6 +149,9 @@ def trained(
     Args:
         crop: side in pixels of the crops that a CNN sees. Default: the network's of ``CROPS``.
     """
+    from tobias_aug.training.launch import launch
+    from tobias_aug.training.loop import train
+
     accelerator = "cuda" if device.startswith("cuda") else "cpu"
     fabric = launch(accelerator=accelerator, precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision])
     torch.manual_seed(seed)
