@@ -48,8 +48,8 @@ from tobias_aug.runtime.files import write_text
 
 WANTED = ("imagenette128/train/*/*", "imagenette128/val/*/*", "ilsvrc_boxes/images", "ilsvrc_boxes/boxes.csv")
 LAYOUT = (
-    "this benchmark reads ten classes of ImageNet at 128 x 128 in imagenette128/train and imagenette128/val, one folder per "
-    "class, and images with boxes in ilsvrc_boxes"
+    "this benchmark reads ten classes of ImageNet at 128 x 128 in imagenette128/train and imagenette128/val, "
+    "one folder per class, and images with boxes in ilsvrc_boxes"
 )
 # Options that say where, how often or on what to run, and are no part of a seed's numbers.
 ASIDE = {"data", "work", "json", "figure", "sheet", "device", "seeds", "first_seed"}
