@@ -33,6 +33,10 @@ class TableError(TobiasError, ValueError):
     """A mask table that is unfinished, of another format, or made by another localizer."""
 
 
+class FolderInUseError(TobiasError):
+    """A folder that another process is writing to."""
+
+
 class UnfinishedError(TableError):
     """A mask table of which other ranks have not yet made their parts."""
 

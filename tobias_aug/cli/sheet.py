@@ -12,7 +12,8 @@ from PIL import Image
 from tobias_aug.errors import ImageError
 from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.draw import cells_overlay, contact_sheet, heat_overlay, spread
-from tobias_aug.images.sources import ImageSource, as_source
+from tobias_aug.images.opening import as_source
+from tobias_aug.images.sources import ImageSource
 from tobias_aug.masks.cells import cells_to_pixels
 from tobias_aug.masks.localizer import Localizer, input_size
 from tobias_aug.masks.table.table import MaskTable

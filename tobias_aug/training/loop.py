@@ -50,7 +50,7 @@ def train(
         Medians over this run: ``step_seconds`` (whole) and ``data_seconds`` (of it, waiting for the batch).
 
     Raises:
-        TableError: if another process trains into ``folder``.
+        FolderInUseError: if another process trains into ``folder``.
         WriteError: if the disk is full or ``folder`` cannot be written to.
         WorkerError: if a process that reads batches dies.
     """

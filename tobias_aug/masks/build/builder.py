@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 
 from tobias_aug.errors import ImageError, TableError
+from tobias_aug.images.opening import as_source
 from tobias_aug.images.origin import origin_of
-from tobias_aug.images.sources import as_source
 from tobias_aug.masks.build.compute import Job, compute_parts, try_first
 from tobias_aug.masks.build.plan import Part, default_part_size, plan_parts, require_same_build
 from tobias_aug.masks.build.ranks import (

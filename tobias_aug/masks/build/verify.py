@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from tobias_aug.errors import TableError
-from tobias_aug.images.opening import open_images
+from tobias_aug.images.opening import as_source, open_images, open_origin
 from tobias_aug.images.origin import ImageOrigin
-from tobias_aug.images.sources import ImageSource, as_source
+from tobias_aug.images.sources import ImageSource
 from tobias_aug.masks.build.compute import cell_scores_of
 from tobias_aug.masks.cells import half_mask
 from tobias_aug.masks.localizer import Localizer, as_localizer, identity, input_size
@@ -143,8 +143,8 @@ def images_of(table: MaskTable, images: Any = None, **options: Any) -> ImageSour
             raise TableError(
                 f"{table.path} does not say where its images were; give them as they were given to the build"
             )
-        return origin.changed(**given).open()
+        return open_origin(origin.changed(**given))
     if origin is None:
         return open_images(images, **given)
     same = os.fspath(images) == origin.path or str(local_path(images)) == origin.path
-    return origin.changed(**given if same else {"path": os.fspath(images), **given}).open()
+    return open_origin(origin.changed(**given if same else {"path": os.fspath(images), **given}))

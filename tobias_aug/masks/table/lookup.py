@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tobias_aug.errors import TableError
+from tobias_aug.errors import FolderInUseError, TableError
 from tobias_aug.images.keys import KeyList
 from tobias_aug.masks.table.key_hash import hash_keys
 from tobias_aug.masks.table.key_index import KeyIndex, sort_hashes
@@ -108,7 +108,7 @@ def _alone(folder: Path) -> Iterator[None]:
             try:
                 held.enter_context(exclusive(folder))
                 break
-            except TableError:
+            except FolderInUseError:
                 if time.monotonic() > until:
                     raise TimeoutError(f"another process has held {folder} for {_PATIENCE:.0f} s") from None
                 time.sleep(0.05)
