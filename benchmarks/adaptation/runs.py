@@ -34,7 +34,7 @@ from tobias_aug.adaptation import (
 )
 from tobias_aug.adaptation.steps import AdversarialStep, JointStep
 from tobias_aug.metrics.open_set import OpenSetMetrics
-from tobias_aug.training.launch import launch
+from tobias_aug.training.fabric import launch
 from tobias_aug.training.loop import train
 
 # Of OSBP's reimplementation: epochs of the source that the reversal's ramp takes, of 200.

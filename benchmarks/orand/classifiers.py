@@ -149,7 +149,7 @@ def trained(
     Args:
         crop: side in pixels of the crops that a CNN sees. Default: the network's of ``CROPS``.
     """
-    from tobias_aug.training.launch import launch
+    from tobias_aug.training.fabric import launch
     from tobias_aug.training.loop import train
 
     accelerator = "cuda" if device.startswith("cuda") else "cpu"

@@ -90,7 +90,7 @@ def make_maps(args: argparse.Namespace, networks: dict[str, nn.Module], bed: Bed
 def fuse_and_train(args: argparse.Namespace, bed: Bed, work: Path, seed: int) -> dict[str, Path]:
     """Fuse the scored images' maps, train ORANDNet with each loss and apply it; give every method's folder."""
     from tobias_aug.orand.train import train_orandnet
-    from tobias_aug.training.launch import launch
+    from tobias_aug.training.fabric import launch
 
     folders = dict(blobs(bed, work))
     if not args.classifiers:

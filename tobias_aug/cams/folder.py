@@ -27,7 +27,7 @@ from tobias_aug.runtime.folder import FolderResult, FolderRun, folder_run
 from tobias_aug.runtime.renamed import renamed_arguments
 from tobias_aug.runtime.run_settings import SourceFolder
 from tobias_aug.runtime.workers import watched_workers
-from tobias_aug.weights.seeded import weight_hash
+from tobias_aug.weights.seeding import weight_hash
 
 # Images of one size go together within so many batches' worth of names: what bounds the memory, and what is read again
 # by a run that continues.

@@ -15,7 +15,7 @@ from tobias_aug.localization.inputs import check_images, whole_number
 from tobias_aug.localization.random_cnn import RandomCNN, pool_cells
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.weights.checkpoints import as_tensors, common_prefix
-from tobias_aug.weights.seeded import seeded, weight_hash
+from tobias_aug.weights.seeding import seeded, weight_hash
 
 
 class CAM(Frozen):

@@ -23,7 +23,7 @@ from tobias_aug.localization.onednn import fused_for_cpu
 from tobias_aug.localization.variants import PAPER
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.weights.checkpoints import load_weights
-from tobias_aug.weights.seeded import seeded, weight_hash
+from tobias_aug.weights.seeding import seeded, weight_hash
 
 # On a CPU larger batches lose more to page faults than they gain; a result does not depend on the batch it is in.
 _CPU_BATCH = 4
