@@ -36,17 +36,17 @@ from tobias_aug.masks.build.plan import plan_parts
 from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 
 BYTES, DECODE, NETWORK, OPERATIONS = (
-    "bytes of a image's file",
-    "decode and squash a image, one core",
-    "ResNet-50 on a image, fp32, one core",
-    "ResNet-50 on a image: operations",
+    "bytes of an image's file",
+    "decode and squash an image, one core",
+    "ResNet-50 on an image, fp32, one core",
+    "ResNet-50 on an image: operations",
 )
 ROW, OPENED, KEY, PLAN, HEADER = (
     "a row of a table, in Parquet",
     "a row of a table, opened, in memory",
-    "a image's key, in memory",
-    "plan a image, one core",
-    "find a image in a tar shard, one core",
+    "an image's key, in memory",
+    "plan an image, one core",
+    "find an image in a tar shard, one core",
 )
 
 

@@ -42,7 +42,7 @@ class TobiasCollate:
     """A collate function in the shape of lightly's ``MultiViewCollate`` that changes backgrounds within the batch.
 
     Give the dataset no transform and this one the transform: images come in, and each is decoded once. With
-    probability ``p`` the view ``view`` of a image is made on the background of a image of the same batch. For
+    probability ``p`` the view ``view`` of an image is made on the background of an image of the same batch. For
     backgrounds from the whole dataset, at the cost of decoding them, use
     ``DataLoader(MergedViews(LightlyDataset(...), masks, transform), collate_fn=MultiViewCollate())``.
 
@@ -53,11 +53,11 @@ class TobiasCollate:
     Args:
         masks: the dataset's masks, or their path, looked up by file name; ``None`` keeps random cells (the paper's
             control).
-        transform: any lightly multi-view transform, or a callable that makes two views of a image by itself.
-        p: probability that a image's view is changed.
+        transform: any lightly multi-view transform, or a callable that makes two views of an image by itself.
+        p: probability that an image's view is changed.
         view: number of the view that is changed, from 0.
         resolution: merge at this side and resize back, as the released code does with 224.
-        missing: "raise" if the table has no mask for a image, or "keep" to leave such a image as it is.
+        missing: "raise" if the table has no mask for an image, or "keep" to leave such an image as it is.
         generator: draws the merge; torch's own where not given, so that loader workers and epochs differ.
 
     Example:

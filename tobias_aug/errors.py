@@ -22,7 +22,7 @@ class TobiasError(Exception):
 
 
 class ImageError(TobiasError, ValueError):
-    """A image, or a folder of them, that cannot be used."""
+    """An image, or a folder of them, that cannot be used."""
 
 
 class SampleError(TobiasError, TypeError):

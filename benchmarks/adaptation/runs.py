@@ -41,7 +41,7 @@ from tobias_aug.training.loop import train
 RAMP_EPOCHS = {"usps-mnist": 50, "mnist-usps": 30}
 # Of MCD's released code: an epoch ends with the smaller set, and the training with whichever comes first.
 EPOCHS, MOST_STEPS = 200, 20_000
-# Source images that the support vector machines are fitted on, and test images of a domain that a image shows.
+# Source images that the support vector machines are fitted on, and test images of a domain that an image shows.
 SVM_SAMPLES, DRAWN = 5000, 300
 
 

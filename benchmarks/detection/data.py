@@ -86,7 +86,7 @@ def split(dicts: Sequence[dict[str, Any]], seed: int) -> tuple[list[dict[str, An
 
 
 def foggy(dicts: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Copies in fog, one seed a image, with the same boxes; those that are there are not made again."""
+    """Copies in fog, one seed an image, with the same boxes; those that are there are not made again."""
     folder.mkdir(parents=True, exist_ok=True)
     copies = []
     for each in dicts:

@@ -74,7 +74,7 @@ def test_mosaics_have_every_row_for_each_seed_and_are_scored_again_without_train
     other = str(data / "again.json")
     again = run(monkeypatch, data, "--bed", "mosaics", "--losses", "official", "--json", other)["seeds"]["0"]
     assert again == {method: found["seeds"]["0"][method] for method in again}
-    assert "s a step" not in capsys.readouterr().out
+    assert "s per step" not in capsys.readouterr().out
 
 
 def test_single_images_have_the_blob_and_the_common_threshold(data, monkeypatch):

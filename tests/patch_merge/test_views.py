@@ -20,7 +20,7 @@ def table(photos, tmp_path, brightness):
 
 
 def blocks(image, grid=4):
-    """Cells of a image as arrays, in reading order."""
+    """Cells of an image as arrays, in reading order."""
     array = pixels(image)
     height, width = array.shape[:2]
     return [

@@ -19,7 +19,7 @@ def fog_and_color(
     saturation: float | int = 0.5,
     gains: tuple[float | int, float | int, float | int] = (0.85, 1.0, 1.15),
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Recolor a image and lay fog over it, denser towards the top; for domains that differ in appearance alone.
+    """Recolor an image and lay fog over it, denser towards the top; for domains that differ in appearance alone.
 
     First the colors: ``J = gains * (gray + saturation * (image - gray))``. Then the scattering model of haze,
     ``J * t + fog * (1 - t)`` with the transmission ``t = exp(-density * depth * (1 + patchiness * cloud))``. No depth

@@ -49,7 +49,7 @@ def draw_sheet(table: MaskTable, images: Any, localizer: Localizer, count: int, 
         pixels = squash(to_tensor(image), input_size(localizer))[None]
         with torch.inference_mode():
             heatmap = localizer.heatmaps(pixels)[0]
-        # An image with fewer pixels than cells a side is drawn by the nearest cells, and merges with nothing.
+        # An image with fewer pixels than cells per side is drawn by the nearest cells, and merges with nothing.
         small = min(image.size) < table.grid
         cells = table[key] if small else cells_to_pixels(table[key], image.height, image.width)
         row = [image, heat_overlay(image, heatmap), cells_overlay(image, cells)]

@@ -29,7 +29,7 @@ class CAM(Frozen):
         seed: decides network and classifier where there are no ``weights``.
         weights: a checkpoint's path or a state dict that holds the classifier too.
         num_classes: of an untrained classifier.
-        input_size: side in pixels that images are squashed to.
+        input_size: side in pixels that images are resized to, without keeping the aspect ratio.
         precision: "fp32" or "bf16".
 
     Raises:

@@ -49,7 +49,7 @@ def writing(path: Path) -> Iterator[None]:
     """Turn the system's rejection to write ``path`` into one that says what to do; other errors pass as they are.
 
     Raises:
-        WriteError: if there is no space, no right, or no such kind of place.
+        WriteError: if there is no space, no permission, or the path cannot hold a file.
     """
     try:
         yield

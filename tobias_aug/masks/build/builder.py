@@ -70,9 +70,9 @@ def build_masks(
         localizer: see :class:`~tobias_aug.masks.localizer.Localizer`, or a name, such as "border-contrast", for one
             with its defaults; a module is moved to ``device``.
         out: folder of the table, "~" expanded; with several machines, one that all of them see under this path.
-        grid: cells a side.
+        grid: cells per side.
         batch_size: images that the localizer gets at once.
-        workers: processes that decode; 0 decodes in this one, ``None`` takes one a core, at most 8, on a GPU and
+        workers: processes that decode; 0 decodes in this one, ``None`` takes one per core, at most 8, on a GPU and
             one on a CPU, where the network needs the cores.
         device: "auto" takes a GPU where there is one; under torchrun, the one of this process.
         part_size: rows of a part, which is what a kill can cost; by default at least 256, and more where there would

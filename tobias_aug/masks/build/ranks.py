@@ -28,15 +28,15 @@ def shard_of(shard: tuple[int, int] | None) -> tuple[int, int]:
         ValueError: if the rank is not below the number of ranks, or only one of the variables is set.
     """
     if shard is None:
-        said = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE")]
-        if said == [None, None]:
+        given = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE")]
+        if given == [None, None]:
             return 0, 1
-        if None in said:
+        if None in given:
             raise ValueError("RANK and WORLD_SIZE must be set together, or neither of them")
         try:
-            shard = int(said[0] or ""), int(said[1] or "")
+            shard = int(given[0] or ""), int(given[1] or "")
         except ValueError:
-            raise ValueError(f"RANK and WORLD_SIZE must be whole numbers, got {said[0]!r} and {said[1]!r}") from None
+            raise ValueError(f"RANK and WORLD_SIZE must be whole numbers, got {given[0]!r} and {given[1]!r}") from None
     rank, world = shard
     if not 0 <= rank < world:
         raise ValueError(f"a shard is (rank, number of ranks) with 0 <= rank < ranks, got {shard}")

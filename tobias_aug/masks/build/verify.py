@@ -90,16 +90,16 @@ def verify_masks(
         )
     result = Verification(unreadable=[failure.key for failure in listed])
     unreadable = set(result.unreadable)
-    places = {source.key(index): index for index in range(len(source))}
-    result.missing = [key for key in places if key not in table and printable(key) not in unreadable]
-    result.extra = [key for key in table.keys() if key not in places]
-    common = [key for key in table.keys() if key in places]
+    indices_by_key = {source.key(index): index for index in range(len(source))}
+    result.missing = [key for key in indices_by_key if key not in table and printable(key) not in unreadable]
+    result.extra = [key for key in table.keys() if key not in indices_by_key]
+    common = [key for key in table.keys() if key in indices_by_key]
     picked = torch.randperm(len(common), generator=torch.Generator().manual_seed(seed))[:sample].tolist()
     keys = [common[number] for number in picked]
     result.recomputed = len(keys)
     for start in range(0, len(keys), 64):
         batch = keys[start : start + 64]
-        indices = [places[key] for key in batch]
+        indices = [indices_by_key[key] for key in batch]
         scores, reasons = cell_scores_of(source, indices, localizer, table.grid, pick_device(device))
         same = (half_mask(scores) == table.masks(batch)).flatten(1).all(1).tolist()
         result.unreadable_now += [Failure(printable(key), why) for key, why in zip(batch, reasons, strict=True) if why]

@@ -40,7 +40,7 @@ class TableDescription:
 
     Attributes:
         localizer: name, options, weight hash and precision of the localizer that made the masks.
-        grid: cells a side.
+        grid: cells per side.
         input_size: side in pixels of the square image the localizer saw.
         rows: number of masks.
         parts: number of part files.
@@ -195,9 +195,9 @@ def read_summary(path: Path) -> PartSummary | None:
     try:
         with open(path, "rb") as file:
             footer = pq.read_metadata(file)
-        said = json.loads((footer.metadata or {})[_METADATA])
-        failures = [Failure(str(failure["key"]), str(failure["reason"])) for failure in said["failures"]]
-        return PartSummary(footer.num_rows, str(said["digest"]), failures, str(said.get("masks", "")))
+        stored = json.loads((footer.metadata or {})[_METADATA])
+        failures = [Failure(str(failure["key"]), str(failure["reason"])) for failure in stored["failures"]]
+        return PartSummary(footer.num_rows, str(stored["digest"]), failures, str(stored.get("masks", "")))
     except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno and not isinstance(error, ABSENT):
             raise  # What the system cannot read now is not for overwriting.
@@ -241,7 +241,7 @@ def read_columns(path: Path, columns: list[str] | None = None) -> pa.Table:
         for name in columns or _KINDS:
             _require_kind(table.schema.field(name))
             if table[name].null_count or (name == "scores" and table[name].combine_chunks().flatten().null_count):
-                raise TypeError(f"{name} has empty places")
+                raise TypeError(f"{name} has nulls")
     return table
 
 
