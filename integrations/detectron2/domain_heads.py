@@ -9,9 +9,9 @@ A head of your own is registered as these are, and named in ``MODEL.DOMAIN.HEADS
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -20,7 +20,7 @@ from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
 from tobias_aug.adaptation.da_faster import DAFasterAlignment, ImageAlignment, RegionAlignment
-from tobias_aug.adaptation.strong_weak import CONTEXT_CHANNELS, GlobalAlignment, LocalAlignment
+from tobias_aug.adaptation.strong_weak import CONTEXT_CHANNELS, GlobalAlignment, LocalAlignment, Modulation
 
 
 class _DomainHeadRegistry(Registry):
@@ -73,18 +73,55 @@ class DomainHead(nn.Module):
         raise NotImplementedError
 
 
+class _MapHead(DomainHead):
+    """An alignment of one of the backbone's maps, weighted; a subclass says which, and where its settings are.
+
+    Args:
+        alignment: from the map of the source and of the target to a loss.
+        in_feature: which of the backbone's outputs the map is.
+        weight: of the loss.
+        context: whether the alignment's context vector joins the regions' features.
+
+    Attributes:
+        loss_name: name of the loss.
+        settings: group of ``MODEL.DOMAIN`` whose keys are the arguments of the subclass.
+    """
+
+    loss_name: str
+    settings: str
+    alignment: Any
+
+    def __init__(self, alignment: nn.Module, in_feature: str, weight: float, context: bool = False) -> None:
+        super().__init__()
+        self.alignment, self.in_feature, self.weight = alignment, in_feature, weight
+        self.context_channels = CONTEXT_CHANNELS if context else 0
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
+        own = {key.lower(): value for key, value in cfg.MODEL.DOMAIN[cls.settings].items()}
+        return {"channels": _channels(input_shape, own["in_feature"], cls.__name__), **own}
+
+    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
+        loss = self.alignment(source.maps[self.in_feature], target.maps[self.in_feature])
+        return {self.loss_name: self.weight * loss}
+
+    def context(self, maps: Mapping[str, Tensor]) -> Tensor:
+        vectors: Tensor = self.alignment.context(maps[self.in_feature])
+        return vectors
+
+
 @DA_HEADS_REGISTRY.register()
-class LocalStrongHead(DomainHead):
+class LocalStrongHead(_MapHead):
     """Least squares at every position of a low-level map (``MODEL.DOMAIN.LOCAL``).
 
     Args:
         channels: of the map.
-        in_feature: which of the backbone's outputs it is.
-        weight: of the loss.
+        in_feature, weight, context: which map it is, weight of the loss, whether its context vector is used.
         reversal: coefficient of the gradient reversal.
-        context: whether the context vector joins the regions' features.
         std: of the weights at the start; 0 is torch's own start.
     """
+
+    loss_name, settings = "loss_domain_local", "LOCAL"
 
     @configurable
     def __init__(
@@ -97,47 +134,23 @@ class LocalStrongHead(DomainHead):
         context: bool = False,
         std: float = 0.01,
     ) -> None:
-        super().__init__()
-        self.alignment = LocalAlignment(channels, reversal, std or None)
-        self.in_feature, self.weight = in_feature, weight
-        self.context_channels = CONTEXT_CHANNELS if context else 0
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
-        own = cfg.MODEL.DOMAIN.LOCAL
-        return {
-            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
-            "in_feature": own.IN_FEATURE,
-            "weight": own.WEIGHT,
-            "reversal": own.REVERSAL,
-            "context": own.CONTEXT,
-            "std": own.STD,
-        }
-
-    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
-        loss = self.alignment(source.maps[self.in_feature], target.maps[self.in_feature])
-        return {"loss_domain_local": self.weight * loss}
-
-    def context(self, maps: Mapping[str, Tensor]) -> Tensor:
-        return self.alignment.context(maps[self.in_feature])
+        super().__init__(LocalAlignment(channels, reversal, std or None), in_feature, weight, context)
 
 
 @DA_HEADS_REGISTRY.register()
-class GlobalWeakHead(DomainHead):
+class GlobalWeakHead(_MapHead):
     """Focal loss, or its exponential sister, on whole images by a high-level map (``MODEL.DOMAIN.GLOBAL``).
 
     Args:
         channels: of the map.
-        in_feature: which of the backbone's outputs it is.
-        weight: of the loss.
+        in_feature, weight, context: which map it is, weight of the loss, whether its context vector is used.
         reversal: coefficient of the gradient reversal.
-        context: whether the context vector joins the regions' features.
         gamma: 0 is plain cross entropy.
         modulation: "focal" or "exponential".
         dropout: of the discriminator.
     """
 
-    loss_name = "loss_domain_global"
+    loss_name, settings = "loss_domain_global", "GLOBAL"
 
     @configurable
     def __init__(
@@ -149,36 +162,17 @@ class GlobalWeakHead(DomainHead):
         reversal: float = 1.0,
         context: bool = False,
         gamma: float = 5.0,
-        modulation: str = "focal",
+        modulation: Modulation = "focal",
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
-        self.alignment = GlobalAlignment(channels, gamma, modulation, reversal, dropout)
-        self.in_feature, self.weight = in_feature, weight
-        self.context_channels = CONTEXT_CHANNELS if context else 0
+        super().__init__(GlobalAlignment(channels, gamma, modulation, reversal, dropout), in_feature, weight, context)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
-        own = cfg.MODEL.DOMAIN.GLOBAL
-        if own.MODULATION not in ("focal", "exponential"):
-            raise ValueError(f'MODEL.DOMAIN.GLOBAL.MODULATION must be "focal" or "exponential", got {own.MODULATION!r}')
-        return {
-            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
-            "in_feature": own.IN_FEATURE,
-            "weight": own.WEIGHT,
-            "reversal": own.REVERSAL,
-            "context": own.CONTEXT,
-            "gamma": own.GAMMA,
-            "modulation": own.MODULATION,
-            "dropout": own.DROPOUT,
-        }
-
-    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
-        loss = self.alignment(source.maps[self.in_feature], target.maps[self.in_feature])
-        return {self.loss_name: self.weight * loss}
-
-    def context(self, maps: Mapping[str, Tensor]) -> Tensor:
-        return self.alignment.context(maps[self.in_feature])
+        modulation = cfg.MODEL.DOMAIN.GLOBAL.MODULATION
+        if modulation not in ("focal", "exponential"):
+            raise ValueError(f'MODEL.DOMAIN.GLOBAL.MODULATION must be "focal" or "exponential", got {modulation!r}')
+        return super().from_config(cfg, input_shape, region_channels)
 
 
 @DA_HEADS_REGISTRY.register()
@@ -193,28 +187,19 @@ class BDCHead(GlobalWeakHead):
 
 
 @DA_HEADS_REGISTRY.register()
-class DAFasterImageHead(DomainHead):
+class DAFasterImageHead(_MapHead):
     """DA-Faster's image level: cross entropy at every position of a high-level map (``MODEL.DOMAIN.DA_FASTER``)."""
+
+    loss_name, settings = "loss_domain_image", "DA_FASTER"
 
     @configurable
     def __init__(self, *, channels: int, in_feature: str = "res4", weight: float = 1.0, reversal: float = 0.1) -> None:
-        super().__init__()
-        self.alignment = ImageAlignment(channels, reversal)
-        self.in_feature, self.weight = in_feature, weight
+        super().__init__(ImageAlignment(channels, reversal), in_feature, weight)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
-        own = cfg.MODEL.DOMAIN.DA_FASTER
-        return {
-            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
-            "in_feature": own.IN_FEATURE,
-            "weight": own.IMAGE_WEIGHT,
-            "reversal": own.REVERSAL,
-        }
-
-    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
-        loss = self.alignment(source.maps[self.in_feature], target.maps[self.in_feature])
-        return {"loss_domain_image": self.weight * loss}
+        own = super().from_config(cfg, input_shape, region_channels)
+        return {**{name: own[name] for name in ("channels", "in_feature", "reversal")}, "weight": own["image_weight"]}
 
 
 @DA_HEADS_REGISTRY.register()
@@ -259,34 +244,26 @@ class DAFasterHead(DomainHead):
         super().__init__()
         self.alignment = DAFasterAlignment(channels, region_channels, reversal)
         self.in_feature = in_feature
-        self.weights = {"image": image_weight, "region": instance_weight, "consistency": consistency_weight}
+        self.weights = {"image": image_weight, "instance": instance_weight, "consistency": consistency_weight}
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
-        own = cfg.MODEL.DOMAIN.DA_FASTER
-        return {
-            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
-            "region_channels": region_channels,
-            "in_feature": own.IN_FEATURE,
-            "image_weight": own.IMAGE_WEIGHT,
-            "instance_weight": own.INSTANCE_WEIGHT,
-            "consistency_weight": own.CONSISTENCY_WEIGHT,
-            "reversal": own.REVERSAL,
-        }
+        own = {key.lower(): value for key, value in cfg.MODEL.DOMAIN.DA_FASTER.items() if key != "REGIONS"}
+        channels = _channels(input_shape, own["in_feature"], cls.__name__)
+        return {"channels": channels, "region_channels": region_channels, **own}
 
     def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
         maps = source.maps[self.in_feature], target.maps[self.in_feature]
         losses = self.alignment(*maps, source.regions, target.regions, source.counts, target.counts)
-        names = {
-            "image": "loss_domain_image",
-            "region": "loss_domain_instance",
-            "consistency": "loss_domain_consistency",
-        }
-        return {names[part]: self.weights[part] * loss for part, loss in losses.items()}
+        losses["instance"] = losses.pop("region")
+        return {f"loss_domain_{part}": weight * losses[part] for part, weight in self.weights.items()}
 
 
 class DomainHeads(nn.ModuleList):
     """A detector's domain heads together; the order of their context vectors is theirs."""
+
+    def __iter__(self) -> Iterator[DomainHead]:
+        return cast(Iterator[DomainHead], super().__iter__())
 
     @property
     def needs_regions(self) -> bool:
@@ -333,4 +310,4 @@ def _channels(input_shape: Mapping[str, ShapeSpec], name: str, head: str) -> int
             f"{head} reads {name!r}, and the backbone gives {', '.join(input_shape)}; set its IN_FEATURE in "
             "MODEL.DOMAIN, or the backbone's OUT_FEATURES"
         )
-    return input_shape[name].channels
+    return int(input_shape[name].channels)
