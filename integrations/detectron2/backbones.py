@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import cast
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
@@ -97,7 +98,7 @@ class VGG16(Backbone):
             for layer, channels in enumerate(widths, start=1):
                 convolution = nn.Conv2d(inside, channels, 3, padding=1).requires_grad_(stage > freeze_at)
                 nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(convolution.bias)
+                nn.init.zeros_(cast(Tensor, convolution.bias))
                 self.features.extend([convolution, nn.ReLU(inplace=True)])
                 name = self._names[len(self.features) - 1] = f"relu{stage}_{layer}"
                 self._out_feature_channels[name], self._out_feature_strides[name] = channels, 2 ** (stage - 1)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
-from tobias_aug.integrations.detectron2.meta_arch import DomainAdaptiveRCNN
+from .meta_arch import DomainAdaptiveRCNN
 
 _LOGGER = logging.getLogger(__name__)
 _PREDICTOR = ("roi_heads.box_predictor.cls_score.weight", "roi_heads.box_predictor.bbox_pred.weight")

@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 
 from tobias_aug.images.decode import upright
 from tobias_aug.images.sources import ImageFiles
-from tobias_aug.integrations.detectron2.mapper import TobiasMapper, TranslatedMapper
 from tobias_aug.training.loader import ReproducibleLoader
+
+from .mapper import TobiasMapper, TranslatedMapper
 
 Mapper = Callable[[dict[str, Any]], dict[str, Any]]
 _OF_THE_IMAGE = ("file_name", "height", "width", "image_id")

@@ -12,8 +12,8 @@ from detectron2.structures import ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from tobias_aug.integrations.detectron2.domain_heads import DomainFeatures, DomainHeads, build_domain_heads
-from tobias_aug.integrations.detectron2.regions import RegionContext, region_channels, region_features
+from .domain_heads import DomainFeatures, DomainHeads, build_domain_heads
+from .regions import RegionContext, region_channels, region_features
 
 Input = Mapping[str, Any]
 
@@ -92,14 +92,17 @@ class DomainAdaptiveRCNN(GeneralizedRCNN):
     ) -> dict[str, Tensor]:
         images = self.preprocess_image(target)
         target_features = self.backbone(images.tensor)
-        if not self.domain_heads.needs_regions:
-            return self.domain_heads(DomainFeatures(features), DomainFeatures(target_features))
-        target_proposals = self._proposals(images, target_features)
-        return self.domain_heads(self._seen(features, proposals), self._seen(target_features, target_proposals))
+        seen = DomainFeatures(features), DomainFeatures(target_features)
+        if self.domain_heads.needs_regions:
+            target_proposals = self._proposals(images, target_features)
+            seen = self._seen(features, proposals), self._seen(target_features, target_proposals)
+        losses: dict[str, Tensor] = self.domain_heads(*seen)
+        return losses
 
     @torch.no_grad()
     def _proposals(self, images: ImageList, features: dict[str, Tensor]) -> Sequence[Instances]:
         """Proposals of images without truth, which the generator gives in evaluation alone."""
+        proposals: Sequence[Instances]
         self.proposal_generator.eval()
         proposals, _ = self.proposal_generator(images, features, None)
         self.proposal_generator.train()

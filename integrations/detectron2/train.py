@@ -24,14 +24,14 @@ from detectron2.engine import DefaultTrainer, HookBase, default_argument_parser,
 from detectron2.evaluation import DatasetEvaluator, verify_results
 from detectron2.utils import comm
 
-from tobias_aug.integrations.detectron2.checkpointer import DomainCheckpointer
-from tobias_aug.integrations.detectron2.config import config_file, get_tobias_cfg
-from tobias_aug.integrations.detectron2.data import (
+from .checkpointer import DomainCheckpointer
+from .config import config_file, get_tobias_cfg
+from .data import (
     TwoDomainLoader,
     build_two_domain_train_loader,
     register_unlabeled_folder,
 )
-from tobias_aug.integrations.detectron2.evaluation import VOC07Evaluator
+from .evaluation import VOC07Evaluator
 
 
 class Trainer(DefaultTrainer):
@@ -67,7 +67,8 @@ class Trainer(DefaultTrainer):
     def build_hooks(self) -> list[HookBase | None]:
         # detectron2 has made its own by now, and its hooks keep the one that they find here.
         self.checkpointer = DomainCheckpointer(self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
-        return super().build_hooks()
+        hooks: list[HookBase | None] = super().build_hooks()
+        return hooks
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> TwoDomainLoader:
@@ -109,7 +110,7 @@ def scale_target_batch(cfg: CfgNode, world_size: int) -> CfgNode:
 
 def make_parser() -> argparse.ArgumentParser:
     """detectron2's own arguments, and those that register datasets."""
-    parser = default_argument_parser(epilog=__doc__)
+    parser: argparse.ArgumentParser = default_argument_parser(epilog=__doc__)
     parser.add_argument("--register", type=Path, action="append", default=[], metavar="FILE", help="run it first")
     parser.add_argument(
         "--register-folder", action="append", default=[], metavar="NAME=FOLDER", help="a folder of unlabeled images"

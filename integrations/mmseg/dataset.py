@@ -14,7 +14,8 @@ from mmseg.registry import DATASETS
 
 from tobias_aug.class_maps import UNCERTAIN, VOC_CLASSES, class_map_files, read_index_mask, voc_palette
 from tobias_aug.errors import TobiasError
-from tobias_aug.integrations.mmseg.loading import pixel_values
+
+from .loading import pixel_values
 
 _LABELS = ("seg_map_path", "cam_path", "other_cam_path")
 _SHOWN = 5

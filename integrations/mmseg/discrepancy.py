@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from tobias_aug.adaptation import ADR, MCD
 from tobias_aug.adaptation.adr import Variant
-from tobias_aug.integrations.mmseg.two_optimizers import both_wrappers
+
+from .two_optimizers import both_wrappers
 
 
 class DiscrepancySegmentor(EncoderDecoder):
@@ -60,7 +61,7 @@ class DiscrepancySegmentor(EncoderDecoder):
             for part, own in names.items()
         }
 
-    def _check_head(self, head: nn.Module) -> None:
+    def _check_head(self, head: BaseDecodeHead) -> None:
         name, kind = type(self).__name__, type(head)
         if head.out_channels < 2:
             raise ValueError(
@@ -105,7 +106,7 @@ class DiscrepancySegmentor(EncoderDecoder):
         return cast(Tensor, self.decode_head.predict_by_feat(self.method(inputs), batch_img_metas))
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
-        return self.method(inputs)
+        return cast(Tensor, self.method(inputs))
 
     def _batch(self, data: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         if not isinstance(data, Mapping) or set(data) != {"source", "target"} or set(data["target"]) != {"inputs"}:

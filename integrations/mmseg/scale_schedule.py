@@ -68,7 +68,8 @@ class ScaleScheduleDataPreProcessor(SegDataPreProcessor):
                     if name in sample:
                         mask = reduce_mask(getattr(sample, name).data, self.reduction)
                         setattr(sample, name, PixelData(data=mask))
-        return super().forward(data, training)
+        batch: dict[str, Any] = super().forward(data, training)
+        return batch
 
 
 @HOOKS.register_module()

@@ -162,7 +162,7 @@ class _Block(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         active = F.relu(self.bn_branch2a(features))
         beside = features if self.conv_branch1 is None else self.conv_branch1(active)
-        branch = self.conv_branch2a(active)
+        branch: Tensor = self.conv_branch2a(active)
         branch = self.conv_branch2b1(F.relu(self.bn_branch2b1(branch)))
         return beside + branch
 
@@ -183,7 +183,8 @@ class _Bottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         active = F.relu(self.bn_branch2a(features))
-        branch = self.conv_branch2a(active)
+        branch: Tensor = self.conv_branch2a(active)
         branch = self.conv_branch2b1(self.dropout(F.relu(self.bn_branch2b1(branch))))
         branch = self.conv_branch2b2(self.dropout(F.relu(self.bn_branch2b2(branch))))
-        return self.conv_branch1(active) + branch
+        beside: Tensor = self.conv_branch1(active)
+        return beside + branch
