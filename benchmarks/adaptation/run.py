@@ -114,7 +114,7 @@ def main() -> None:
     parser = new_parser(__doc__)
     training_arguments(parser, "digits", (*CLOSED, *OPEN), "source,mcd")
     parser.add_argument("--task", default="mnist-usps,usps-mnist", help=f"of {', '.join(TASKS)}: from, to")
-    parser.add_argument("--n", type=int, default=4, help="generator updates a step, of mcd and adr")
+    parser.add_argument("--n", type=int, default=4, help="generator updates per step, of mcd and adr")
     parser.add_argument("--variant", choices=["paper", "official", "l1"], default="paper", help="adr's discrepancy")
     parser.add_argument("--weight", type=float, default=1.0, help="of adr's discrepancy")
     parser.add_argument("--known", type=known_digits, default=KNOWN, help="digits known in the open set; 01234")
@@ -156,7 +156,7 @@ def known_digits(text: str) -> list[int]:
     """The digits of ``--known``, at least three, since the baseline needs as many."""
     digits = sorted({int(one) for one in text if one.isdecimal()})
     if "".join(map(str, digits)) != text or not 3 <= len(digits) <= 9:
-        raise argparse.ArgumentTypeError(f"wants three to nine different digits, in order, such as {KNOWN}, got {text}")
+        raise argparse.ArgumentTypeError(f"needs three to nine different digits, in order, such as {KNOWN}, got {text}")
     return digits
 
 

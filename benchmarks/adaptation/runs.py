@@ -39,7 +39,7 @@ from tobias_aug.training.loop import train
 
 # Of OSBP's reimplementation: epochs of the source that the reversal's ramp takes, of 200.
 RAMP_EPOCHS = {"usps-mnist": 50, "mnist-usps": 30}
-# Of MCD's released code: an epoch ends with the smaller set, and the training with whichever comes first.
+# Of MCD's official code: an epoch ends with the smaller set, and the training with whichever comes first.
 EPOCHS, MOST_STEPS = 200, 20_000
 # Source images that the support vector machines are fitted on, and test images of a domain that a image shows.
 SVM_SAMPLES, DRAWN = 5000, 300

@@ -1,6 +1,6 @@
 """Domain heads: the alignment losses of :mod:`tobias_aug.adaptation`, reading a detector's features, by name.
 
-A head of your own is registered as these are, and named in ``MODEL.DOMAIN.HEADS``::
+Register a head of your own in the same way, and name it in ``MODEL.DOMAIN.HEADS``::
 
     @DA_HEADS_REGISTRY.register()
     class MyHead(DomainHead):
@@ -34,7 +34,7 @@ class _DomainHeadRegistry(Registry):
 DA_HEADS_REGISTRY = _DomainHeadRegistry("DA_HEADS")
 DA_HEADS_REGISTRY.__doc__ = """
 Domain heads, called as ``head(cfg, input_shape, region_channels)`` with the shapes of the backbone's outputs and the
-length of a region's feature vector; they give a :class:`DomainHead`.
+length of a region's feature vector; they return a :class:`DomainHead`.
 """
 
 
@@ -76,12 +76,6 @@ class DomainHead(nn.Module):
 class _MapHead(DomainHead):
     """An alignment of one of the backbone's maps, weighted; a subclass says which, and where its settings are.
 
-    Args:
-        alignment: from the map of the source and of the target to a loss.
-        in_feature: which of the backbone's outputs the map is.
-        weight: of the loss.
-        context: whether the alignment's context vector joins the regions' features.
-
     Attributes:
         loss_name: name of the loss.
         settings: group of ``MODEL.DOMAIN`` whose keys are the arguments of the subclass.
@@ -91,7 +85,7 @@ class _MapHead(DomainHead):
     settings: str
     alignment: Any
 
-    def __init__(self, alignment: nn.Module, in_feature: str, weight: float, context: bool = False) -> None:
+    def __init__(self, alignment: nn.Module, in_feature: str, weight: float = 1.0, context: bool = False) -> None:
         super().__init__()
         self.alignment, self.in_feature, self.weight = alignment, in_feature, weight
         self.context_channels = CONTEXT_CHANNELS if context else 0
@@ -116,25 +110,19 @@ class LocalStrongHead(_MapHead):
 
     Args:
         channels: of the map.
-        in_feature, weight, context: which map it is, weight of the loss, whether its context vector is used.
+        in_feature: which of the backbone's outputs the map is.
         reversal: coefficient of the gradient reversal.
-        std: of the weights at the start; 0 is torch's own start.
+        std: of the initial weights; 0 is torch's own initialization.
+        shared: ``weight`` of the loss, 1 by default, and ``context``, whether its context vector joins the regions'.
     """
 
     loss_name, settings = "loss_domain_local", "LOCAL"
 
     @configurable
     def __init__(
-        self,
-        *,
-        channels: int,
-        in_feature: str = "res2",
-        weight: float = 1.0,
-        reversal: float = 1.0,
-        context: bool = False,
-        std: float = 0.01,
+        self, *, channels: int, in_feature: str = "res2", reversal: float = 1.0, std: float = 0.01, **shared: Any
     ) -> None:
-        super().__init__(LocalAlignment(channels, reversal, std or None), in_feature, weight, context)
+        super().__init__(LocalAlignment(channels, reversal, std or None), in_feature, **shared)
 
 
 @DA_HEADS_REGISTRY.register()
@@ -142,9 +130,7 @@ class GlobalWeakHead(_MapHead):
     """Focal loss, or its exponential sister, on whole images by a high-level map (``MODEL.DOMAIN.GLOBAL``).
 
     Args:
-        channels: of the map.
-        in_feature, weight, context: which map it is, weight of the loss, whether its context vector is used.
-        reversal: coefficient of the gradient reversal.
+        channels, in_feature, reversal, shared: see :class:`LocalStrongHead`.
         gamma: 0 is plain cross entropy.
         modulation: "focal" or "exponential".
         dropout: of the discriminator.
@@ -158,14 +144,13 @@ class GlobalWeakHead(_MapHead):
         *,
         channels: int,
         in_feature: str = "res4",
-        weight: float = 1.0,
         reversal: float = 1.0,
-        context: bool = False,
         gamma: float = 5.0,
         modulation: Modulation = "focal",
         dropout: float = 0.5,
+        **shared: Any,
     ) -> None:
-        super().__init__(GlobalAlignment(channels, gamma, modulation, reversal, dropout), in_feature, weight, context)
+        super().__init__(GlobalAlignment(channels, gamma, modulation, reversal, dropout), in_feature, **shared)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
@@ -260,7 +245,7 @@ class DAFasterHead(DomainHead):
 
 
 class DomainHeads(nn.ModuleList):
-    """A detector's domain heads together; the order of their context vectors is theirs."""
+    """A detector's domain heads; their context vectors are joined in the same order."""
 
     def __iter__(self) -> Iterator[DomainHead]:
         return cast(Iterator[DomainHead], super().__iter__())
@@ -277,7 +262,7 @@ class DomainHeads(nn.ModuleList):
         """Return all heads' losses.
 
         Raises:
-            ValueError: if two heads give losses of one name.
+            ValueError: if two heads return a loss of the same name.
         """
         losses: dict[str, Tensor] = {}
         for head in self:
@@ -299,7 +284,7 @@ def build_domain_heads(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], regio
     """Build the heads that ``MODEL.DOMAIN.HEADS`` names.
 
     Raises:
-        KeyError: naming the known heads where one is not.
+        KeyError: if a head is unknown, with the names of the known ones.
     """
     return [DA_HEADS_REGISTRY.get(name)(cfg, input_shape, region_channels) for name in cfg.MODEL.DOMAIN.HEADS]
 

@@ -22,9 +22,9 @@ Input = Mapping[str, Any]
 class DomainAdaptiveRCNN(GeneralizedRCNN):
     """detectron2's ``GeneralizedRCNN`` with domain heads, over any of its backbones: C4, FPN, VGG-16.
 
-    In training, images marked ``"domain": "target"`` meet the domain heads alone, and must come without annotations;
-    all others train the detector. In evaluation it is the ordinary detector, with the heads' context vectors where it
-    was trained with them.
+    In training, images marked ``"domain": "target"`` reach the domain heads alone, and must come without annotations;
+    all others train the detector. In evaluation it is the ordinary detector, with the heads' context vectors if it was
+    trained with them.
 
     Args:
         domain_heads: see :mod:`~tobias_aug.integrations.detectron2.domain_heads`; none trains on the source alone.
@@ -32,7 +32,7 @@ class DomainAdaptiveRCNN(GeneralizedRCNN):
         detector: what ``GeneralizedRCNN`` takes.
 
     Raises:
-        TypeError: if the heads read regions or give context, and the RoI heads are none they know.
+        TypeError: if the heads read regions or give context, and the RoI heads are of an unknown class.
     """
 
     @configurable
@@ -114,10 +114,10 @@ class DomainAdaptiveRCNN(GeneralizedRCNN):
 
 
 def split_domains(inputs: Sequence[Input]) -> tuple[list[Input], list[Input]]:
-    """Part a batch into source and target images by their ``"domain"``; without one an image is of the source.
+    """Split a batch into source and target images by their ``"domain"``. Default: source.
 
     Raises:
-        ValueError: if a target image has annotations, or there is another domain.
+        ValueError: if a target image has annotations, or a domain is neither.
     """
     domains: dict[str, list[Input]] = {"source": [], "target": []}
     for each in inputs:

@@ -1,4 +1,4 @@
-"""What domain heads read from RoI heads, and what they give to them; detectron2's own heads stay as they are."""
+"""Region features that domain heads read, and the context that they add; detectron2's RoI heads stay as they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RoIHeads: TypeAlias = Res5ROIHeads | StandardROIHeads
 
 
 def region_channels(roi_heads: nn.Module) -> int:
-    """Length of a region's feature vector, which the box predictor reads.
+    """Return the length of a region's feature vector, which the box predictor reads.
 
     Raises:
         TypeError: if the heads are neither ``Res5ROIHeads`` nor ``StandardROIHeads`` with one box predictor.
@@ -23,7 +23,7 @@ def region_channels(roi_heads: nn.Module) -> int:
 
 
 def region_features(roi_heads: RoIHeads, maps: Mapping[str, Tensor], proposals: Sequence[Instances]) -> Tensor:
-    """Feature vectors of proposals, (regions, length), as the box predictor reads them but for context vectors."""
+    """Return the proposals' feature vectors, (regions, length), as the box predictor reads them, without context."""
     inputs = [maps[name] for name in roi_heads.in_features], [each.proposal_boxes for each in proposals]
     features: Tensor
     if isinstance(roi_heads, Res5ROIHeads):
@@ -34,18 +34,18 @@ def region_features(roi_heads: RoIHeads, maps: Mapping[str, Tensor], proposals: 
 
 
 class RegionContext:
-    """Puts each image's context vector in front of the features of all its regions, before the box predictor.
+    """Put each image's context vector in front of its regions' features, before the box predictor.
 
     The predictor's two layers are widened; their weights for what they read before stay. Three hooks do the rest, in
     the order in which RoI heads run: they see the backbone's outputs, then the regions of each image, then predict.
 
     Args:
-        roi_heads: ``Res5ROIHeads`` or ``StandardROIHeads``, or a class of one's own over them.
+        roi_heads: ``Res5ROIHeads`` or ``StandardROIHeads``, or a subclass of them.
         channels: length of a context vector.
         context: from the backbone's outputs by name to context vectors, (batch, channels).
 
     Raises:
-        TypeError: if the RoI heads are of another kind.
+        TypeError: if the RoI heads are of another class.
     """
 
     def __init__(self, roi_heads: nn.Module, channels: int, context: Callable[[Mapping[str, Tensor]], Tensor]) -> None:

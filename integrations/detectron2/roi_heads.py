@@ -48,7 +48,7 @@ class VGG16BoxHead(nn.Module):
 
     Args:
         input_shape: of a region's features; 512 × 7 × 7.
-        checkpoint: a VGG-16's, whose classifier is taken; random weights where it is empty.
+        checkpoint: path of a VGG-16, whose classifier is taken. Default: random weights.
     """
 
     @configurable

@@ -37,8 +37,8 @@ from .evaluation import VOC07Evaluator
 class Trainer(DefaultTrainer):
     """detectron2's default trainer over both domains, scored by VOC 2007's average precision.
 
-    With ``SEED`` of 0 or more every step draws from generators seeded by (seed, step, process), so that training which
-    is taken up from a checkpoint computes what it would have computed.
+    With ``SEED`` of 0 or more every step draws from generators seeded by (seed, step, process), so that resumed
+    training computes what it would have computed without the interruption.
 
     Args:
         cfg: with ``SOLVER.REFERENCE_WORLD_SIZE`` set, ``SOLVER.TARGET_IMS_PER_BATCH`` is scaled by the number of
@@ -60,7 +60,7 @@ class Trainer(DefaultTrainer):
             random.seed(int(draws[0]))
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As detectron2's; the loader continues at the step too."""
+        """Resume as detectron2 does, with the loader at the same step."""
         super().resume_or_load(resume)
         self._trainer.data_loader.start = self.start_iter
 
@@ -139,7 +139,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 
 def run(args: argparse.Namespace) -> Any:
-    """Train or, with ``--eval-only``, test in this process; the last evaluation's results."""
+    """Train or, with ``--eval-only``, test in this process; return the results of the last evaluation."""
     cfg = setup(args)
     if args.eval_only:
         model = Trainer.build_model(cfg)

@@ -51,10 +51,10 @@ __all__ = [
 
 
 def config_path(name: str) -> str:
-    """The path of a ready configuration, for ``Config.fromfile`` and mmseg's own tools.
+    """Return the path of a configuration of this package, for ``Config.fromfile`` and mmseg's own tools.
 
     Raises:
-        ValueError: naming those there are.
+        ValueError: if there is none of that name, with the names that exist.
 
     Example:
         >>> config_path("camvid240")  # doctest: +SKIP

@@ -23,7 +23,7 @@ class LoadPseudoLabel(BaseTransform):
 
     Takes what :class:`TobiasPseudoLabelDataset` gives: the path of an index PNG, which is read as it is; or those of
     one or two files of class maps, which are fused and cut at two thresholds (``tobias-aug orand fuse`` and ``labels``
-    do the same ahead of time). Place it behind ``LoadImageFromFile`` and before any transform that moves pixels.
+    do the same ahead of time). Put it after ``LoadImageFromFile`` and before any transform that moves pixels.
 
     Args:
         operation: of two files of class maps: "and", "or" or "average".

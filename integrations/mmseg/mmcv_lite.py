@@ -34,9 +34,9 @@ def enable_mmcv_lite() -> bool:
         True
     """
     _check_hosts()
-    there = sys.modules.get(_EXTENSION)
-    if there is not None:
-        return isinstance(there, _NoOperators)
+    loaded = sys.modules.get(_EXTENSION)
+    if loaded is not None:
+        return isinstance(loaded, _NoOperators)
     if find_spec(_EXTENSION) is None:
         sys.modules[_EXTENSION] = _NoOperators()
         return True

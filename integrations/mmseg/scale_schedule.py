@@ -79,7 +79,7 @@ class ScaleScheduleHook(Hook):
     The paper says "by factors of 8, 4, and 2 for the initial 2, 4, and 6 epochs, respectively", which can be read in
     two ways: ``reading="cumulative"`` reduces epochs 0-1 by 8, 2-3 by 4 and 4-5 by 2; ``"lengths"`` 0-1 by 8, 2-5 by 4
     and 6-11 by 2. From then on nothing is reduced. The factor follows from the epoch or iteration alone, so a resumed
-    run has the right one.
+    run reduces by the same factor.
 
     Args:
         milestones: where each factor ends, or how long each holds, as ``reading`` says.

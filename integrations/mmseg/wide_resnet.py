@@ -45,7 +45,7 @@ class WideResNet38(BaseModule):
         norm_cfg: ``requires_grad=False`` keeps scale and shift of batch normalization as well.
         width: divide all channels by this, for tests and laptops; 1 is the published network.
         dropout: of the last two stages, as published; ``False`` leaves it out.
-        init_cfg: weights, as mmengine loads them; Kaiming's where not given.
+        init_cfg: weights, as mmengine loads them; Default: Kaiming's.
 
     Raises:
         ValueError: if there is no such stage, or the channels cannot be divided so.

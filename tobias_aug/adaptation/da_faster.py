@@ -163,11 +163,11 @@ class DAFasterAlignment(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the three losses, none weighted; the consistency is a mean over the regions of both domains."""
         domains = ((source, source_regions, source_counts), (target, target_regions, target_counts))
-        apart = [self._consistency(*domain) * len(domain[1]) for domain in domains]
+        sums = [self._consistency(*domain) * len(domain[1]) for domain in domains]
         return {
             "image": self.image(source, target),
             "region": self.region(source_regions, target_regions),
-            "consistency": (apart[0] + apart[1]) / max(1, len(source_regions) + len(target_regions)),
+            "consistency": (sums[0] + sums[1]) / max(1, len(source_regions) + len(target_regions)),
         }
 
     def _consistency(self, features: Tensor, regions: Tensor, counts: Sequence[int]) -> Tensor:

@@ -49,8 +49,8 @@ class OpenSetLoss(nn.Module):
 
     ``cross entropy on the source + unknown_loss on the target``, with a gradient reversal between generator and
     classifier on the target alone: one backward pass and one step of all optimizers. The source has known classes only.
-    A mean over samples, so under DDP the average over processes is the value of the joined batch, batch normalization
-    in the classifier apart.
+    A mean over samples, so under DDP the average over processes is the value of the joined batch, except for batch
+    normalization in the classifier.
 
     Args:
         classifier: from features to K + 1 logits, unknown last; its parameters go to your optimizer.
@@ -100,7 +100,7 @@ class OSBP(nn.Module):
         generator: from images to features.
         criterion: holds the classifier.
         joint: let source and target pass the generator as one batch, so that batch normalization sees both in training
-            and, by its running statistics, in prediction; the released code passes them one after the other.
+            and, by its running statistics, in prediction; the official code passes them one after the other.
 
     Example:
         >>> osbp = OSBP(nn.Flatten(), OpenSetLoss(nn.Linear(64, 5 + 1)))

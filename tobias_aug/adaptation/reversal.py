@@ -83,7 +83,7 @@ def reversal_schedule(progress: float, alpha: float = 10.0, low: float = 0.0, hi
     """Coefficient after a share of training: ``low + (high - low) * (2 / (1 + exp(-alpha * progress)) - 1)``.
 
     Ganin and Lempitsky's schedule. From 0 to 1 it ends at 0.9999 with their ``alpha`` of 10, and at 0.46 with an alpha
-    of 1, which is found in released code.
+    of 1, which is found in official code.
 
     Args:
         progress: share of training that is done, in [0, 1].
