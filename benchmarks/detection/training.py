@@ -20,8 +20,7 @@ from benchmarks.detection.data import (
     median_box_precision,
     split,
 )
-from tobias_aug.integrations.detectron2 import get_tobias_cfg, register_unlabeled_folder
-from tobias_aug.integrations.detectron2.train import Trainer
+from tobias_aug.integrations.detectron2 import Trainer, get_tobias_cfg, register_unlabeled_folder
 
 
 class Run:

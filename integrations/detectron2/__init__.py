@@ -3,6 +3,9 @@
 Importing this package registers all of it by name; detectron2 itself is neither copied nor changed.
 """
 
+from importlib import import_module
+from typing import Any
+
 from .._hosts import require
 
 require("detectron2", guide="https://detectron2.readthedocs.io/en/latest/tutorials/install.html")
@@ -25,11 +28,17 @@ from .evaluation import VOC07Evaluator  # noqa: E402
 from .mapper import TobiasMapper, TranslatedMapper  # noqa: E402
 from .meta_arch import DomainAdaptiveRCNN  # noqa: E402
 
-__getattr__ = renamed_attribute(
+_renamed = renamed_attribute(
     __name__,
     {"register_unlabelled_folder": "register_unlabeled_folder", "unlabelled_images": "unlabeled_images"},
     globals(),
 )
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: `python -m` runs its module, which must not be loaded by then.
+    return getattr(import_module(f"{__name__}.train"), name) if name == "Trainer" else _renamed(name)
+
 
 __all__ = [
     "DA_HEADS_REGISTRY",
@@ -39,6 +48,7 @@ __all__ = [
     "DomainFeatures",
     "DomainHead",
     "TobiasMapper",
+    "Trainer",
     "TranslatedMapper",
     "TwoDomainLoader",
     "VOC07Evaluator",

@@ -11,7 +11,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from tobias_aug.adaptation.fog import fog_and_color
+from tobias_aug.adaptation import fog_and_color
 from tobias_aug.runtime.renamed import warn_renamed
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tobias_aug.adaptation.da_faster import (
+from tobias_aug.adaptation import (
     DAFasterAlignment,
     ImageAlignment,
     RegionAlignment,

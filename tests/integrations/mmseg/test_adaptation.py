@@ -23,7 +23,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from torch.nn import functional as F
 
-from tobias_aug.adaptation.fog import fog_and_color
+from tobias_aug.adaptation import fog_and_color
 
 NUMBERS = itertools.count()
 CLASSES = dict(classes=["street", "house", "car"])
