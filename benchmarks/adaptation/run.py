@@ -167,13 +167,13 @@ def made(args: argparse.Namespace, task: str, method: str, seed: int) -> Run:
 
 
 def complete(args: argparse.Namespace, task: str, method: str, seed: int) -> dict[str, Any]:
-    """Make a run whole; its checkpoint goes, its features stay beside the file of results."""
+    """Finish a run, delete its checkpoint and keep its features beside the file of results."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = place(args, task, method, seed, ".checkpoints") if args.json else Path(scratch)
+        folder = run_path(args, task, method, seed, ".checkpoints") if args.json else Path(scratch)
         run = made(args, task, method, seed)
         result = run.finish(folder)
         if args.json:
-            path = place(args, task, method, seed, ".features").with_suffix(".pt")
+            path = run_path(args, task, method, seed, ".features").with_suffix(".pt")
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
                 torch.save(run.features(), temporary)
@@ -181,10 +181,10 @@ def complete(args: argparse.Namespace, task: str, method: str, seed: int) -> dic
     return result
 
 
-def place(args: argparse.Namespace, task: str, method: str, seed: int, kind: str) -> Path:
-    """Where a run keeps what is no result."""
+def run_path(args: argparse.Namespace, task: str, method: str, seed: int, suffix: str) -> Path:
+    """Return the path of what a run keeps besides its results."""
     name = f"{run_name(args, task, method)}, seed {seed}".replace(", ", "-").replace(" ", "-")
-    return Path(args.json).with_suffix(kind) / name
+    return Path(args.json).with_suffix(suffix) / name
 
 
 def figure_rows(args: argparse.Namespace, tasks: list[str], methods: list[str]) -> list[Shown]:
@@ -200,7 +200,7 @@ def figure_rows(args: argparse.Namespace, tasks: list[str], methods: list[str]) 
 
 
 def kept(args: argparse.Namespace, task: str, method: str, seed: int) -> dict[str, Tensor]:
-    path = place(args, task, method, seed, ".features").with_suffix(".pt")
+    path = run_path(args, task, method, seed, ".features").with_suffix(".pt")
     if not path.is_file():
         raise DataError(
             f"no features of {run_name(args, task, method)}, seed {seed}; run --method {method} into the same --json"

@@ -48,9 +48,9 @@ class Run:
         try:
             trainer = Trainer(self.cfg)
             trainer.resume_or_load(resume=True)
-            begun = perf_counter()
+            start = perf_counter()
             trainer.train()
-            seconds = (perf_counter() - begun) / max(1, trainer.max_iter - trainer.start_iter)
+            seconds = (perf_counter() - start) / max(1, trainer.max_iter - trainer.start_iter)
             results = Trainer.test(self.cfg, trainer.model)
             histories = trainer.storage.histories()
             names = [name for name in histories if name.startswith("loss_")]
