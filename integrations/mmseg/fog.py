@@ -1,4 +1,4 @@
-"""A second domain out of a first: the library's fog and other colors, as a transform of mmseg."""
+"""A second domain made from a first: fog and other colors as a transform of mmseg."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scale scheduling: begin with small images and masks, whose small noise is gone, and end with whole ones.
+"""Scale scheduling: begin with reduced images and masks, which lose their small noise, and end with whole ones.
 
 Park and Shim, "Precision matters", 2024, "Scale scheduling". The batch is reduced in the data preprocessor: loader
 workers fetch batches ahead, so that a size set for them would come late.

@@ -1,4 +1,4 @@
-"""The two optimizers of a segmentor that adapts in three steps, and what they may not be asked for."""
+"""The two optimizers of a segmentor that adapts in three steps, and the options that they reject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second domain out of a first: the same images in fog, with other colors."""
+"""A second domain made from a first: the same images in fog, with other colors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strong-weak alignment for detectors: textures alike everywhere, whole images alike only where they can be.
+"""Strong-weak alignment for detectors: strong for local features, weak for whole images.
 
 Saito et al., "Strong-Weak Distribution Alignment for Adaptive Object Detection", CVPR 2019. The source is domain 0, the
 target domain 1. Features come from any backbone; :mod:`tobias_aug.integrations.detectron2` puts these into a detector.
