@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tobias_aug.integrations._hosts import require
 from tobias_aug.patch_merge.functional import fill_slots
+
+from ._hosts import require
 
 require("albumentations", extra="albumentations")
 from albumentations.augmentations.geometric.functional import resize  # noqa: E402
@@ -35,8 +36,8 @@ def resized(image: np.ndarray, size: tuple[int, int], interpolation: int) -> np.
     if image.dtype == bool:
         return nearest(image, size)
     if image.dtype in _OPENCV:
-        return resize(image, size, interpolation)
-    wide = resize(image.astype(np.float64), size, interpolation)
+        return np.asarray(resize(image, size, interpolation))
+    wide: np.ndarray = resize(image.astype(np.float64), size, interpolation)
     if np.issubdtype(image.dtype, np.integer):
         limits = np.iinfo(image.dtype)
         wide = np.rint(wide).clip(limits.min, limits.max)
@@ -46,4 +47,4 @@ def resized(image: np.ndarray, size: tuple[int, int], interpolation: int) -> np.
 def nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize a mask of any dtype, as OpenCV's INTER_NEAREST does."""
     rows, columns = (np.arange(new) * old // new for new, old in zip(size, mask.shape[:2], strict=True))
-    return mask[rows[:, None], columns]
+    return np.asarray(mask[rows[:, None], columns])

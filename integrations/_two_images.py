@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tobias_aug.integrations._hosts import require
+from ._hosts import require
 
 require("albumentations", extra="albumentations")
 import albumentations as A  # noqa: E402

@@ -22,15 +22,16 @@ from torch import Tensor
 
 from tobias_aug.between_class.image_functional import mix_pairs
 from tobias_aug.images.decode import squash, to_unit
-from tobias_aug.integrations._arrays import filled, nearest, planes, resized
-from tobias_aug.integrations._hosts import require
-from tobias_aug.integrations._two_images import Donor, TwoImages
 from tobias_aug.masks.cells import cells_to_pixels, half_mask
 from tobias_aug.masks.localizer import NAMED, Localizer, as_localizer, input_size
 from tobias_aug.mixing.labels import check_same_class, soft_labels
 from tobias_aug.patch_merge.boxes import keep_boxes
 from tobias_aug.patch_merge.functional import donor_cells
 from tobias_aug.runtime.renamed import current_value
+
+from ._arrays import filled, nearest, planes, resized
+from ._hosts import require
+from ._two_images import Donor, TwoImages
 
 require("albumentations", extra="albumentations")
 import cv2  # noqa: E402
@@ -164,7 +165,7 @@ class TobiasPatchMerge(TwoImages):
             return mask
         return filled(mask, nearest(self.given(mask, donor, key, casts=True), mask.shape[:2]), cells)
 
-    def apply_to_masks(self, masks: Any, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> np.ndarray:
+    def apply_to_masks(self, masks: Any, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> Any:
         if (cells < 0).all():
             return masks
         given = donor.get(key, [])
@@ -186,7 +187,7 @@ class TobiasPatchMerge(TwoImages):
         height, width = params["shape"][:2]
         pixels = torch.from_numpy(bboxes[:, :4] * (width, height, width, height))
         stays, cut = keep_boxes(pixels, torch.from_numpy(cells) < 0, height, width)
-        kept = bboxes[stays.numpy()]
+        kept: np.ndarray = bboxes[stays.numpy()]
         kept[:, :4] = cut[stays].numpy() / (width, height, width, height)
         return kept
 
@@ -306,7 +307,7 @@ class TobiasBetweenClass(TwoImages):
     def _distribution(self, label: Any) -> np.ndarray:
         given = np.asarray(label)
         if given.ndim == 0 and np.issubdtype(given.dtype, np.integer) and 0 <= given < self.num_classes:
-            return np.eye(self.num_classes, dtype=np.float32)[given]
+            return np.asarray(np.eye(self.num_classes, dtype=np.float32)[given])
         if given.shape == (self.num_classes,):
             return given.astype(np.float32)
         raise ValueError(

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.command import DataError, require
-from tobias_aug.adaptation.fog import fog_and_color
+from tobias_aug.adaptation import fog_and_color
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.metrics.detection import Detections, Truth, voc_average_precision
 from tobias_aug.runtime.files import atomic_path
