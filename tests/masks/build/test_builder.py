@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from tobias_aug import FolderInUseError, ImageError, RandomCNN, TableError, build_masks, half_mask
-from tobias_aug.masks.build.plan import default_part_size
 from tobias_aug.masks.build.verify import verify_masks
+from tobias_aug.masks.table.parts import default_part_size
 
 
 def test_masks_are_the_better_half_of_the_localizers_scores(photos, tmp_path, brightness):

@@ -15,7 +15,7 @@ from tobias_aug.errors import ImageError, TableError
 from tobias_aug.images.opening import as_source
 from tobias_aug.images.origin import origin_of
 from tobias_aug.masks.build.compute import Job, compute_parts, try_first
-from tobias_aug.masks.build.plan import Part, default_part_size, plan_parts, require_same_build
+from tobias_aug.masks.build.plan import Part, plan_parts, require_same_build
 from tobias_aug.masks.build.ranks import (
     commit,
     device_of_rank,
@@ -29,7 +29,14 @@ from tobias_aug.masks.build.ranks import (
 from tobias_aug.masks.build.ray import RayEngine
 from tobias_aug.masks.localizer import Localizer, as_localizer, identity, input_size
 from tobias_aug.masks.table.folder import UNFINISHED, described, table_folder, warn_of_failures
-from tobias_aug.masks.table.parts import DESCRIPTION, TableDescription, part_path, read_summary, table_hashes
+from tobias_aug.masks.table.parts import (
+    DESCRIPTION,
+    TableDescription,
+    default_part_size,
+    part_path,
+    read_summary,
+    table_hashes,
+)
 from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.runtime.devices import pick_device
 from tobias_aug.runtime.failures import FAILURES, read_failures, write_failures

@@ -14,13 +14,13 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from tobias_aug.errors import TableError
-from tobias_aug.masks.build.plan import default_part_size
 from tobias_aug.masks.table.folder import UNFINISHED, described, table_folder
 from tobias_aug.masks.table.key_hash import hash_keys
 from tobias_aug.masks.table.lookup import fingerprint, key_buffers
 from tobias_aug.masks.table.parts import (
     DESCRIPTION,
     TableDescription,
+    default_part_size,
     part_path,
     read_columns,
     read_summary,

@@ -126,6 +126,11 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
     return {inner: v for key in value for inner, v in _flat(value[key], f"{name}.{key}".lstrip(".")).items()}
 
 
+def default_part_size(images: int) -> int:
+    """Rows of a part: a power of two, at least 256, at most 65536, and at most 128 parts between these bounds."""
+    return min(65536, max(256, 1 << (-(-images // 128) - 1).bit_length()))
+
+
 def part_path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:05d}.parquet"
 
