@@ -11,6 +11,7 @@ def needs_extra(what: str, extra: str) -> ImportError:
         extra: the extra of this package that brings it.
 
     Example:
+        >>> from tobias_aug.errors import needs_extra
         >>> print(needs_extra("a plot needs matplotlib", "plot"))
         a plot needs matplotlib; install the extra "plot", in a clone of tobias-aug: pip install '.[plot]'
     """

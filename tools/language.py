@@ -36,7 +36,10 @@ WORDS = {
 }
 TEXTS = (".py", ".md", ".toml", ".yml", ".yaml", ".cff")
 # This list, the old names, texts of others, commands that were run, and records of the past.
-LEFT = ("tools/language.py", "tobias_aug/runtime/renamed.py", "CHANGELOG.md", "benchmarks/results/", "tests/masks/table/")
+LEFT = (
+    *("tools/language.py", "tobias_aug/runtime/renamed.py", "CHANGELOG.md"),
+    *("benchmarks/results/", "tests/masks/table/"),
+)
 COMMAND = re.compile(r"^python -m benchmarks\.|connection refused|ConnectionRefused|\"--pictures\"", re.IGNORECASE)
 PATTERN = re.compile("|".join(rf"(?P<w{n}>\b(?:{word})\b)" for n, word in enumerate(WORDS)), re.IGNORECASE)
 

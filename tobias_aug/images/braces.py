@@ -15,6 +15,7 @@ def without_braces(pattern: str) -> Iterator[str]:
     Braces that hold neither a range nor a comma stay as they are.
 
     Example:
+        >>> from tobias_aug.images.braces import without_braces
         >>> list(without_braces("s{01..00}-{a,b}.tar"))
         ['s01-a.tar', 's01-b.tar', 's00-a.tar', 's00-b.tar']
     """

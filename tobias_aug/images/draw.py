@@ -86,6 +86,7 @@ def spread(count: int, total: int) -> list[int]:
     """``count`` indices spread evenly over ``total``, first and last included; all of them where there are fewer.
 
     Example:
+        >>> from tobias_aug.images.draw import spread
         >>> spread(3, 9)
         [0, 4, 8]
     """

@@ -23,6 +23,7 @@ class KeyList(Sequence[str]):
     Names that are not UTF-8 keep their bytes through Python's ``surrogateescape``.
 
     Example:
+        >>> from tobias_aug.images import KeyList
         >>> keys = KeyList(["a/1.jpg", "b/2.jpg"])
         >>> keys[1], len(keys)
         ('b/2.jpg', 2)

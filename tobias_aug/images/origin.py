@@ -23,6 +23,7 @@ class ImageOrigin:
         max_pixels: images of more are rejected. Default: Pillow's limit.
 
     Example:
+        >>> from tobias_aug.images import ImageOrigin
         >>> origin = ImageOrigin("/data/shard-{000..146}.tar", "tar", keys_by_file=True)
         >>> origin.to_dict()
         {'path': '/data/shard-{000..146}.tar', 'kind': 'tar', 'keys_by_file': True}

@@ -46,6 +46,8 @@ class BorderContrast:
         ValueError: if ``features`` is unknown, the seed is negative or ``threshold`` is not positive.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import BorderContrast
         >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
         >>> BorderContrast().cell_scores(images).shape
         torch.Size([2, 4, 4])

@@ -36,6 +36,8 @@ class CAM(Frozen):
         ValueError: if the checkpoint has no linear layer on the features' channels (VGG and AlexNet have none).
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.localization import CAM
         >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
         >>> CAM("resnet18").heatmaps(images, classes=torch.tensor([3, 5])).shape
         torch.Size([2, 7, 7])

@@ -15,6 +15,8 @@ def rgb_to_lab(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "
     """Convert sRGB in [0, 1] to L* in [0, 100] and a*, b* of about [-128, 127], for the D65 white.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.localization.color import rgb_to_lab
         >>> rgb_to_lab(torch.ones(1, 3, 1, 1)).flatten().round().abs().tolist()
         [100.0, 0.0, 0.0]
     """

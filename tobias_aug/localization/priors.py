@@ -21,6 +21,8 @@ class CenterPrior:
         box: width and height of the centered box as shares of the image's.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import CenterPrior, half_mask
         >>> scores = CenterPrior().cell_scores(torch.zeros(1, 3, 8, 8))
         >>> half_mask(scores)[0].int().tolist()
         [[0, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 1, 1, 0]]

@@ -55,6 +55,8 @@ class RandomCNN(Frozen):
             or the checkpoint does not fit, naming the tensors.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import RandomCNN
         >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
         >>> RandomCNN("resnet18").cell_scores(images).shape
         torch.Size([2, 4, 4])

@@ -41,6 +41,8 @@ def scda_box(heatmap: Shaped[Tensor, "rows columns"], size: tuple[int, int]) -> 
             no whole number from 1.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import scda_box
         >>> scda_box(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), (10, 20))
         (10, 5, 20, 10)
     """
@@ -108,6 +110,8 @@ class SCDA(Frozen):
         seed: decides random weights.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.localization import SCDA
         >>> SCDA()(torch.randint(256, (1, 3, 96, 128), dtype=torch.uint8)).shape
         torch.Size([1, 4096])
     """

@@ -33,6 +33,8 @@ def half_mask(scores: Float[Tensor, "*batch grid grid"]) -> Bool[Tensor, "*batch
         ValueError: if a score is NaN.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import half_mask
         >>> half_mask(torch.tensor([[0.1, 0.9], [0.8, 0.2]])).int().tolist()
         [[0, 1], [1, 0]]
     """
@@ -56,6 +58,7 @@ def random_cells(
     They are on the generator's device, or on the CPU without one.
 
     Example:
+        >>> from tobias_aug.masks import random_cells
         >>> random_cells(3).flatten(1).sum(1).tolist()
         [8, 8, 8]
     """
@@ -73,6 +76,7 @@ def boolean_cells(masks: Any) -> Bool[Tensor, "*batch rows columns"]:
         ValueError: if integers are others than 0 and 1, or the masks of a list differ in shape.
 
     Example:
+        >>> from tobias_aug.masks.cells import boolean_cells
         >>> boolean_cells([[1, 0], [0, 1]])
         tensor([[ True, False],
                 [False,  True]])
@@ -112,6 +116,7 @@ def cell_edges(length: int, grid: int) -> list[int]:
         ValueError: if the side is too short to hold ``grid`` cells.
 
     Example:
+        >>> from tobias_aug.masks import cell_edges
         >>> cell_edges(10, 4)
         [0, 2, 5, 7, 10]
     """
@@ -128,6 +133,8 @@ def cells_to_pixels(
     """Spread a mask of cells over the pixels of a ``height`` × ``width`` image.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.masks import cells_to_pixels
         >>> cells_to_pixels(torch.tensor([[True, False], [False, True]]), 2, 4).int().tolist()
         [[1, 1, 0, 0], [0, 0, 1, 1]]
     """
@@ -143,6 +150,8 @@ def pack_cells(cells: Bool[Tensor, "rows grid grid"]) -> UInt8[np.ndarray, "rows
     """Pack masks of cells into bits, row by row, first cell in the highest bit; the last byte is filled with zeros.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.masks import pack_cells
         >>> pack_cells(torch.tensor([[[True, False], [False, True]]])).tolist()
         [[144]]
     """
@@ -153,6 +162,8 @@ def unpack_cells(packed: UInt8[np.ndarray, "*batch bytes"], grid: int) -> Bool[T
     """Undo :func:`pack_cells`; any leading dimensions.
 
     Example:
+        >>> import numpy as np
+        >>> from tobias_aug.masks import unpack_cells
         >>> unpack_cells(np.array([[144]], dtype=np.uint8), 2).int().tolist()
         [[[1, 0], [0, 1]]]
     """

@@ -32,6 +32,7 @@ def object_hash(value: Any, owner: object = None) -> str:
         TypeError: if something in it has no content that could be compared, such as an open file or a lock.
 
     Example:
+        >>> from tobias_aug.masks.object_hash import object_hash
         >>> object_hash({"a": [1.0, float("nan")], "b": 2}) == object_hash({"b": 2, "a": [1.0, float("nan")]})
         True
     """

@@ -33,6 +33,8 @@ class OnlineMasks:
             of 32 so that few graphs are recorded, each with memory of its own.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import CenterPrior, OnlineMasks, PatchMerge
         >>> masks = OnlineMasks(CenterPrior())
         >>> images = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8)
         >>> PatchMerge(p=0.3)(images, masks).shape
@@ -142,6 +144,8 @@ def filled_up(images: Tensor, multiple: int) -> Tensor:
     """Append zeros until the batch is a multiple of ``multiple``.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.masks.online import filled_up
         >>> filled_up(torch.ones(3, 1), 4).flatten().tolist()
         [1.0, 1.0, 1.0, 0.0]
     """

@@ -21,6 +21,8 @@ def largest_component(mask: Bool[Tensor, "height width"]) -> Bool[Tensor, "heigh
     An empty mask stays empty.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.masks import largest_component
         >>> largest_component(torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 0]]).bool()).int().tolist()
         [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
     """
@@ -35,6 +37,8 @@ def bounding_box(mask: Bool[Tensor, "height width"]) -> Box:
     """Return the smallest box around the True pixels; the whole image where there are none.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.masks import bounding_box
         >>> bounding_box(torch.tensor([[0, 1, 1, 0], [0, 1, 0, 0]]).bool())
         (1, 0, 3, 2)
     """
@@ -50,6 +54,7 @@ def box_iou(first: Box, second: Box) -> float:
     For many boxes at once use ``torchvision.ops.box_iou``, which this calls.
 
     Example:
+        >>> from tobias_aug.masks import box_iou
         >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2))
         0.3333333333333333
     """

@@ -30,6 +30,8 @@ def encode_rle(mask: Shaped[np.ndarray, "height width"], *, compressed: bool = T
         ValueError: if the mask is not of two dimensions, or holds other values.
 
     Example:
+        >>> import numpy as np
+        >>> from tobias_aug.class_maps import encode_rle
         >>> encode_rle(np.array([[0, 1, 1], [0, 1, 0]]), compressed=False)
         {'size': [2, 3], 'counts': [2, 3, 1]}
         >>> encode_rle(np.array([[0, 1, 1], [0, 1, 0]]))
@@ -55,6 +57,7 @@ def decode_rle(rle: Mapping[str, Any]) -> Bool[np.ndarray, "height width"]:
         ValueError: if the string is damaged, or the runs do not cover ``size``.
 
     Example:
+        >>> from tobias_aug.class_maps import decode_rle
         >>> decode_rle({"size": [2, 3], "counts": "231"}).astype(int)
         array([[0, 1, 1],
                [0, 1, 0]])
@@ -67,6 +70,7 @@ def rle_area(rle: Mapping[str, Any]) -> int:
     """Count the pixels of an encoded mask; errors are those of :func:`decode_rle`.
 
     Example:
+        >>> from tobias_aug.class_maps import rle_area
         >>> rle_area({"size": [2, 3], "counts": "231"})
         3
     """
@@ -79,6 +83,7 @@ def rle_box(rle: Mapping[str, Any]) -> tuple[int, int, int, int]:
     Errors are those of :func:`decode_rle`.
 
     Example:
+        >>> from tobias_aug.class_maps import rle_box
         >>> rle_box({"size": [2, 3], "counts": "231"})
         (1, 0, 2, 2)
     """

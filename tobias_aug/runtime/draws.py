@@ -17,6 +17,8 @@ def uniform(*size: int, generator: torch.Generator | None = None, dtype: torch.d
         dtype: of what is drawn.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.runtime.draws import uniform
         >>> uniform(2, 3, generator=torch.Generator().manual_seed(0)).shape
         torch.Size([2, 3])
     """
@@ -34,6 +36,8 @@ def integers(below: int, *size: int, generator: torch.Generator | None = None) -
         generator: draws. Default: torch's own.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.runtime.draws import integers
         >>> integers(5, 3, generator=torch.Generator().manual_seed(0)).max() < 5
         tensor(True)
     """

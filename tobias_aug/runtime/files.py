@@ -37,6 +37,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     Links and ``..`` stay as they are.
 
     Example:
+        >>> from tobias_aug.runtime.files import local_path
         >>> local_path("~/photos").is_absolute()
         True
     """

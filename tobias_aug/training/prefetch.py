@@ -27,6 +27,8 @@ class Prefetcher:
         device: where the batches go.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.training import Prefetcher
         >>> loader = Prefetcher([(torch.zeros(2, 3), "name")], "cpu")
         >>> [(batch.device.type, name) for batch, name in loader]
         [('cpu', 'name')]

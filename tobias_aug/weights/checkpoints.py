@@ -253,6 +253,7 @@ def common_prefix(names: Iterable[str], tensors: Iterable[str]) -> str:
     """What stands before most of the names among the tensors, up to a dot; the first of several that fit alike.
 
     Example:
+        >>> from tobias_aug.weights.checkpoints import common_prefix
         >>> common_prefix(["fc.weight", "fc.bias"], ["module.fc.weight", "module.fc.bias", "queue"])
         'module.'
     """

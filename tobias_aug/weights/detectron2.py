@@ -90,6 +90,8 @@ def to_detectron2(tensors: Mapping[str, Tensor], prefix: str | None = None) -> R
             another stem or other widths than detectron2 builds.
 
     Example:
+        >>> import torchvision
+        >>> from tobias_aug.weights import to_detectron2
         >>> found = to_detectron2(torchvision.models.resnet18().state_dict())
         >>> found.depth, found.names["layer2.0.downsample.1.bias"], found.left["fc.weight"]
         (18, 'res3.0.shortcut.norm.bias', 'classifier or projection head')

@@ -29,6 +29,7 @@ def hash_key(key: bytes) -> int:
     """The hash of one key, an unsigned 64-bit number.
 
     Example:
+        >>> from tobias_aug.masks.table.key_hash import hash_key
         >>> hex(hash_key(b"a/1.jpg"))
         '0x1a9812cff5c24649'
     """
@@ -41,6 +42,8 @@ def hash_keys(data: UInt8[np.ndarray, " bytes"], offsets: Integer[np.ndarray, " 
     """The hashes of many keys laid end to end, key ``i`` at ``offsets[i]:offsets[i + 1]`` of ``data``.
 
     Example:
+        >>> import numpy as np
+        >>> from tobias_aug.masks.table.key_hash import hash_keys
         >>> [hex(value) for value in hash_keys(np.frombuffer(b"a/1.jpgb", dtype=np.uint8), np.array([0, 7, 8]))]
         ['0x1a9812cff5c24649', '0xd5a4e1228e9f805a']
     """
