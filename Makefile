@@ -3,19 +3,26 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format docs wheel packages coverage test-lowest release-check clean
+.PHONY: demo test test-all check format docs wheel packages coverage test-lowest release-check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tobias-aug demo -o demo
 
+# What a change needs, in minutes.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+# The rest: kills, corpora, Ray, trainings, benchmarks.
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m tools.language
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -1,5 +1,6 @@
 """What a user meets first: names, import time, metadata."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tobias_aug
+from tools import public_names
 
 HOSTS = ["lightly", "albumentations", "detectron2", "mmseg", "lightning", "pytorch_lightning", "sklearn", "skimage"]
 
@@ -63,3 +65,15 @@ def test_a_missing_host_without_an_extra_names_its_guide(monkeypatch):
     monkeypatch.setitem(sys.modules, "detectron2", None)
     with pytest.raises(ImportError, match=r"needs detectron2; install it by its own guide: https://detectron2\."):
         import tobias_aug.integrations.detectron2  # noqa: F401
+
+
+def test_the_public_names_are_those_that_are_listed():
+    """So that a change of the surface is seen: a new, removed or renamed name changes the file as well."""
+    listed = public_names.FILE.read_text(encoding="utf-8").split()
+    assert public_names.public_names() == listed, "run python -m tools.public_names and look at the difference"
+
+
+def test_each_public_name_is_there():
+    for name in public_names.public_names():
+        package, _, attribute = name.rpartition(".")
+        assert getattr(importlib.import_module(package), attribute) is not None
