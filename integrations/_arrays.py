@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tobias_aug.integrations._hosts import require
-from tobias_aug.patch_merge.functional import fill_slots
+from tobias_aug.patch_merge.kernels import fill_slots
 
 require("albumentations", extra="albumentations")
 from albumentations.augmentations.geometric.functional import resize  # noqa: E402

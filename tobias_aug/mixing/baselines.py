@@ -41,13 +41,14 @@ class _Wrapped(BatchMix):
     def draw(self, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
         with drawing_from(self.generator):
             params: dict[str, Any] = self._theirs.make_params([images.as_subclass(Tensor)])
-        own = torch.arange(len(images))
-        partner = own.roll(1)  # torchvision pairs an image with the one before it.
-        ratio = torch.full((len(images),), params[self._ratio], dtype=torch.float32).masked_fill(partner == own, 1.0)
+        count = images.shape[0]
+        partner = torch.arange(-1, count - 1).remainder_(count)  # torchvision pairs an image with the one before it.
+        # An image alone in its batch meets itself.
+        ratio = torch.full((count,), 1.0 if count == 1 else params[self._ratio], dtype=torch.float32)
         return {**params, "partner": partner, "ratio": ratio}
 
     def mix_images(self, images: Tensor, params: dict[str, Any]) -> Tensor:
-        theirs = {**params, "labels": None, "batch_size": len(images)}
+        theirs = {**params, "labels": None, "batch_size": images.shape[0]}
         if images.ndim == 5:  # torchvision knows it by its class.
             video: Tensor = self._theirs.transform(tv_tensors.Video(images), theirs)
             return video.as_subclass(Tensor)

@@ -23,13 +23,13 @@ def soft_labels(
     """Mix the labels as the images are mixed: ``ratio * own + (1 - ratio) * partner's``.
 
     Args:
-        labels: class indices (batch,), or a distribution over classes an image (batch, classes).
+        labels: class indices (batch,), or a distribution over classes per image (batch, classes).
         partner: index in the batch of the image that each is mixed with.
         ratio: share of each image that is its own, in [0, 1].
         num_classes: number of classes; needed for class indices.
 
     Returns:
-        A distribution over classes an image; float32 for class indices and integers, else of the labels' dtype.
+        A distribution over classes per image; float32 for class indices and integers, else of the labels' dtype.
 
     Raises:
         ValueError: if ``num_classes`` is missing, does not fit the labels, or a class index lies outside it.
@@ -39,13 +39,18 @@ def soft_labels(
         tensor([[0.7500, 0.0000, 0.2500],
                 [0.5000, 0.0000, 0.5000]])
     """
-    check_labels(labels, len(partner), num_classes)
+    check_labels(labels, partner.shape[0], num_classes)
+    return blend_labels(labels, partner, ratio, num_classes)
+
+
+def blend_labels(labels: Tensor, partner: Tensor, ratio: Tensor, num_classes: int | None) -> Tensor:
+    """Mix labels that :func:`check_labels` has passed; see :func:`soft_labels`."""
     own, partner = ratio.to(labels.device)[:, None], partner.to(labels.device)
     if labels.ndim == 2:
         labels = labels if labels.is_floating_point() else labels.float()
         return torch.lerp(labels[partner], labels, own.to(labels.dtype))
     assert num_classes is not None
-    soft = torch.zeros(len(labels), num_classes, dtype=own.dtype, device=labels.device)
+    soft = torch.zeros(labels.shape[0], num_classes, dtype=own.dtype, device=labels.device)
     index = labels.long()[:, None]
     return soft.scatter_add_(1, index, own).scatter_add_(1, index[partner], 1 - own)
 
@@ -67,7 +72,7 @@ def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Non
             f"labels must be class indices (batch,) or distributions (batch, classes), got {labels.dtype} of shape "
             f"{tuple(labels.shape)}; wrap segmentation masks in tv_tensors.Mask"
         )
-    if len(labels) != count:
+    if labels.shape[0] != count:
         raise ValueError(f"expected a label for each of {count} images, got {len(labels)}")
     if labels.ndim == 2:
         if num_classes is not None and labels.shape[1] != num_classes:
@@ -75,7 +80,7 @@ def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Non
     elif num_classes is None:
         raise ValueError("labels are class indices, so num_classes must be given")
     # Looking at values on a GPU would wait for it; there the scatter itself rejects.
-    elif len(labels) and labels.device.type == "cpu" and not torch.compiler.is_compiling():
+    elif count and labels.device.type == "cpu" and not torch.compiler.is_compiling():
         least, most = (int(value) for value in labels.long().aminmax())
         if not 0 <= least <= most < num_classes:
             raise ValueError(f"class indices must lie in 0 .. {num_classes - 1}, got {least} to {most}")
