@@ -211,7 +211,10 @@ def test_seed_decides_everything_and_files_keep_everything(transform, tmp_path):
     assert same(run(composed(5), transform), expected)
     assert not same(run(composed(6), transform), expected)
     pipeline = composed(5)
-    again = A.from_dict(json.loads(json.dumps(A.to_dict(pipeline))))
+    written = A.to_dict(pipeline)
+    name = f"tobias_aug.integrations.albumentations.{type(transform).__name__}"
+    assert written["transform"]["transforms"][0]["__class_fullname__"] == name
+    again = A.from_dict(json.loads(json.dumps(written)))
     A.save(pipeline, tmp_path / "pipeline.json")
     A.save(pipeline, tmp_path / "pipeline.yaml", data_format="yaml")
     loaded = [A.load(tmp_path / "pipeline.json"), A.load(tmp_path / "pipeline.yaml", data_format="yaml")]
@@ -291,7 +294,7 @@ def test_what_is_wrong_is_said():
     for metadata, error in [
         ([], "tobias_metadata holds no donors; give one at least"),
         ([given], "a donor in tobias_metadata must be a dict with an 'image', got ndarray"),
-        ([{"image": given}], "must be a dict with an 'image', got 'image'"),
+        ([{"photo": given}], "must be a dict with an 'image', got 'photo'"),
         ([{"image": given[..., 0]}], r"'image' is uint8 \(40, 60, 3\) in the sample and uint8 \(40, 60\) in its donor"),
         ([{"image": given / 255}], r"'image' is uint8 .* and float64 .*they may differ in height and width alone"),
         ([{"image": given, "scores": np.ones((3, 3))}], r"\(grid=4\) needs scores of shape \(4, 4\), got \(3, 3\)"),

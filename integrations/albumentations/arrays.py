@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from albumentations.augmentations.geometric.functional import resize
 from torch import Tensor
 
-from tobias_aug.integrations._hosts import require
 from tobias_aug.patch_merge.kernels import fill_slots
-
-require("albumentations", extra="albumentations")
-from albumentations.augmentations.geometric.functional import resize  # noqa: E402
 
 # What OpenCV resizes by every interpolation.
 _OPENCV = (np.uint8, np.uint16, np.int16, np.float32, np.float64)

@@ -6,12 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import albumentations as A
 import numpy as np
-
-from tobias_aug.integrations._hosts import require
-
-require("albumentations", extra="albumentations")
-import albumentations as A  # noqa: E402
 
 Donor = Mapping[str, Any]
 ATTEMPTS = 1000
@@ -24,6 +20,13 @@ class TwoImages(A.DualTransform):
     """
 
     metadata_key: str
+
+    @classmethod
+    def get_class_fullname(cls) -> str:
+        """Return the class's name in written pipelines: the package's own classes go by the package."""
+        inside = cls.__module__.startswith(f"{__package__}.")
+        name: str = f"{__package__}.{cls.__name__}" if inside else super().get_class_fullname()
+        return name
 
     @property
     def targets_as_params(self) -> list[str]:
