@@ -20,15 +20,15 @@ from tobias_aug.mixing.labels import check_same_class, soft_labels
 class TobiasBetweenClass(TwoImages):
     """Mix an image with one of another class, and its label in the same ratio r ~ U(0, 1).
 
-    Between-class learning, see :class:`~tobias_aug.BetweenClassMix`. The image's label comes and goes under
-    ``label_key``: a class index or a distribution comes, a distribution (num_classes,) of float32 goes, also where an
-    image stays unmixed. The donors come under ``metadata_key``: a list of ``{"image", "label"}``, or a callable that
-    returns one (it is given the transform's NumPy generator, if it takes an argument, and is asked again until the
-    class is another). Put this last: a donor is mixed in as it comes, after transforms of its own. The ratio and the
-    donor are among the parameters that ``A.Compose(..., save_applied_params=True)`` returns.
+    Between-class learning, see :class:`~tobias_aug.BetweenClassMix`. The image's label is read and returned under
+    ``label_key``. It may be a class index or a distribution. It becomes a distribution (num_classes,) of float32, also
+    where an image stays unmixed. The donors come under ``metadata_key``: a list of ``{"image", "label"}``, or a
+    callable that returns one (it is given the transform's NumPy generator, if it takes an argument, and is called
+    again until the class is another). Put this last: a donor is mixed in as it comes, after transforms of its own. The
+    ratio and the donor are among the parameters that ``A.Compose(..., save_applied_params=True)`` returns.
 
-    ``A.OneOf`` and ``A.SomeOf`` do not ask the transforms that they leave out. Inside them give the label as a
-    distribution, such as ``np.eye(num_classes)[index]``, so that it is one whichever transform is chosen.
+    ``A.OneOf`` and ``A.SomeOf`` skip the transforms that they leave out. Inside them pass the label as a distribution,
+    such as ``np.eye(num_classes)[index]``, so that it is one whichever transform is chosen.
 
     Args:
         num_classes: number of classes.
@@ -47,6 +47,8 @@ class TobiasBetweenClass(TwoImages):
         uint8 (rounded), float32; any number of channels.
 
     Example:
+        >>> import albumentations as A
+        >>> import numpy as np
         >>> image, donor = np.zeros((2, 32, 32, 3), dtype=np.uint8)
         >>> transform = A.Compose([TobiasBetweenClass(num_classes=10)], seed=0, strict=True)
         >>> mixed = transform(image=image, label=3, tobias_metadata=[{"image": donor, "label": 7}])
@@ -119,7 +121,8 @@ class TobiasBetweenClass(TwoImages):
     def _distribution(self, label: Any) -> np.ndarray:
         given = np.asarray(label)
         if given.ndim == 0 and np.issubdtype(given.dtype, np.integer) and 0 <= given < self.num_classes:
-            return np.eye(self.num_classes, dtype=np.float32)[given]
+            one_hot: np.ndarray = np.eye(self.num_classes, dtype=np.float32)[given]
+            return one_hot
         if given.shape == (self.num_classes,):
             return given.astype(np.float32)
         raise ValueError(

@@ -25,16 +25,16 @@ from tobias_aug.runtime.renamed import current_value
 class TobiasPatchMerge(TwoImages):
     """Keep the object's cells of an image, and fill the others with background cells of a donor.
 
-    The donors come with each sample, under ``metadata_key``: a list of dicts, a callable that returns one such dict (it
-    is given the transform's NumPy generator, if it takes an argument), or, to say where the sample's own object is too,
-    ``{"scores": own, "donors": list or callable}``. A donor holds ``image``; ``mask`` and ``masks`` where the sample
-    has them; and ``scores``: a grid of cell scores or a half mask, as ``MaskTable`` gives it. It is resized to the
-    image where sizes differ. Put this before crops and flips: scores speak of whole images.
+    The donors come with each sample, under ``metadata_key``: a list of dicts, or a callable that returns one such dict
+    (it is given the transform's NumPy generator, if it takes an argument). ``{"scores": own, "donors": list or
+    callable}`` also gives the scores of the sample's own image. A donor holds ``image``; ``mask`` and ``masks`` where
+    the sample has them; and ``scores``: a grid of cell scores or a half mask, as ``MaskTable`` returns it. It is
+    resized to the image where sizes differ. Put this before crops and flips: scores describe whole images.
 
     Args:
-        grid: cells a side.
+        grid: cells per side.
         localizer: scores the cells of images that come without scores: "border-contrast", "center-prior", "random-cnn",
-            or any localizer, which cannot be written by ``A.save`` then. It looks at uint8 images, or floats in [0, 1].
+            or any localizer, which ``A.save`` cannot write then. It takes uint8 images, or floats in [0, 1].
             ``None`` keeps random cells, the control of the paper's Table 5.
         boxes: "reject", or "keep-center": boxes whose center lies in a kept cell stay, cut to the kept cells that they
             touch, and the others go.
@@ -46,10 +46,12 @@ class TobiasPatchMerge(TwoImages):
         image, mask, masks, bboxes
 
     Image types:
-        any dtype; any number of channels. Where a localizer looks at them, uint8 or floats in [0, 1], of three or one.
-        An image with a side below ``grid`` pixels stays as it is.
+        any dtype; any number of channels. For a localizer, uint8 or floats in [0, 1], of three channels or one. An
+        image with a side below ``grid`` pixels stays as it is.
 
     Example:
+        >>> import albumentations as A
+        >>> import numpy as np
         >>> image, donor = np.zeros((2, 64, 64, 3), dtype=np.uint8)
         >>> transform = A.Compose([TobiasPatchMerge(p=1.0), A.HorizontalFlip()], seed=0, strict=True)
         >>> transform(image=image, tobias_metadata=[{"image": donor, "scores": np.eye(4)}])["image"].shape
@@ -90,7 +92,7 @@ class TobiasPatchMerge(TwoImages):
         }
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw the donor, and which of its cells goes where."""
+        """Draw the donor, and which of its cells goes into which slot."""
         if "image" not in data:
             raise ValueError(f"TobiasPatchMerge merges one 'image' at a time, got {', '.join(data)}")
         if min(data["image"].shape[:2]) < self.grid:
@@ -110,9 +112,9 @@ class TobiasPatchMerge(TwoImages):
         return {"donor": dict(donor), "cells": cells.numpy(), "ratio": ratio}
 
     def _kept(self, image: np.ndarray, scores: Any) -> Tensor:
-        """The half mask of an image."""
+        """Return the half mask of an image."""
         if scores is None and self._localizer is not None:
-            return self._look(image, self._localizer)
+            return self._localized(image, self._localizer)
         if scores is None:
             scores = self.random_generator.random((self.grid, self.grid))
         given = torch.as_tensor(scores)
@@ -126,10 +128,10 @@ class TobiasPatchMerge(TwoImages):
         return half_mask(given.double())
 
     @torch.inference_mode()
-    def _look(self, image: np.ndarray, localizer: Localizer) -> Tensor:
+    def _localized(self, image: np.ndarray, localizer: Localizer) -> Tensor:
         pixels = planes(np.ascontiguousarray(image))
         if pixels.shape[1] not in (1, 3):
-            raise ValueError(f"no localizer looks at images of {pixels.shape[1]} channels; give scores")
+            raise ValueError(f"no localizer takes images of {pixels.shape[1]} channels; give scores")
         pixels = pixels.expand(-1, 3, -1, -1)
         # Checked as it came: resizing clamps floats to [0, 1].
         pixels = pixels if pixels.dtype == torch.uint8 else to_unit(pixels)
@@ -146,7 +148,7 @@ class TobiasPatchMerge(TwoImages):
             return mask
         return filled(mask, nearest(self.given(mask, donor, key, casts=True), mask.shape[:2]), cells)
 
-    def apply_to_masks(self, masks: Any, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> np.ndarray:
+    def apply_to_masks(self, masks: Any, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> Any:
         if (cells < 0).all():
             return masks
         given = donor.get(key, [])
@@ -168,7 +170,7 @@ class TobiasPatchMerge(TwoImages):
         height, width = params["shape"][:2]
         pixels = torch.from_numpy(bboxes[:, :4] * (width, height, width, height))
         stays, cut = keep_boxes(pixels, torch.from_numpy(cells) < 0, height, width)
-        kept = bboxes[stays.numpy()]
+        kept: np.ndarray = bboxes[stays.numpy()]
         kept[:, :4] = cut[stays].numpy() / (width, height, width, height)
         return kept
 

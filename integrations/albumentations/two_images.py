@@ -48,7 +48,7 @@ class TwoImages(A.DualTransform):
         )
 
     def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return every target its own name, to find the donor's item by."""
+        """Pass every target its own name, to find the donor's item by."""
         result: dict[str, Any] = {}
         for key, value in kwargs.items():
             result |= super().apply_with_params({**params, "key": key}, **{key: value})
@@ -65,8 +65,8 @@ class TwoImages(A.DualTransform):
             donors = [donors]
         if not isinstance(donors, Sequence) or isinstance(donors, str):
             raise TypeError(
-                f"{self.metadata_key} must be a list of donors such as {{'image': array}}, or a callable that gives "
-                f"one, got {type(donors).__name__}"
+                f"{self.metadata_key} must be a list of donors such as {{'image': array}}, or a callable that "
+                f"returns one, got {type(donors).__name__}"
             )
         if not donors:
             raise ValueError(f"{self.metadata_key} holds no donors; give one at least")

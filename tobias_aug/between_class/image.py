@@ -147,8 +147,8 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
                 for image in images:
                     if not isinstance(image, Tensor):
                         raise TypeError(
-                            f"BetweenClassDataset needs images as tensors, got {type(image).__name__}; give the data "
-                            "set a transform that makes them, such as BetweenClassNormalize after v2.ToImage"
+                            f"BetweenClassDataset needs images as tensors, got {type(image).__name__}; give the "
+                            "dataset a transform that makes them, such as BetweenClassNormalize after v2.ToImage"
                         )
                 return images, labels
         raise ValueError(f"{self._ATTEMPTS} pairs were all of one class; does the dataset hold two?")

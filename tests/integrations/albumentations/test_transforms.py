@@ -302,7 +302,7 @@ def test_what_is_wrong_is_said():
     ]:
         with pytest.raises(ValueError, match=error):
             merge(image=own, tobias_metadata=metadata)
-    with pytest.raises(TypeError, match="must be a list of donors .* or a callable that gives one, got int"):
+    with pytest.raises(TypeError, match="must be a list of donors .* or a callable that returns one, got int"):
         merge(image=own, tobias_metadata=5)
     with pytest.raises(ValueError, match="requires \\['tobias_metadata'\\]"):
         merge(image=own)
