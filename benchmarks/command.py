@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from tobias_aug.errors import ImageError, TableError
+from tobias_aug.errors import TobiasError
 
 # What brings a module that a benchmark may lack.
 _EXTRAS = {
@@ -61,7 +61,7 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         try:
             main()
-        except (CommandError, ImageError, TableError) as error:
+        except (CommandError, TobiasError) as error:
             _end(str(error))
         except ModuleNotFoundError as error:
             missing = (error.name or "").split(".")[0]

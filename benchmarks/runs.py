@@ -199,7 +199,8 @@ def told_apart(runs: Runs) -> dict[str, str]:
     return {name: said(next(iter(one.values()))["settings"]) if one else "" for name, one in runs.items()}
 
 
-def _module(benchmark: str) -> Any:
+def module_of(benchmark: str) -> Any:
+    """Return the module that holds a benchmark's ``main`` and ``rows_of``."""
     module = importlib.import_module(benchmark)
     return importlib.import_module(f"{benchmark}.run") if hasattr(module, "__path__") else module
 
@@ -223,7 +224,7 @@ def main() -> None:
     if not names:
         raise RecordError(f"{args.other} holds no runs of {args.names}; there are {', '.join(both[1]['runs'])}")
     record = merged(*both, names, replace=args.replace)
-    rows_of = _module(record["benchmark"]).rows_of
+    rows_of = module_of(record["benchmark"]).rows_of
     rows = rows_of(record["runs"])
     write_record({**record, "rows": [as_dict(row) for row in rows]}, args.record)
     print(markdown(rows))

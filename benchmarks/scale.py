@@ -36,17 +36,17 @@ from tobias_aug.masks.build.plan import plan_parts
 from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 
 BYTES, DECODE, NETWORK, OPERATIONS = (
-    "bytes of a image's file",
-    "decode and squash a image, one core",
-    "ResNet-50 on a image, fp32, one core",
-    "ResNet-50 on a image: operations",
+    "bytes of an image's file",
+    "decode and squash an image, one core",
+    "ResNet-50 on an image, fp32, one core",
+    "ResNet-50 on an image: operations",
 )
 ROW, OPENED, KEY, PLAN, HEADER = (
     "a row of a table, in Parquet",
     "a row of a table, opened, in memory",
-    "a image's key, in memory",
-    "plan a image, one core",
-    "find a image in a tar shard, one core",
+    "an image's key, in memory",
+    "plan an image, one core",
+    "find an image in a tar shard, one core",
 )
 
 
@@ -77,12 +77,12 @@ def files_of(folder: Path) -> ImageFiles:
     return ImageFiles(folder)
 
 
-def images(args: argparse.Namespace) -> Iterator[Row]:
+def decoding(args: argparse.Namespace) -> Iterator[Row]:
     """Bytes, decoding and the network, on real images."""
     files = files_of(args.data)
     sizes = [(files.root / key).stat().st_size for key in files.keys]
     yield Row(BYTES, float(np.mean(sizes)), "bytes", n=len(sizes))
-    picked = range(0, len(files), max(1, len(files) // args.images))
+    picked = range(0, len(files), max(1, len(files) // args.decoded))
     begun = process_time()
     ready = [squash(to_tensor(files.load(index, at_least=224)), 224) for index in picked]
     yield Row(DECODE, 1e3 * (process_time() - begun) / len(picked), "ms", n=len(picked))
@@ -165,7 +165,7 @@ def main() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of real images")
     parser.add_argument("--images", type=float, default=1e9, help="images that the plan is for")
-    parser.add_argument("--images", type=positive, default=60, help="images to decode")
+    parser.add_argument("--decoded", "--pictures", type=positive, default=60, help="images to decode")
     parser.add_argument("--table-rows", type=positive, default=500_000, help="rows of the made-up table")
     parser.add_argument("--gpu-peak", type=float, default=60.0, help="assumed TFLOP/s of a GPU in fp32, without TF32")
     parser.add_argument("--gpu-share", type=float, default=0.4, help="assumed share of it that ResNet-50 reaches")
@@ -176,7 +176,7 @@ def main() -> None:
     settings = {key: str(value) for key, value in vars(args).items() if key not in ("json", "data")}
     check_replaceable(args.json, settings)
     torch.set_num_threads(1)
-    rows = [*images(args), *tables(args)]
+    rows = [*decoding(args), *tables(args)]
     rows += plan(args, {row.name: row.value for row in rows})
     publish(rows, args.json, **settings)
 

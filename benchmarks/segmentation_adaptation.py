@@ -36,7 +36,7 @@ def main() -> None:
     training_arguments(parser, "camvid240", METHODS, ",".join(METHODS))
     parser.add_argument("--iterations", type=positive, default=4000)
     parser.add_argument("--batch-size", type=positive, default=4, help="of each domain")
-    parser.add_argument("--n", type=int, default=4, help="generator updates an iteration, of mcd and adr")
+    parser.add_argument("--n", type=int, default=4, help="generator updates per iteration, of mcd and adr")
     parser.add_argument("--width", type=int, default=8, help="divides the backbone's channels")
     parser.add_argument("--images", type=int, help="score this many test images, for a trial of the command")
     parser.add_argument("--workers", type=int, default=2)

@@ -80,7 +80,7 @@ def localizers(rows: list[Row], only: list[str] | None = None) -> str:
         *columns,
         "by object size",
         "seeds",
-        *(["ms a image", "speed, r50 = 1"] if timed else []),
+        *(["ms an image", "speed, r50 = 1"] if timed else []),
     ]
     lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
     for name in only or sorted(measured, key=lambda name: EVERY.index(name) if name in EVERY else len(EVERY)):

@@ -59,7 +59,7 @@ def source_step(features: nn.Module, head: nn.Module, lr: float) -> Step:
 
 
 def mcd_step(features: nn.Module, heads: list[nn.Linear], lr: float) -> Step:
-    """Return MCD's step of three updates: all on the source, the heads apart on the target, the features after them."""
+    """Return MCD's step of three updates: all on the source, heads disagree on the target, features follow."""
     mcd = MCD(features, *heads)
     feature_optimizer, head_optimizer = sgd(mcd.generator.parameters(), lr), sgd(mcd.classifiers.parameters(), lr)
 
@@ -82,7 +82,7 @@ def mcd_step(features: nn.Module, heads: list[nn.Linear], lr: float) -> Step:
 
 
 def dann_step(features: nn.Module, head: nn.Module, discriminator: nn.Module, lr: float) -> Step:
-    """Return DANN's step, one update: right on the source, with features that do not tell the domain."""
+    """Return DANN's step, one update: learn the source, with features that do not tell the domain."""
     criterion = DANNLoss(discriminator).to(next(features.parameters()).device)
     optimizer = sgd([*features.parameters(), *head.parameters(), *criterion.parameters()], lr)
 

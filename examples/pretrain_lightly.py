@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from tobias_aug import MaskTable, MergedViews
 from tobias_aug.integrations.lightly import TobiasCollate
 from tobias_aug.training.checkpoint import NAME as CHECKPOINT
-from tobias_aug.training.launch import launch
+from tobias_aug.training.fabric import launch
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
 

@@ -1,1 +1,1 @@
-"""Adapters to host libraries; each imports its host at its top, and says which extra brings it."""
+"""Adapters to host libraries; each imports its host at its top, or says which extra installs it."""

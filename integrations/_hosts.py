@@ -1,4 +1,4 @@
-"""The one place for what is said when a host library is missing."""
+"""One message for every host library that is missing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tobias_aug.errors import needs_extra
 
 
 def require(host: str, extra: str = "", guide: str = "") -> None:
-    """Import a host library, or say how to get it.
+    """Import a host library, or raise an error that says how to install it.
 
     Args:
         host: name of its package.
-        extra: that brings it.
-        guide: address of its own guide, where no extra can bring it.
+        extra: the extra of tobias-aug that installs it.
+        guide: address of its own installation guide, for a host without an extra.
 
     Raises:
         ImportError: naming the extra or the guide.

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from tobias_aug.images.decode import squash, to_rgb, to_tensor
-from tobias_aug.integrations._hosts import require
 from tobias_aug.masks.cells import cells_to_pixels, half_mask, random_cells
 from tobias_aug.masks.localizer import Localizer, as_localizer, input_size
 from tobias_aug.masks.table.table import MaskTable
@@ -29,6 +28,8 @@ from tobias_aug.patch_merge.views import (
     make_views,
     split_sample,
 )
+
+from ._hosts import require
 
 require("lightly", extra="lightly")
 from lightly.data import MultiViewCollate  # noqa: E402

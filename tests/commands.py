@@ -10,6 +10,7 @@ import sys
 
 import typer.main
 
+from benchmarks.runs import module_of
 from tobias_aug.cli import app
 
 _PROGRAM = re.compile(r"(tobias-aug|python|make|pip) ")
@@ -80,7 +81,7 @@ def argparse_rejects(words: list[str], whole: bool, monkeypatch, root) -> str | 
         patch.setattr(sys, "argv", [name, *given])
         try:
             if words[0] == "-m":
-                importlib.import_module(name).main()
+                (module_of(name) if name.startswith("benchmarks.") else importlib.import_module(name)).main()
             else:
                 runpy.run_path(str(root / name), run_name="__main__")
         except ParsedError:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tobias_aug.between_class.normalize import BetweenClassNormalize
     from tobias_aug.cams.cams import class_activation_maps
     from tobias_aug.errors import (
+        FolderInUseError,
         ImageError,
         MissingMaskError,
         TableError,
@@ -48,6 +49,7 @@ _HOMES = {
     "BorderContrast": "localization.border_contrast",
     "CenterPrior": "localization.priors",
     "CutMix": "mixing.baselines",
+    "FolderInUseError": "errors",
     "ImageError": "errors",
     "MaskTable": "masks.table.table",
     "MergedImages": "patch_merge.views",
@@ -86,6 +88,7 @@ __all__ = [
     "BorderContrast",
     "CenterPrior",
     "CutMix",
+    "FolderInUseError",
     "ImageError",
     "MaskTable",
     "MergedImages",

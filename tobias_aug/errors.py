@@ -22,7 +22,7 @@ class TobiasError(Exception):
 
 
 class ImageError(TobiasError, ValueError):
-    """A image, or a folder of them, that cannot be used."""
+    """An image, or a folder of them, that cannot be used."""
 
 
 class SampleError(TobiasError, TypeError):
@@ -31,6 +31,10 @@ class SampleError(TobiasError, TypeError):
 
 class TableError(TobiasError, ValueError):
     """A mask table that is unfinished, of another format, or made by another localizer."""
+
+
+class FolderInUseError(TobiasError):
+    """A folder that another process is writing to."""
 
 
 class UnfinishedError(TableError):

@@ -114,7 +114,7 @@ def main() -> None:
     parser = new_parser(__doc__)
     training_arguments(parser, "digits", (*CLOSED, *OPEN), "source,mcd")
     parser.add_argument("--task", default="mnist-usps,usps-mnist", help=f"of {', '.join(TASKS)}: from, to")
-    parser.add_argument("--n", type=int, default=4, help="generator updates a step, of mcd and adr")
+    parser.add_argument("--n", type=int, default=4, help="generator updates per step, of mcd and adr")
     parser.add_argument("--variant", choices=["paper", "official", "l1"], default="paper", help="adr's discrepancy")
     parser.add_argument("--weight", type=float, default=1.0, help="of adr's discrepancy")
     parser.add_argument("--known", type=known_digits, default=KNOWN, help="digits known in the open set; 01234")
@@ -156,7 +156,7 @@ def known_digits(text: str) -> list[int]:
     """The digits of ``--known``, at least three, since the baseline needs as many."""
     digits = sorted({int(one) for one in text if one.isdecimal()})
     if "".join(map(str, digits)) != text or not 3 <= len(digits) <= 9:
-        raise argparse.ArgumentTypeError(f"wants three to nine different digits, in order, such as {KNOWN}, got {text}")
+        raise argparse.ArgumentTypeError(f"needs three to nine different digits, in order, such as {KNOWN}, got {text}")
     return digits
 
 
@@ -167,13 +167,13 @@ def made(args: argparse.Namespace, task: str, method: str, seed: int) -> Run:
 
 
 def complete(args: argparse.Namespace, task: str, method: str, seed: int) -> dict[str, Any]:
-    """Make a run whole; its checkpoint goes, its features stay beside the file of results."""
+    """Finish a run, delete its checkpoint and keep its features beside the file of results."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = place(args, task, method, seed, ".checkpoints") if args.json else Path(scratch)
+        folder = run_path(args, task, method, seed, ".checkpoints") if args.json else Path(scratch)
         run = made(args, task, method, seed)
         result = run.finish(folder)
         if args.json:
-            path = place(args, task, method, seed, ".features").with_suffix(".pt")
+            path = run_path(args, task, method, seed, ".features").with_suffix(".pt")
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
                 torch.save(run.features(), temporary)
@@ -181,10 +181,10 @@ def complete(args: argparse.Namespace, task: str, method: str, seed: int) -> dic
     return result
 
 
-def place(args: argparse.Namespace, task: str, method: str, seed: int, kind: str) -> Path:
-    """Where a run keeps what is no result."""
+def run_path(args: argparse.Namespace, task: str, method: str, seed: int, suffix: str) -> Path:
+    """Return the path of what a run keeps besides its results."""
     name = f"{run_name(args, task, method)}, seed {seed}".replace(", ", "-").replace(" ", "-")
-    return Path(args.json).with_suffix(kind) / name
+    return Path(args.json).with_suffix(suffix) / name
 
 
 def figure_rows(args: argparse.Namespace, tasks: list[str], methods: list[str]) -> list[Shown]:
@@ -200,7 +200,7 @@ def figure_rows(args: argparse.Namespace, tasks: list[str], methods: list[str]) 
 
 
 def kept(args: argparse.Namespace, task: str, method: str, seed: int) -> dict[str, Tensor]:
-    path = place(args, task, method, seed, ".features").with_suffix(".pt")
+    path = run_path(args, task, method, seed, ".features").with_suffix(".pt")
     if not path.is_file():
         raise DataError(
             f"no features of {run_name(args, task, method)}, seed {seed}; run --method {method} into the same --json"

@@ -34,14 +34,14 @@ from tobias_aug.adaptation import (
 )
 from tobias_aug.adaptation.steps import AdversarialStep, JointStep
 from tobias_aug.metrics.open_set import OpenSetMetrics
-from tobias_aug.training.launch import launch
+from tobias_aug.training.fabric import launch
 from tobias_aug.training.loop import train
 
 # Of OSBP's reimplementation: epochs of the source that the reversal's ramp takes, of 200.
 RAMP_EPOCHS = {"usps-mnist": 50, "mnist-usps": 30}
-# Of MCD's released code: an epoch ends with the smaller set, and the training with whichever comes first.
+# Of MCD's official code: an epoch ends with the smaller set, and the training with whichever comes first.
 EPOCHS, MOST_STEPS = 200, 20_000
-# Source images that the support vector machines are fitted on, and test images of a domain that a image shows.
+# Source images that the support vector machines are fitted on, and test images of a domain that an image shows.
 SVM_SAMPLES, DRAWN = 5000, 300
 
 
@@ -97,10 +97,10 @@ class Run:
                 classifiers = model.classifier
             model.to(memory_format=torch.channels_last)
             return AdversarialStep(self.fabric, model, adam(model.generator), adam(classifiers))
-        kind = {"bp-osvm": "dann", "mmd-osvm": "mmd", "osvm": "source"}.get(method, method)
+        base = {"bp-osvm": "dann", "mmd-osvm": "mmd", "osvm": "source"}.get(method, method)
         width = 500 if method in OPEN else 768
         criterion: Any = {"dann": lambda: DANNLoss(DomainDiscriminator(width)), "mmd": MMDLoss}.get(
-            kind, lambda: None
+            base, lambda: None
         )()
         if method == "osbp":
             criterion = OpenSetLoss(osbp_classifier(len(args.known) + 1))
@@ -110,9 +110,9 @@ class Run:
         else:
             model = FeatureAlignment(mcd_generator(), mcd_classifier(), criterion)
         schedules: list[Any] = []
-        if kind == "dann":
+        if base == "dann":
             schedules.append(ReversalSchedule(criterion.reversal, self.iterations))
-        elif kind == "osbp":
+        elif base == "osbp":
             share = RAMP_EPOCHS[self.task] * len(self.batches) / EPOCHS / (self.smaller // args.batch_size)
             schedules.append(ReversalSchedule(criterion.reversal, max(1, round(share * self.iterations))))
         model.to(memory_format=torch.channels_last)
@@ -128,7 +128,7 @@ class Run:
         every = args.test_every if args.oracle else self.iterations
         tested = {}
         for steps in [*range(every, self.iterations, every), self.iterations]:
-            begun = perf_counter()
+            start = perf_counter()
             times = train(
                 self.fabric,
                 self.step,
@@ -139,7 +139,7 @@ class Run:
                 checkpoint_every=args.checkpoint_every,
                 log_every=args.log_every,
             )
-            seconds = perf_counter() - begun
+            seconds = perf_counter() - start
             if args.oracle or steps == self.iterations:
                 tested[steps] = self.test()
         final = tested[self.iterations]

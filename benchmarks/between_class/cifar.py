@@ -25,7 +25,7 @@ def load_cifar10(data: Path, train: bool) -> tuple[Tensor, Tensor]:
 
     Args:
         data: a folder with torchvision's ``cifar-10-batches-py``; or with ``cifar10_train.tar.gz`` and
-            ``cifar10_test.tar.gz``, which hold a image file an image, ``split/class/number.jpg``.
+            ``cifar10_test.tar.gz``, which hold an image file an image, ``split/class/number.jpg``.
         train: the training images instead of the test images.
 
     Raises:

@@ -81,7 +81,7 @@ def _of_esc50(table: Path) -> list[tuple[Path, str, int]]:
         with open(table, encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["esc10"].strip().lower() == "true"]
         listed = sorted(
-            (table.parents[2] / "audio" / row["filename"], row["category"], int(row["fold"])) for row in rows
+            (table.parents[1] / "audio" / row["filename"], row["category"], int(row["fold"])) for row in rows
         )
     except (KeyError, ValueError, AttributeError) as error:
         raise DataError(

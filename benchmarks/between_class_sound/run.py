@@ -136,7 +136,7 @@ class Run:
             if not math.isfinite(loss):
                 raise CommandError(f"the loss is {loss} in epoch {epoch + 1}")
             if epoch + 1 == self.epochs or (epoch + 1) % 10 == 0:
-                say(f"epoch {epoch + 1}/{self.epochs}: loss {loss:.4f}, {seconds[-1]:.3g} s a step")
+                say(f"epoch {epoch + 1}/{self.epochs}: loss {loss:.4f}, {seconds[-1]:.3g} s per step")
         return {"test error": self.test(), "loss": loss, "seconds a step": sorted(seconds)[len(seconds) // 2]}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.command import DataError, require
-from tobias_aug.adaptation.fog import fog_and_color
+from tobias_aug.adaptation import fog_and_color
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.metrics.detection import Detections, Truth, voc_average_precision
 from tobias_aug.runtime.files import atomic_path
@@ -86,7 +86,7 @@ def split(dicts: Sequence[dict[str, Any]], seed: int) -> tuple[list[dict[str, An
 
 
 def foggy(dicts: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Copies in fog, one seed a image, with the same boxes; those that are there are not made again."""
+    """Copies in fog, one seed an image, with the same boxes; those that are there are not made again."""
     folder.mkdir(parents=True, exist_ok=True)
     copies = []
     for each in dicts:

@@ -20,8 +20,7 @@ from benchmarks.detection.data import (
     median_box_precision,
     split,
 )
-from tobias_aug.integrations.detectron2 import get_tobias_cfg, register_unlabeled_folder
-from tobias_aug.integrations.detectron2.train import Trainer
+from tobias_aug.integrations.detectron2 import Trainer, get_tobias_cfg, register_unlabeled_folder
 
 
 class Run:
@@ -49,9 +48,9 @@ class Run:
         try:
             trainer = Trainer(self.cfg)
             trainer.resume_or_load(resume=True)
-            begun = perf_counter()
+            start = perf_counter()
             trainer.train()
-            seconds = (perf_counter() - begun) / max(1, trainer.max_iter - trainer.start_iter)
+            seconds = (perf_counter() - start) / max(1, trainer.max_iter - trainer.start_iter)
             results = Trainer.test(self.cfg, trainer.model)
             histories = trainer.storage.histories()
             names = [name for name in histories if name.startswith("loss_")]

@@ -2,7 +2,7 @@
 
     python -m benchmarks.localization --data ../shared/data/ilsvrc_boxes --rows r50,r50-softplus --seeds 3
 
-The protocol of the paper's code: images squashed to 224 × 224, boxes scaled with them, one box a image from the
+The protocol of the paper's code: images squashed to 224 × 224, boxes scaled with them, one box an image from the
 heatmap (SCDA), right if its IoU with any box of the image is above 0.5, mean over classes of each class's share.
 Beside it stand what the paper leaves out: the plain share, mean IoU, the swap test (every image judged by the box of
 the next one, which leaves nothing but what a localizer believes of all images), shares by object size, and the share
@@ -47,7 +47,7 @@ def scores(boxes: Tensor, images: Images) -> dict[str, float]:
     """What the paper reports, and what it leaves out; per cent.
 
     Args:
-        boxes: one box a image (n, 4), in pixels of 224 × 224.
+        boxes: one box an image (n, 4), in pixels of 224 × 224.
     """
     best = best_iou(boxes, images.boxes)
     swapped = best_iou(boxes.roll(1, 0), images.boxes)

@@ -21,8 +21,6 @@ from torchvision.models.vision_transformer import ConvStemConfig
 
 from tobias_aug.images.decode import normalize, to_tensor, to_unit
 from tobias_aug.images.sources import ImageFiles
-from tobias_aug.training.launch import launch
-from tobias_aug.training.loop import train
 
 SIDE = 128
 
@@ -73,7 +71,7 @@ class Images:
 class RandomCrops:
     """Batches of random crops and flips, drawn from (seed, epoch, number of the batch) alone.
 
-    A crop covers 35 to 100 % of a image, at 3/4 to 4/3 of its aspect ratio; a batch is cut in one call.
+    A crop covers 35 to 100 % of an image, at 3/4 to 4/3 of its aspect ratio; a batch is cut in one call.
     """
 
     def __init__(self, dataset: Images, side: int, batch_size: int, seed: int) -> None:
@@ -151,6 +149,9 @@ def trained(
     Args:
         crop: side in pixels of the crops that a CNN sees. Default: the network's of ``CROPS``.
     """
+    from tobias_aug.training.fabric import launch
+    from tobias_aug.training.loop import train
+
     accelerator = "cuda" if device.startswith("cuda") else "cpu"
     fabric = launch(accelerator=accelerator, precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision])
     torch.manual_seed(seed)

@@ -30,7 +30,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.command import command, new_parser
+from benchmarks.command import command, new_parser, require
 from benchmarks.orand.classifiers import NETWORKS, SIDE, Images, accuracy, trained
 from benchmarks.orand.figures import draw_curves, draw_maps
 from benchmarks.orand.mosaics import PARTS, Bed, blobs, competing_ensembles, mosaics, single_images
@@ -44,10 +44,13 @@ from tobias_aug.orand.data import MapPairs
 from tobias_aug.orand.folder import fuse_folder
 from tobias_aug.orand.loss import VARIANTS, fusion_variant
 from tobias_aug.orand.net import ORANDNet
-from tobias_aug.orand.train import train_orandnet
 from tobias_aug.runtime.files import write_text
-from tobias_aug.training.launch import launch
 
+WANTED = ("imagenette128/train/*/*", "imagenette128/val/*/*", "ilsvrc_boxes/images", "ilsvrc_boxes/boxes.csv")
+LAYOUT = (
+    "this benchmark reads ten classes of ImageNet at 128 x 128 in imagenette128/train and imagenette128/val, "
+    "one folder per class, and images with boxes in ilsvrc_boxes"
+)
 # Options that say where, how often or on what to run, and are no part of a seed's numbers.
 ASIDE = {"data", "work", "json", "figure", "sheet", "device", "seeds", "first_seed"}
 
@@ -86,6 +89,9 @@ def make_maps(args: argparse.Namespace, networks: dict[str, nn.Module], bed: Bed
 
 def fuse_and_train(args: argparse.Namespace, bed: Bed, work: Path, seed: int) -> dict[str, Path]:
     """Fuse the scored images' maps, train ORANDNet with each loss and apply it; give every method's folder."""
+    from tobias_aug.orand.train import train_orandnet
+    from tobias_aug.training.fabric import launch
+
     folders = dict(blobs(bed, work))
     if not args.classifiers:
         return folders
@@ -133,7 +139,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--crop", type=int, help="side in pixels of a CNN's training crops. Default: the network's own")
     parser.add_argument("--scales", type=float, nargs="+", help="of a CNN's maps. Default: 1, 0.5, 1.5 and 2")
     parser.add_argument("--no-flip", dest="flip", action="store_false", help="make maps without the mirror image")
-    parser.add_argument("--images", "--images", type=int, help="images to train ORANDNet on. Default: all")
+    parser.add_argument("--images", "--pictures", type=int, help="images to train ORANDNet on. Default: all")
     parser.add_argument("--losses", nargs="*", choices=VARIANTS, help="of ORANDNet. Default: those that the bed allows")
     parser.add_argument("--steps", type=int, default=5000, help="of ORANDNet")
     parser.add_argument("--map-batch", type=int, default=1, help="images per batch for ORANDNet")
@@ -189,6 +195,7 @@ def main() -> None:
         args.losses = []
     settings = {key: value for key, value in vars(args).items() if key not in ASIDE}
     check_replaceable(args.json, settings)
+    require(args.data, *WANTED, layout=LAYOUT)
     left_out = {Path(key).stem for key in ImageFiles(args.data / "ilsvrc_boxes" / "images").keys}
     images, held_out = (Images(args.data / "imagenette128" / part, without=left_out) for part in ("train", "val"))
     print(f"{len(images.images)} images to train on, {len(held_out.images)} to test the classifiers on", flush=True)

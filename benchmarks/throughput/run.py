@@ -144,7 +144,7 @@ table = MaskTable.open(sys.argv[1])
 opened = time.perf_counter() - begun
 gc.collect()
 memory = resident() - before
-keys = random.Random(0).sample(range(len(table)), 20_000)
+keys = random.Random(0).sample(range(len(table)), min(20_000, len(table)))
 keys = [table.keys()[row] for row in keys]
 begun = time.perf_counter()
 for key in keys:

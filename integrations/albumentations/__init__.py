@@ -11,10 +11,10 @@ own, so that workers do not repeat each other::
     DataLoader(dataset, num_workers=4, worker_init_fn=seed_worker)
 """
 
-from tobias_aug.integrations._hosts import require
+from .._hosts import require
 
 require("albumentations", extra="albumentations")
-from tobias_aug.integrations.albumentations.between_class import TobiasBetweenClass  # noqa: E402
-from tobias_aug.integrations.albumentations.patch_merge import TobiasPatchMerge  # noqa: E402
+from .between_class import TobiasBetweenClass  # noqa: E402
+from .patch_merge import TobiasPatchMerge  # noqa: E402
 
 __all__ = ["TobiasBetweenClass", "TobiasPatchMerge"]

@@ -12,9 +12,10 @@ from albumentations.core.transforms_interface import BaseTransformInitSchema
 from albumentations.core.type_definitions import Targets
 
 from tobias_aug.between_class.image_functional import mix_pairs
-from tobias_aug.integrations.albumentations.arrays import resized
-from tobias_aug.integrations.albumentations.two_images import Donor, TwoImages
 from tobias_aug.mixing.labels import check_same_class, soft_labels
+
+from .arrays import resized
+from .two_images import Donor, TwoImages
 
 
 class TobiasBetweenClass(TwoImages):

@@ -13,13 +13,14 @@ from albumentations.core.type_definitions import Targets
 from torch import Tensor
 
 from tobias_aug.images.decode import squash, to_unit
-from tobias_aug.integrations.albumentations.arrays import filled, nearest, planes, resized
-from tobias_aug.integrations.albumentations.two_images import Donor, TwoImages
 from tobias_aug.masks.cells import cells_to_pixels, half_mask
 from tobias_aug.masks.localizer import NAMED, Localizer, as_localizer, input_size
 from tobias_aug.patch_merge.boxes import keep_boxes
 from tobias_aug.patch_merge.functional import donor_cells
 from tobias_aug.runtime.renamed import current_value
+
+from .arrays import filled, nearest, planes, resized
+from .two_images import Donor, TwoImages
 
 
 class TobiasPatchMerge(TwoImages):

@@ -3,32 +3,42 @@
 Importing this package registers all of it by name; detectron2 itself is neither copied nor changed.
 """
 
-from tobias_aug.integrations._hosts import require
+from importlib import import_module
+from typing import Any
+
+from .._hosts import require
 
 require("detectron2", guide="https://detectron2.readthedocs.io/en/latest/tutorials/install.html")
 
-from tobias_aug.integrations.detectron2 import roi_heads as _roi_heads  # noqa: E402, F401
-from tobias_aug.integrations.detectron2.backbones import VGG16  # noqa: E402
-from tobias_aug.integrations.detectron2.checkpointer import DomainCheckpointer  # noqa: E402
-from tobias_aug.integrations.detectron2.config import add_tobias_config, config_file, get_tobias_cfg  # noqa: E402
-from tobias_aug.integrations.detectron2.data import (  # noqa: E402
+from tobias_aug.runtime.renamed import renamed_attribute  # noqa: E402
+
+from . import roi_heads as _roi_heads  # noqa: E402, F401
+from .backbones import VGG16  # noqa: E402
+from .checkpointer import DomainCheckpointer  # noqa: E402
+from .config import add_tobias_config, config_file, get_tobias_cfg  # noqa: E402
+from .data import (  # noqa: E402
     TwoDomainLoader,
     build_source_mapper,
     build_two_domain_train_loader,
     register_unlabeled_folder,
     unlabeled_images,
 )
-from tobias_aug.integrations.detectron2.domain_heads import DA_HEADS_REGISTRY, DomainFeatures, DomainHead  # noqa: E402
-from tobias_aug.integrations.detectron2.evaluation import VOC07Evaluator  # noqa: E402
-from tobias_aug.integrations.detectron2.mapper import TobiasMapper, TranslatedMapper  # noqa: E402
-from tobias_aug.integrations.detectron2.meta_arch import DomainAdaptiveRCNN  # noqa: E402
-from tobias_aug.runtime.renamed import renamed_attribute  # noqa: E402
+from .domain_heads import DA_HEADS_REGISTRY, DomainFeatures, DomainHead  # noqa: E402
+from .evaluation import VOC07Evaluator  # noqa: E402
+from .mapper import TobiasMapper, TranslatedMapper  # noqa: E402
+from .meta_arch import DomainAdaptiveRCNN  # noqa: E402
 
-__getattr__ = renamed_attribute(
+_renamed = renamed_attribute(
     __name__,
     {"register_unlabelled_folder": "register_unlabeled_folder", "unlabelled_images": "unlabeled_images"},
     globals(),
 )
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: `python -m` runs its module, which must not be loaded by then.
+    return getattr(import_module(f"{__name__}.train"), name) if name == "Trainer" else _renamed(name)
+
 
 __all__ = [
     "DA_HEADS_REGISTRY",
@@ -38,6 +48,7 @@ __all__ = [
     "DomainFeatures",
     "DomainHead",
     "TobiasMapper",
+    "Trainer",
     "TranslatedMapper",
     "TwoDomainLoader",
     "VOC07Evaluator",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import cast
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
@@ -21,7 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 def build_tobias_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     """detectron2's ResNet, filled from ``MODEL.TOBIAS.CHECKPOINT`` where that is set; see :func:`load_resnet`.
 
-    Give that checkpoint to C4's RoI heads too, by ``TobiasRes5ROIHeads``: they hold res5.
+    C4's RoI heads hold res5; ``TobiasRes5ROIHeads`` fills them from the same checkpoint.
     """
     backbone = build_resnet_backbone(cfg, input_shape)
     load_resnet(cfg, backbone)
@@ -46,8 +47,8 @@ def load_resnet(cfg: CfgNode, network: nn.Module, stage: str = "") -> None:
 
     Args:
         cfg: ``MODEL.TOBIAS.CHECKPOINT`` and ``PREFIX``.
-        network: its every tensor must be in the checkpoint, counters of batch normalization aside.
-        stage: such as "res5.", where ``network`` is that stage.
+        network: each of its tensors must be in the checkpoint, except counters of batch normalization.
+        stage: prefix such as "res5." if ``network`` is that stage.
 
     Raises:
         ValueError: if the checkpoint's network has another depth or other groups, or its tensors other shapes.
@@ -75,11 +76,11 @@ _VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 
 
 class VGG16(Backbone):
-    """VGG-16 as torchvision has it, without its last pooling; every layer behind a ReLU can be an output.
+    """torchvision's VGG-16 without its last pooling; the output of every ReLU can be an output.
 
     Args:
         out_features: "relu1_1" to "relu5_3". Strong-weak alignment taps conv3_3 in the paper, that is "relu3_3", and
-            "relu3_2" in the released code, both of stride 4; and "relu5_3", of stride 16.
+            "relu3_2" in the official code, both of stride 4; and "relu5_3", of stride 16.
         freeze_at: number of stages, from the first, whose weights stay as they are.
 
     Raises:
@@ -97,7 +98,7 @@ class VGG16(Backbone):
             for layer, channels in enumerate(widths, start=1):
                 convolution = nn.Conv2d(inside, channels, 3, padding=1).requires_grad_(stage > freeze_at)
                 nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(convolution.bias)
+                nn.init.zeros_(cast(Tensor, convolution.bias))
                 self.features.extend([convolution, nn.ReLU(inplace=True)])
                 name = self._names[len(self.features) - 1] = f"relu{stage}_{layer}"
                 self._out_feature_channels[name], self._out_feature_strides[name] = channels, 2 ** (stage - 1)

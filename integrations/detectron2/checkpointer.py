@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
-from tobias_aug.integrations.detectron2.meta_arch import DomainAdaptiveRCNN
+from .meta_arch import DomainAdaptiveRCNN
 
 _LOGGER = logging.getLogger(__name__)
 _PREDICTOR = ("roi_heads.box_predictor.cls_score.weight", "roi_heads.box_predictor.bbox_pred.weight")
@@ -17,9 +17,9 @@ _PREDICTOR = ("roi_heads.box_predictor.cls_score.weight", "roi_heads.box_predict
 class DomainCheckpointer(DetectionCheckpointer):
     """detectron2's checkpointer, which also starts a detector with context from weights of one without.
 
-    Context vectors stand in front of each region's features, so the box predictor of a detector with context is wider.
-    detectron2 alone would leave its layers as they were drawn, with a line in the log. Here what was trained goes
-    behind the context's columns, which keep their start.
+    Context vectors precede each region's features, so the box predictor of a detector with context is wider. detectron2
+    alone would leave its layers at their initial weights and log a warning. Here the trained weights follow the
+    context's columns, which keep their initial weights.
     """
 
     def _load_model(self, checkpoint: Any) -> Any:

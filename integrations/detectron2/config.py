@@ -10,7 +10,7 @@ _CONFIGS = Path(__file__).parent / "configs"
 
 
 def add_tobias_config(cfg: CfgNode) -> None:
-    """Add this package's settings to a detectron2 configuration, in place; before a file that uses them is merged."""
+    """Add this package's settings to a detectron2 configuration, in place, before merging a file that uses them."""
     cfg.MODEL.TOBIAS = CfgNode()
     # A ResNet's or VGG-16's checkpoint, in any layout that `tobias-aug export detectron2` reads; "" starts at random.
     cfg.MODEL.TOBIAS.CHECKPOINT = ""
@@ -71,10 +71,10 @@ def add_tobias_config(cfg: CfgNode) -> None:
 
 
 def config_file(name: str) -> str:
-    """The path of one of the package's configurations, such as "R50-C4-24k.yaml".
+    """Return the path of one of the package's configurations, such as "R50-C4-24k.yaml".
 
     Raises:
-        ValueError: listing those there are.
+        ValueError: if there is none of that name, with the names that exist.
     """
     path = _CONFIGS / name
     if not path.is_file():
@@ -84,7 +84,7 @@ def config_file(name: str) -> str:
 
 
 def get_tobias_cfg(name: str | None = None) -> CfgNode:
-    """detectron2's defaults with this package's settings, and one of its configurations merged where it is named."""
+    """Return detectron2's defaults with this package's settings and, if named, one of its configurations."""
     cfg = get_cfg()
     add_tobias_config(cfg)
     if name is not None:

@@ -1,4 +1,4 @@
-"""Source and target side by side: datasets of images alone, and a loader that gives both."""
+"""Source and target side by side: datasets of images alone, and a loader of both."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 
 from tobias_aug.images.decode import upright
 from tobias_aug.images.sources import ImageFiles
-from tobias_aug.integrations.detectron2.mapper import TobiasMapper, TranslatedMapper
 from tobias_aug.training.loader import ReproducibleLoader
+
+from .mapper import TobiasMapper, TranslatedMapper
 
 Mapper = Callable[[dict[str, Any]], dict[str, Any]]
 _OF_THE_IMAGE = ("file_name", "height", "width", "image_id")
@@ -59,8 +60,8 @@ class TwoDomainLoader:
     workers, so that training continues from a checkpoint with the very batch it would have seen.
 
     Args:
-        source: gives lists of dicts as a mapper makes them.
-        target: the same; ``None`` for the source alone.
+        source: yields batches, each a list of a mapper's dicts.
+        target: the same. Default: the source alone.
 
     Attributes:
         start: number of the batch that a new iterator begins with.
@@ -82,10 +83,10 @@ def build_two_domain_train_loader(
 ) -> TwoDomainLoader:
     """Build the loader that the configuration describes.
 
-    The source is ``DATASETS.TRAIN``, ``SOLVER.IMS_PER_BATCH`` images a step over all processes; the target is
+    The source is ``DATASETS.TRAIN``, ``SOLVER.IMS_PER_BATCH`` images per step over all processes; the target is
     ``DATASETS.TARGET``, ``SOLVER.TARGET_IMS_PER_BATCH`` images, or as many as of the source. Of the target's datasets
     the images are taken and nothing else, whatever they hold; none is needed for a detector that is not adapted.
-    ``SEED`` decides order and augmentation; below 0 it is drawn.
+    ``SEED`` fixes order and augmentation; below 0 it is drawn.
 
     Args:
         cfg: detectron2's, with this package's settings.
@@ -157,7 +158,7 @@ def _loader(
 ) -> ReproducibleLoader:
     world = comm.get_world_size()
     if images % world:
-        raise ValueError(f"{images} images a step cannot be shared out over {world} processes")
+        raise ValueError(f"{images} images per step cannot be shared out over {world} processes")
     return ReproducibleLoader(
         _Mapped(dicts, mapper),
         images // world,

@@ -1,6 +1,6 @@
 """Domain heads: the alignment losses of :mod:`tobias_aug.adaptation`, reading a detector's features, by name.
 
-A head of your own is registered as these are, and named in ``MODEL.DOMAIN.HEADS``::
+Register a head of your own in the same way, and name it in ``MODEL.DOMAIN.HEADS``::
 
     @DA_HEADS_REGISTRY.register()
     class MyHead(DomainHead):
@@ -9,9 +9,9 @@ A head of your own is registered as these are, and named in ``MODEL.DOMAIN.HEADS
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -20,7 +20,7 @@ from detectron2.utils.registry import Registry
 from torch import Tensor, nn
 
 from tobias_aug.adaptation.da_faster import DAFasterAlignment, ImageAlignment, RegionAlignment
-from tobias_aug.adaptation.strong_weak import CONTEXT_CHANNELS, GlobalAlignment, LocalAlignment
+from tobias_aug.adaptation.strong_weak import CONTEXT_CHANNELS, GlobalAlignment, LocalAlignment, Modulation
 
 
 class _DomainHeadRegistry(Registry):
@@ -34,7 +34,7 @@ class _DomainHeadRegistry(Registry):
 DA_HEADS_REGISTRY = _DomainHeadRegistry("DA_HEADS")
 DA_HEADS_REGISTRY.__doc__ = """
 Domain heads, called as ``head(cfg, input_shape, region_channels)`` with the shapes of the backbone's outputs and the
-length of a region's feature vector; they give a :class:`DomainHead`.
+length of a region's feature vector; they return a :class:`DomainHead`.
 """
 
 
@@ -73,71 +73,70 @@ class DomainHead(nn.Module):
         raise NotImplementedError
 
 
-@DA_HEADS_REGISTRY.register()
-class LocalStrongHead(DomainHead):
-    """Least squares at every position of a low-level map (``MODEL.DOMAIN.LOCAL``).
+class _MapHead(DomainHead):
+    """An alignment of one of the backbone's maps, weighted; a subclass says which, and where its settings are.
 
-    Args:
-        channels: of the map.
-        in_feature: which of the backbone's outputs it is.
-        weight: of the loss.
-        reversal: coefficient of the gradient reversal.
-        context: whether the context vector joins the regions' features.
-        std: of the weights at the start; 0 is torch's own start.
+    Attributes:
+        loss_name: name of the loss.
+        settings: group of ``MODEL.DOMAIN`` whose keys are the arguments of the subclass.
     """
 
-    @configurable
-    def __init__(
-        self,
-        *,
-        channels: int,
-        in_feature: str = "res2",
-        weight: float = 1.0,
-        reversal: float = 1.0,
-        context: bool = False,
-        std: float = 0.01,
-    ) -> None:
+    loss_name: str
+    settings: str
+    alignment: Any
+
+    def __init__(self, alignment: nn.Module, in_feature: str, weight: float = 1.0, context: bool = False) -> None:
         super().__init__()
-        self.alignment = LocalAlignment(channels, reversal, std or None)
-        self.in_feature, self.weight = in_feature, weight
+        self.alignment, self.in_feature, self.weight = alignment, in_feature, weight
         self.context_channels = CONTEXT_CHANNELS if context else 0
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
-        own = cfg.MODEL.DOMAIN.LOCAL
-        return {
-            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
-            "in_feature": own.IN_FEATURE,
-            "weight": own.WEIGHT,
-            "reversal": own.REVERSAL,
-            "context": own.CONTEXT,
-            "std": own.STD,
-        }
+        own = {key.lower(): value for key, value in cfg.MODEL.DOMAIN[cls.settings].items()}
+        return {"channels": _channels(input_shape, own["in_feature"], cls.__name__), **own}
 
     def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
         loss = self.alignment(source.maps[self.in_feature], target.maps[self.in_feature])
-        return {"loss_domain_local": self.weight * loss}
+        return {self.loss_name: self.weight * loss}
 
     def context(self, maps: Mapping[str, Tensor]) -> Tensor:
-        return self.alignment.context(maps[self.in_feature])
+        vectors: Tensor = self.alignment.context(maps[self.in_feature])
+        return vectors
 
 
 @DA_HEADS_REGISTRY.register()
-class GlobalWeakHead(DomainHead):
-    """Focal loss, or its exponential sister, on whole images by a high-level map (``MODEL.DOMAIN.GLOBAL``).
+class LocalStrongHead(_MapHead):
+    """Least squares at every position of a low-level map (``MODEL.DOMAIN.LOCAL``).
 
     Args:
         channels: of the map.
-        in_feature: which of the backbone's outputs it is.
-        weight: of the loss.
+        in_feature: which of the backbone's outputs the map is.
         reversal: coefficient of the gradient reversal.
-        context: whether the context vector joins the regions' features.
+        std: of the initial weights; 0 is torch's own initialization.
+        shared: ``weight`` of the loss, 1 by default, and ``context``, whether its context vector joins the regions'.
+    """
+
+    loss_name, settings = "loss_domain_local", "LOCAL"
+
+    @configurable
+    def __init__(
+        self, *, channels: int, in_feature: str = "res2", reversal: float = 1.0, std: float = 0.01, **shared: Any
+    ) -> None:
+        super().__init__(LocalAlignment(channels, reversal, std or None), in_feature, **shared)
+
+
+@DA_HEADS_REGISTRY.register()
+class GlobalWeakHead(_MapHead):
+    """Focal loss, or its exponential sister, on whole images by a high-level map (``MODEL.DOMAIN.GLOBAL``).
+
+    Args:
+        channels, in_feature, reversal, shared: see :class:`LocalStrongHead`.
         gamma: 0 is plain cross entropy.
         modulation: "focal" or "exponential".
         dropout: of the discriminator.
     """
 
-    loss_name = "loss_domain_global"
+    loss_name, settings = "loss_domain_global", "GLOBAL"
 
     @configurable
     def __init__(
@@ -145,40 +144,20 @@ class GlobalWeakHead(DomainHead):
         *,
         channels: int,
         in_feature: str = "res4",
-        weight: float = 1.0,
         reversal: float = 1.0,
-        context: bool = False,
         gamma: float = 5.0,
-        modulation: str = "focal",
+        modulation: Modulation = "focal",
         dropout: float = 0.5,
+        **shared: Any,
     ) -> None:
-        super().__init__()
-        self.alignment = GlobalAlignment(channels, gamma, modulation, reversal, dropout)
-        self.in_feature, self.weight = in_feature, weight
-        self.context_channels = CONTEXT_CHANNELS if context else 0
+        super().__init__(GlobalAlignment(channels, gamma, modulation, reversal, dropout), in_feature, **shared)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
-        own = cfg.MODEL.DOMAIN.GLOBAL
-        if own.MODULATION not in ("focal", "exponential"):
-            raise ValueError(f'MODEL.DOMAIN.GLOBAL.MODULATION must be "focal" or "exponential", got {own.MODULATION!r}')
-        return {
-            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
-            "in_feature": own.IN_FEATURE,
-            "weight": own.WEIGHT,
-            "reversal": own.REVERSAL,
-            "context": own.CONTEXT,
-            "gamma": own.GAMMA,
-            "modulation": own.MODULATION,
-            "dropout": own.DROPOUT,
-        }
-
-    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
-        loss = self.alignment(source.maps[self.in_feature], target.maps[self.in_feature])
-        return {self.loss_name: self.weight * loss}
-
-    def context(self, maps: Mapping[str, Tensor]) -> Tensor:
-        return self.alignment.context(maps[self.in_feature])
+        modulation = cfg.MODEL.DOMAIN.GLOBAL.MODULATION
+        if modulation not in ("focal", "exponential"):
+            raise ValueError(f'MODEL.DOMAIN.GLOBAL.MODULATION must be "focal" or "exponential", got {modulation!r}')
+        return super().from_config(cfg, input_shape, region_channels)
 
 
 @DA_HEADS_REGISTRY.register()
@@ -193,28 +172,19 @@ class BDCHead(GlobalWeakHead):
 
 
 @DA_HEADS_REGISTRY.register()
-class DAFasterImageHead(DomainHead):
+class DAFasterImageHead(_MapHead):
     """DA-Faster's image level: cross entropy at every position of a high-level map (``MODEL.DOMAIN.DA_FASTER``)."""
+
+    loss_name, settings = "loss_domain_image", "DA_FASTER"
 
     @configurable
     def __init__(self, *, channels: int, in_feature: str = "res4", weight: float = 1.0, reversal: float = 0.1) -> None:
-        super().__init__()
-        self.alignment = ImageAlignment(channels, reversal)
-        self.in_feature, self.weight = in_feature, weight
+        super().__init__(ImageAlignment(channels, reversal), in_feature, weight)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
-        own = cfg.MODEL.DOMAIN.DA_FASTER
-        return {
-            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
-            "in_feature": own.IN_FEATURE,
-            "weight": own.IMAGE_WEIGHT,
-            "reversal": own.REVERSAL,
-        }
-
-    def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
-        loss = self.alignment(source.maps[self.in_feature], target.maps[self.in_feature])
-        return {"loss_domain_image": self.weight * loss}
+        own = super().from_config(cfg, input_shape, region_channels)
+        return {**{name: own[name] for name in ("channels", "in_feature", "reversal")}, "weight": own["image_weight"]}
 
 
 @DA_HEADS_REGISTRY.register()
@@ -259,34 +229,26 @@ class DAFasterHead(DomainHead):
         super().__init__()
         self.alignment = DAFasterAlignment(channels, region_channels, reversal)
         self.in_feature = in_feature
-        self.weights = {"image": image_weight, "region": instance_weight, "consistency": consistency_weight}
+        self.weights = {"image": image_weight, "instance": instance_weight, "consistency": consistency_weight}
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], region_channels: int) -> dict[str, Any]:
-        own = cfg.MODEL.DOMAIN.DA_FASTER
-        return {
-            "channels": _channels(input_shape, own.IN_FEATURE, cls.__name__),
-            "region_channels": region_channels,
-            "in_feature": own.IN_FEATURE,
-            "image_weight": own.IMAGE_WEIGHT,
-            "instance_weight": own.INSTANCE_WEIGHT,
-            "consistency_weight": own.CONSISTENCY_WEIGHT,
-            "reversal": own.REVERSAL,
-        }
+        own = {key.lower(): value for key, value in cfg.MODEL.DOMAIN.DA_FASTER.items() if key != "REGIONS"}
+        channels = _channels(input_shape, own["in_feature"], cls.__name__)
+        return {"channels": channels, "region_channels": region_channels, **own}
 
     def forward(self, source: DomainFeatures, target: DomainFeatures) -> dict[str, Tensor]:
         maps = source.maps[self.in_feature], target.maps[self.in_feature]
         losses = self.alignment(*maps, source.regions, target.regions, source.counts, target.counts)
-        names = {
-            "image": "loss_domain_image",
-            "region": "loss_domain_instance",
-            "consistency": "loss_domain_consistency",
-        }
-        return {names[part]: self.weights[part] * loss for part, loss in losses.items()}
+        losses["instance"] = losses.pop("region")
+        return {f"loss_domain_{part}": weight * losses[part] for part, weight in self.weights.items()}
 
 
 class DomainHeads(nn.ModuleList):
-    """A detector's domain heads together; the order of their context vectors is theirs."""
+    """A detector's domain heads; their context vectors are joined in the same order."""
+
+    def __iter__(self) -> Iterator[DomainHead]:
+        return cast(Iterator[DomainHead], super().__iter__())
 
     @property
     def needs_regions(self) -> bool:
@@ -300,7 +262,7 @@ class DomainHeads(nn.ModuleList):
         """Return all heads' losses.
 
         Raises:
-            ValueError: if two heads give losses of one name.
+            ValueError: if two heads return a loss of the same name.
         """
         losses: dict[str, Tensor] = {}
         for head in self:
@@ -322,7 +284,7 @@ def build_domain_heads(cfg: CfgNode, input_shape: Mapping[str, ShapeSpec], regio
     """Build the heads that ``MODEL.DOMAIN.HEADS`` names.
 
     Raises:
-        KeyError: naming the known heads where one is not.
+        KeyError: if a head is unknown, with the names of the known ones.
     """
     return [DA_HEADS_REGISTRY.get(name)(cfg, input_shape, region_channels) for name in cfg.MODEL.DOMAIN.HEADS]
 
@@ -333,4 +295,4 @@ def _channels(input_shape: Mapping[str, ShapeSpec], name: str, head: str) -> int
             f"{head} reads {name!r}, and the backbone gives {', '.join(input_shape)}; set its IN_FEATURE in "
             "MODEL.DOMAIN, or the backbone's OUT_FEATURES"
         )
-    return input_shape[name].channels
+    return int(input_shape[name].channels)

@@ -27,8 +27,8 @@ class VOC07Evaluator(DatasetEvaluator):
         iou: overlap that a detection must exceed.
 
     Raises:
-        ValueError: if the dataset has no annotations, or two of its images have one ``image_id`` or one has none, so
-            that detections could not be told apart; and on processing an image that is not of the dataset.
+        ValueError: if the dataset has no annotations, or two of its images share an ``image_id``, or an image has
+            none; and on processing an image that is not of the dataset.
     """
 
     def __init__(self, dataset_name: str, iou: float = 0.5) -> None:

@@ -25,7 +25,7 @@ Sample = dict[str, Any]
 
 
 class TranslatedMapper:
-    """Reads a source image's translated copy in its place, with the image's own annotations.
+    """Read a source image's translated copy instead of the image, with the image's own annotations.
 
     This is adaptation at the level of pixels: copies of the source in the target's style, made by CycleGAN or any other
     translation that moves nothing.
@@ -70,9 +70,9 @@ class TobiasMapper:
     """Patch merge inside a mapper: the object's cells of an image stay, the others show another image's background.
 
     It comes before the mapper's augmentations, since masks speak of whole images. The other image is any of the
-    table's, squashed to the image's size. Boxes are carried or rejected, as in ``PatchMerge``. Whatever else would no
-    longer describe the image is rejected: instance masks, keypoints, semantic masks and proposals that the mapper
-        reads.
+    table's, resized to the image's size without keeping its aspect ratio. Boxes are carried or rejected, as in
+    ``PatchMerge``. Whatever else would no longer describe the image is rejected: instance masks, keypoints, semantic
+    masks and proposals that the mapper reads.
 
     Args:
         mapper: detectron2's ``DatasetMapper``, or a class over it.
@@ -100,33 +100,36 @@ class TobiasMapper:
         boxes: Literal["reject", "keep-center"] = "reject",
     ) -> None:
         check_probability(p)
-        boxes = current_value(boxes)
-        if boxes not in ("reject", "keep-center"):
-            raise ValueError(f'boxes must be "reject" or "keep-center", got {boxes!r}')
+        rule = current_value(boxes)
+        if rule not in ("reject", "keep-center"):
+            raise ValueError(f'boxes must be "reject" or "keep-center", got {rule!r}')
         if not isinstance(mapper, DatasetMapper):
             raise TypeError(f"TobiasMapper goes around detectron2's DatasetMapper, got {type(mapper).__name__}")
-        self.mapper, self.root, self.p, self.boxes = mapper, Path(root), p, boxes
+        self.mapper, self.root, self.p, self.boxes = mapper, Path(root), p, rule
         self.table = table if isinstance(table, MaskTable) else MaskTable.open(table)
 
     def __call__(self, dataset_dict: Sample) -> Sample:
         self._check(dataset_dict)
-        if torch.rand(()) >= self.p:
-            return self.mapper(dataset_dict)
+        mapper, sample = self._merging(dataset_dict) if torch.rand(()) < self.p else (self.mapper, dataset_dict)
+        mapped: Sample = mapper(sample)
+        return mapped
+
+    def _merging(self, dataset_dict: Sample) -> tuple[DatasetMapper, Sample]:
+        """A mapper whose first augmentation is the merge with a drawn donor, and what it maps."""
         donor = self.table.keys()[int(torch.randint(len(self.table), ()))]
         masks = self.table.masks([_key(dataset_dict["file_name"], self.root), donor])
         cells = donor_cells(masks[0], masks[1], draw_order(masks[0]))
         annotations = self._carried(dataset_dict, cells < 0)
         if annotations == [] and dataset_dict["annotations"]:
-            return self.mapper(dataset_dict)
+            return self.mapper, dataset_dict
         image = detection_utils.read_image(self.root / donor, format=self.mapper.image_format)
-        # A copy for this call, whose first augmentation is the merge with this very donor.
         mapper = copy.copy(self.mapper)
         mapper.augmentations = T.AugmentationList([_Merge(image, cells), *self.mapper.augmentations.augs])
         carried = {} if annotations is None else {"annotations": annotations}
-        return mapper({**dataset_dict, **carried})
+        return mapper, {**dataset_dict, **carried}
 
     def _check(self, dataset_dict: Sample) -> None:
-        lost = [name for name in ("sem_seg_file_name", "pan_seg_file_name") if name in dataset_dict]
+        lost: list[str] = [name for name in ("sem_seg_file_name", "pan_seg_file_name") if name in dataset_dict]
         lost += ["proposal_boxes"] if self.mapper.proposal_topk is not None else []
         annotations = dataset_dict.get("annotations", [])
         lost += ["annotations"] if annotations and self.boxes == "reject" else []

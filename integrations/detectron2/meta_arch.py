@@ -12,8 +12,8 @@ from detectron2.structures import ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from tobias_aug.integrations.detectron2.domain_heads import DomainFeatures, DomainHeads, build_domain_heads
-from tobias_aug.integrations.detectron2.regions import RegionContext, region_channels, region_features
+from .domain_heads import DomainFeatures, DomainHeads, build_domain_heads
+from .regions import RegionContext, region_channels, region_features
 
 Input = Mapping[str, Any]
 
@@ -22,9 +22,9 @@ Input = Mapping[str, Any]
 class DomainAdaptiveRCNN(GeneralizedRCNN):
     """detectron2's ``GeneralizedRCNN`` with domain heads, over any of its backbones: C4, FPN, VGG-16.
 
-    In training, images marked ``"domain": "target"`` meet the domain heads alone, and must come without annotations;
-    all others train the detector. In evaluation it is the ordinary detector, with the heads' context vectors where it
-    was trained with them.
+    In training, images marked ``"domain": "target"`` reach the domain heads alone, and must come without annotations;
+    all others train the detector. In evaluation it is the ordinary detector, with the heads' context vectors if it was
+    trained with them.
 
     Args:
         domain_heads: see :mod:`~tobias_aug.integrations.detectron2.domain_heads`; none trains on the source alone.
@@ -32,7 +32,7 @@ class DomainAdaptiveRCNN(GeneralizedRCNN):
         detector: what ``GeneralizedRCNN`` takes.
 
     Raises:
-        TypeError: if the heads read regions or give context, and the RoI heads are none they know.
+        TypeError: if the heads read regions or give context, and the RoI heads are of an unknown class.
     """
 
     @configurable
@@ -92,14 +92,17 @@ class DomainAdaptiveRCNN(GeneralizedRCNN):
     ) -> dict[str, Tensor]:
         images = self.preprocess_image(target)
         target_features = self.backbone(images.tensor)
-        if not self.domain_heads.needs_regions:
-            return self.domain_heads(DomainFeatures(features), DomainFeatures(target_features))
-        target_proposals = self._proposals(images, target_features)
-        return self.domain_heads(self._seen(features, proposals), self._seen(target_features, target_proposals))
+        seen = DomainFeatures(features), DomainFeatures(target_features)
+        if self.domain_heads.needs_regions:
+            target_proposals = self._proposals(images, target_features)
+            seen = self._seen(features, proposals), self._seen(target_features, target_proposals)
+        losses: dict[str, Tensor] = self.domain_heads(*seen)
+        return losses
 
     @torch.no_grad()
     def _proposals(self, images: ImageList, features: dict[str, Tensor]) -> Sequence[Instances]:
         """Proposals of images without truth, which the generator gives in evaluation alone."""
+        proposals: Sequence[Instances]
         self.proposal_generator.eval()
         proposals, _ = self.proposal_generator(images, features, None)
         self.proposal_generator.train()
@@ -111,10 +114,10 @@ class DomainAdaptiveRCNN(GeneralizedRCNN):
 
 
 def split_domains(inputs: Sequence[Input]) -> tuple[list[Input], list[Input]]:
-    """Part a batch into source and target images by their ``"domain"``; without one an image is of the source.
+    """Split a batch into source and target images by their ``"domain"``. Default: source.
 
     Raises:
-        ValueError: if a target image has annotations, or there is another domain.
+        ValueError: if a target image has annotations, or a domain is neither.
     """
     domains: dict[str, list[Input]] = {"source": [], "target": []}
     for each in inputs:

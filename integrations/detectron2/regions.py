@@ -1,60 +1,64 @@
-"""What domain heads read from RoI heads, and what they give to them; detectron2's own heads stay as they are."""
+"""Region features that domain heads read, and the context that they add; detectron2's RoI heads stay as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers, Res5ROIHeads, StandardROIHeads
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
+RoIHeads: TypeAlias = Res5ROIHeads | StandardROIHeads
+
 
 def region_channels(roi_heads: nn.Module) -> int:
-    """Length of a region's feature vector, which the box predictor reads.
+    """Return the length of a region's feature vector, which the box predictor reads.
 
     Raises:
         TypeError: if the heads are neither ``Res5ROIHeads`` nor ``StandardROIHeads`` with one box predictor.
     """
-    _check(roi_heads)
-    return roi_heads.box_predictor.cls_score.in_features
+    return int(_checked(roi_heads).box_predictor.cls_score.in_features)
 
 
-def region_features(roi_heads: nn.Module, maps: Mapping[str, Tensor], proposals: Sequence[Instances]) -> Tensor:
-    """Feature vectors of proposals, (regions, length), as the box predictor reads them but for context vectors."""
+def region_features(roi_heads: RoIHeads, maps: Mapping[str, Tensor], proposals: Sequence[Instances]) -> Tensor:
+    """Return the proposals' feature vectors, (regions, length), as the box predictor reads them, without context."""
     inputs = [maps[name] for name in roi_heads.in_features], [each.proposal_boxes for each in proposals]
+    features: Tensor
     if isinstance(roi_heads, Res5ROIHeads):
-        return roi_heads.res5(roi_heads.pooler(*inputs)).mean((2, 3))
-    return roi_heads.box_head(roi_heads.box_pooler(*inputs)).flatten(1)
+        features = roi_heads.res5(roi_heads.pooler(*inputs)).mean((2, 3))
+    else:
+        features = roi_heads.box_head(roi_heads.box_pooler(*inputs)).flatten(1)
+    return features
 
 
 class RegionContext:
-    """Puts each image's context vector in front of the features of all its regions, before the box predictor.
+    """Put each image's context vector in front of its regions' features, before the box predictor.
 
     The predictor's two layers are widened; their weights for what they read before stay. Three hooks do the rest, in
     the order in which RoI heads run: they see the backbone's outputs, then the regions of each image, then predict.
 
     Args:
-        roi_heads: ``Res5ROIHeads`` or ``StandardROIHeads``, or a class of one's own over them.
+        roi_heads: ``Res5ROIHeads`` or ``StandardROIHeads``, or a subclass of them.
         channels: length of a context vector.
         context: from the backbone's outputs by name to context vectors, (batch, channels).
 
     Raises:
-        TypeError: if the RoI heads are of another kind.
+        TypeError: if the RoI heads are of another class.
     """
 
     def __init__(self, roi_heads: nn.Module, channels: int, context: Callable[[Mapping[str, Tensor]], Tensor]) -> None:
-        _check(roi_heads)
+        heads = _checked(roi_heads)
         self._context = context
         self._vectors: Tensor | None = None
         self._counts: list[int] = []
-        predictor = roi_heads.box_predictor
+        predictor = heads.box_predictor
         # The stds are those that FastRCNNOutputLayers starts from.
         predictor.cls_score = _widened(predictor.cls_score, channels, 0.01)
         predictor.bbox_pred = _widened(predictor.bbox_pred, channels, 0.001)
-        pooler = roi_heads.pooler if isinstance(roi_heads, Res5ROIHeads) else roi_heads.box_pooler
-        roi_heads.register_forward_pre_hook(self._see, with_kwargs=True)
+        pooler = heads.pooler if isinstance(heads, Res5ROIHeads) else heads.box_pooler
+        heads.register_forward_pre_hook(self._see, with_kwargs=True)
         pooler.register_forward_pre_hook(self._count)
         predictor.register_forward_pre_hook(self._join)
 
@@ -72,13 +76,13 @@ class RegionContext:
         return (torch.cat([vectors.repeat_interleave(counts, 0), args[0].flatten(1)], 1),)
 
 
-def _check(roi_heads: nn.Module) -> None:
-    fits = isinstance(roi_heads, (Res5ROIHeads, StandardROIHeads))
-    if not fits or not isinstance(roi_heads.box_predictor, FastRCNNOutputLayers):
-        raise TypeError(
-            "domain heads that read regions or give context need Res5ROIHeads or StandardROIHeads with one box "
-            f"predictor, got {type(roi_heads).__name__}"
-        )
+def _checked(roi_heads: nn.Module) -> RoIHeads:
+    if isinstance(roi_heads, RoIHeads) and isinstance(roi_heads.box_predictor, FastRCNNOutputLayers):
+        return roi_heads
+    raise TypeError(
+        "domain heads that read regions or give context need Res5ROIHeads or StandardROIHeads with one box "
+        f"predictor, got {type(roi_heads).__name__}"
+    )
 
 
 def _widened(layer: nn.Linear, channels: int, std: float) -> nn.Linear:

@@ -11,8 +11,9 @@ from detectron2.modeling.backbone.resnet import BasicBlock
 from detectron2.modeling.roi_heads import ROI_BOX_HEAD_REGISTRY, Res5ROIHeads
 from torch import Tensor, nn
 
-from tobias_aug.integrations.detectron2.backbones import load_resnet
 from tobias_aug.weights.checkpoints import load_weights
+
+from .backbones import load_resnet
 
 _BASIC_BLOCKS = {18: 2, 34: 3}
 
@@ -47,7 +48,7 @@ class VGG16BoxHead(nn.Module):
 
     Args:
         input_shape: of a region's features; 512 × 7 × 7.
-        checkpoint: a VGG-16's, whose classifier is taken; random where not given.
+        checkpoint: path of a VGG-16, whose classifier is taken. Default: random weights.
     """
 
     @configurable
@@ -70,4 +71,5 @@ class VGG16BoxHead(nn.Module):
 
     def forward(self, regions: Tensor) -> Tensor:
         """Return the regions' feature vectors, (regions, 4096)."""
-        return self.classifier(regions.flatten(1))
+        features: Tensor = self.classifier(regions.flatten(1))
+        return features

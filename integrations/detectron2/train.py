@@ -24,21 +24,21 @@ from detectron2.engine import DefaultTrainer, HookBase, default_argument_parser,
 from detectron2.evaluation import DatasetEvaluator, verify_results
 from detectron2.utils import comm
 
-from tobias_aug.integrations.detectron2.checkpointer import DomainCheckpointer
-from tobias_aug.integrations.detectron2.config import config_file, get_tobias_cfg
-from tobias_aug.integrations.detectron2.data import (
+from .checkpointer import DomainCheckpointer
+from .config import config_file, get_tobias_cfg
+from .data import (
     TwoDomainLoader,
     build_two_domain_train_loader,
     register_unlabeled_folder,
 )
-from tobias_aug.integrations.detectron2.evaluation import VOC07Evaluator
+from .evaluation import VOC07Evaluator
 
 
 class Trainer(DefaultTrainer):
     """detectron2's default trainer over both domains, scored by VOC 2007's average precision.
 
-    With ``SEED`` of 0 or more every step draws from generators seeded by (seed, step, process), so that training which
-    is taken up from a checkpoint computes what it would have computed.
+    With ``SEED`` of 0 or more every step draws from generators seeded by (seed, step, process), so that resumed
+    training computes what it would have computed without the interruption.
 
     Args:
         cfg: with ``SOLVER.REFERENCE_WORLD_SIZE`` set, ``SOLVER.TARGET_IMS_PER_BATCH`` is scaled by the number of
@@ -60,14 +60,15 @@ class Trainer(DefaultTrainer):
             random.seed(int(draws[0]))
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As detectron2's; the loader continues at the step too."""
+        """Resume as detectron2 does, with the loader at the same step."""
         super().resume_or_load(resume)
         self._trainer.data_loader.start = self.start_iter
 
     def build_hooks(self) -> list[HookBase | None]:
         # detectron2 has made its own by now, and its hooks keep the one that they find here.
         self.checkpointer = DomainCheckpointer(self.model, self.cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
-        return super().build_hooks()
+        hooks: list[HookBase | None] = super().build_hooks()
+        return hooks
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> TwoDomainLoader:
@@ -109,7 +110,7 @@ def scale_target_batch(cfg: CfgNode, world_size: int) -> CfgNode:
 
 def make_parser() -> argparse.ArgumentParser:
     """detectron2's own arguments, and those that register datasets."""
-    parser = default_argument_parser(epilog=__doc__)
+    parser: argparse.ArgumentParser = default_argument_parser(epilog=__doc__)
     parser.add_argument("--register", type=Path, action="append", default=[], metavar="FILE", help="run it first")
     parser.add_argument(
         "--register-folder", action="append", default=[], metavar="NAME=FOLDER", help="a folder of unlabeled images"
@@ -138,7 +139,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 
 def run(args: argparse.Namespace) -> Any:
-    """Train or, with ``--eval-only``, test in this process; the last evaluation's results."""
+    """Train or, with ``--eval-only``, test in this process; return the results of the last evaluation."""
     cfg = setup(args)
     if args.eval_only:
         model = Trainer.build_model(cfg)

@@ -10,26 +10,26 @@ Needs the extra ``mmseg``.
 
 from pathlib import Path
 
-from tobias_aug.integrations.mmseg.mmcv_lite import enable_mmcv_lite
+from .mmcv_lite import enable_mmcv_lite
 
 enable_mmcv_lite()
 
-from tobias_aug.integrations.mmseg.checkpoints import allow_checkpoints  # noqa: E402
+from .checkpoints import allow_checkpoints  # noqa: E402
 
 allow_checkpoints()
 
-from tobias_aug.integrations.mmseg.dataset import TobiasPseudoLabelDataset  # noqa: E402
-from tobias_aug.integrations.mmseg.deeplab_v1 import DeepLabV1Head  # noqa: E402
-from tobias_aug.integrations.mmseg.discrepancy import ADRSegmentor, MCDSegmentor  # noqa: E402
-from tobias_aug.integrations.mmseg.fog import FogAndColor  # noqa: E402
-from tobias_aug.integrations.mmseg.loading import LoadPseudoLabel  # noqa: E402
-from tobias_aug.integrations.mmseg.scale_schedule import (  # noqa: E402
+from .dataset import TobiasPseudoLabelDataset  # noqa: E402
+from .deeplab_v1 import DeepLabV1Head  # noqa: E402
+from .discrepancy import ADRSegmentor, MCDSegmentor  # noqa: E402
+from .fog import FogAndColor  # noqa: E402
+from .loading import LoadPseudoLabel  # noqa: E402
+from .scale_schedule import (  # noqa: E402
     ScaleScheduleDataPreProcessor,
     ScaleScheduleHook,
 )
-from tobias_aug.integrations.mmseg.source_target import SourceTargetDataset, SourceTargetSampler  # noqa: E402
-from tobias_aug.integrations.mmseg.two_optimizers import GeneratorClassifiersConstructor  # noqa: E402
-from tobias_aug.integrations.mmseg.wide_resnet import WideResNet38  # noqa: E402
+from .source_target import SourceTargetDataset, SourceTargetSampler  # noqa: E402
+from .two_optimizers import GeneratorClassifiersConstructor  # noqa: E402
+from .wide_resnet import WideResNet38  # noqa: E402
 
 __all__ = [
     "ADRSegmentor",
@@ -51,10 +51,10 @@ __all__ = [
 
 
 def config_path(name: str) -> str:
-    """The path of a ready configuration, for ``Config.fromfile`` and mmseg's own tools.
+    """Return the path of a configuration of this package, for ``Config.fromfile`` and mmseg's own tools.
 
     Raises:
-        ValueError: naming those there are.
+        ValueError: if there is none of that name, with the names that exist.
 
     Example:
         >>> config_path("camvid240")  # doctest: +SKIP

@@ -39,10 +39,10 @@ def _admitted() -> list[Any]:
 
 
 def _statistic(owner: Any, name: str) -> Any:
-    """Stands for the ``getattr`` by which a stored ``HistoryBuffer`` names its methods, and gives those alone."""
+    """Replace the ``getattr`` by which a stored ``HistoryBuffer`` names its methods, and return those alone."""
     if owner is HistoryBuffer and name in _STATISTICS:
         return getattr(owner, name)
     raise pickle.UnpicklingError(
         f"the checkpoint asks for {getattr(owner, '__name__', type(owner).__name__)}.{name}; only "
-        f"{', '.join(_STATISTICS)} of mmengine's HistoryBuffer are given"
+        f"{', '.join(_STATISTICS)} of mmengine's HistoryBuffer are admitted"
     )

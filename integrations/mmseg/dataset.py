@@ -14,7 +14,8 @@ from mmseg.registry import DATASETS
 
 from tobias_aug.class_maps import UNCERTAIN, VOC_CLASSES, class_map_files, read_index_mask, voc_palette
 from tobias_aug.errors import TobiasError
-from tobias_aug.integrations.mmseg.loading import pixel_values
+
+from .loading import pixel_values
 
 _LABELS = ("seg_map_path", "cam_path", "other_cam_path")
 _SHOWN = 5
@@ -26,7 +27,7 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
     """Images with pseudo masks: index PNGs, or class maps that :class:`LoadPseudoLabel` fuses as they are read.
 
     Files belong together by name: ``2007_000033.jpg`` and ``2007_000033.png``, ``.npy``, ``.npz`` or ``.safetensors``.
-    Where masks come from is said by ``data_prefix``, in one of three ways::
+    ``data_prefix`` says where masks come from, in one of three ways::
 
         dict(img_path="JPEGImages", seg_map_path="pseudo_masks")
         dict(img_path="JPEGImages", cam_path="cams_orandnet")
@@ -123,7 +124,7 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
         if looked_at and all(set(np.unique(read_index_mask(Path(path)))) == {0, UNCERTAIN} for path in looked_at):
             print_log(
                 f"the masks hold 0 and 255 alone ({len(looked_at)} of {len(paths)} were looked at), and 255 is "
-                "ignored: no class but the first is learned; if 255 means foreground, write masks with 1 in its place",
+                "ignored: no class but the first is learned; if 255 means foreground, write masks with 1 instead",
                 logger="current",
                 level=logging.WARNING,
             )
@@ -136,8 +137,8 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
             found = sorted(folder.rglob(f"*{self.img_suffix}"))
             names = [path.relative_to(folder).as_posix().removesuffix(self.img_suffix) for path in found]
         if not names:
-            place = self.ann_file or f"{folder} (files ending in {self.img_suffix})"
-            raise FileNotFoundError(f"there are no images in {place}")
+            path = self.ann_file or f"{folder} (files ending in {self.img_suffix})"
+            raise FileNotFoundError(f"there are no images in {path}")
         return names
 
     def _labels(self, names: list[str]) -> dict[str, dict[str, Any]]:
@@ -157,13 +158,13 @@ class TobiasPseudoLabelDataset(BaseSegDataset):
         if not missing:
             return
         folders = " and ".join(str(self.data_prefix[key]) for key in _LABELS if key in self.data_prefix)
-        kind = "mask" if "seg_map_path" in self.data_prefix else "class maps"
-        found = f"{len(missing)} of {images} images have no {kind} in {folders}: {_listed(missing)}"
+        labels = "mask" if "seg_map_path" in self.data_prefix else "class maps"
+        message = f"{len(missing)} of {images} images have no {labels} in {folders}: {_listed(missing)}"
         if len(missing) == images:
-            raise TobiasError(f"{found}; files belong together by name")
+            raise TobiasError(f"{message}; files belong together by name")
         if self.missing == "raise":
-            raise TobiasError(f'{found}; make them, or leave these images out with missing="skip"')
-        print_log(f"left out: {found}", logger="current", level=logging.WARNING)
+            raise TobiasError(f'{message}; make them, or leave these images out with missing="skip"')
+        print_log(f"left out: {message}", logger="current", level=logging.WARNING)
 
 
 def _check_prefix(prefix: Mapping[str, str]) -> None:

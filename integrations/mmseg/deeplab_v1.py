@@ -40,4 +40,5 @@ class DeepLabV1Head(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Float[Tensor, "batch classes height width"]:
         """From the backbone's features to logits of the same height and width."""
         features = self.dropout(self.fc6(self._transform_inputs(inputs)))
-        return self.cls_seg(self.fc7(features))
+        logits: Tensor = self.cls_seg(self.fc7(features))
+        return logits

@@ -20,16 +20,18 @@ from torch import Tensor, nn
 
 from tobias_aug.adaptation import ADR, MCD
 from tobias_aug.adaptation.adr import Variant
-from tobias_aug.integrations.mmseg.two_optimizers import both_wrappers
+
+from .two_optimizers import both_wrappers
 
 
 class DiscrepancySegmentor(EncoderDecoder):
     """What both methods share: the generator is backbone and neck, a classifier is a whole decode head.
 
-    Training wants a :class:`SourceTargetDataset` and two optimizers, by ``GeneratorClassifiersConstructor``. Each
-    iteration takes the three steps of Saito et al.: A, all right on the source; B, the classifiers apart on the target;
-    C, ``updates`` times, the generator after them. The discrepancy is taken over every pixel of the target, padding
-    too, at the heads' own resolution, before logits are enlarged. In one process, without gradient accumulation.
+    Training needs a :class:`SourceTargetDataset` and two optimizers, by ``GeneratorClassifiersConstructor``. Each
+    iteration takes the three steps of Saito et al.: A, all parts learn the source; B, the classifiers disagree on the
+    target; C, ``updates`` times, the generator makes them agree. The discrepancy is taken over every pixel of the
+    target, padding too, at the heads' own resolution, before logits are enlarged. In one process, without gradient
+    accumulation.
 
     Args:
         precision: "fp32", or "bf16", which takes losses under autocast to bfloat16; weights stay in full precision,
@@ -37,7 +39,7 @@ class DiscrepancySegmentor(EncoderDecoder):
         options: of mmseg's ``EncoderDecoder``: ``backbone``, ``decode_head``, ``data_preprocessor`` and so on.
 
     Raises:
-        ValueError: if there is an auxiliary head, or a decode head that the steps have no place for: with a pixel
+        ValueError: if there is an auxiliary head, or a decode head that the steps cannot train: with a pixel
             sampler, with a loss of its own making, or with one logit.
     """
 
@@ -60,8 +62,8 @@ class DiscrepancySegmentor(EncoderDecoder):
             for part, own in names.items()
         }
 
-    def _check_head(self, head: nn.Module) -> None:
-        name, kind = type(self).__name__, type(head)
+    def _check_head(self, head: BaseDecodeHead) -> None:
+        name, head_class = type(self).__name__, type(head)
         if head.out_channels < 2:
             raise ValueError(
                 f"{name} compares the softmax of logits, which is 1 whatever a single logit is; for background and "
@@ -69,10 +71,10 @@ class DiscrepancySegmentor(EncoderDecoder):
             )
         if head.sampler is not None:
             raise ValueError(f"{name} counts every pixel; leave the decode head's sampler out")
-        if kind.loss is not BaseDecodeHead.loss or kind.loss_by_feat is not BaseDecodeHead.loss_by_feat:
+        if any(getattr(head_class, part) is not getattr(BaseDecodeHead, part) for part in ("loss", "loss_by_feat")):
             raise ValueError(
-                f"{name} takes logits and loss_decode of its heads, and {kind.__name__} makes its loss another way; "
-                "take a head such as FCNHead, ASPPHead, PSPHead or DeepLabV1Head"
+                f"{name} takes logits and loss_decode of its heads, and {head_class.__name__} makes its loss another "
+                "way; take a head such as FCNHead, ASPPHead, PSPHead or DeepLabV1Head"
             )
 
     def train_step(self, data: Mapping[str, Any], optim_wrapper: Any) -> dict[str, Tensor]:
@@ -91,21 +93,22 @@ class DiscrepancySegmentor(EncoderDecoder):
             with torch.autocast(source.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 return loss(*arguments)
 
-        right = take(self.method.source_loss, source, labels, target)
-        _descend(right, generator, classifiers)
-        apart = take(self.method.classifier_loss, source, labels, target)
-        _descend(apart, classifiers)
+        source_loss = take(self.method.source_loss, source, labels, target)
+        _descend(source_loss, generator, classifiers)
+        classifier_loss = take(self.method.classifier_loss, source, labels, target)
+        _descend(classifier_loss, classifiers)
         for _ in range(self.method.updates):
-            agree = take(self.method.generator_loss, target, source)
-            _descend(agree, generator)
-        return {"loss": right.detach(), "loss_classifiers": apart.detach(), "loss_generator": agree.detach()}
+            generator_loss = take(self.method.generator_loss, target, source)
+            _descend(generator_loss, generator)
+        losses = {"loss": source_loss, "loss_classifiers": classifier_loss, "loss_generator": generator_loss}
+        return {name: loss.detach() for name, loss in losses.items()}
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
-        """Logits of the inputs' size: MCD's are the sum of both heads'."""
+        """Return logits at the inputs' size: for MCD the sum of both heads'."""
         return cast(Tensor, self.decode_head.predict_by_feat(self.method(inputs), batch_img_metas))
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
-        return self.method(inputs)
+        return cast(Tensor, self.method(inputs))
 
     def _batch(self, data: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         if not isinstance(data, Mapping) or set(data) != {"source", "target"} or set(data["target"]) != {"inputs"}:
@@ -115,7 +118,7 @@ class DiscrepancySegmentor(EncoderDecoder):
             )
         source = self.data_preprocessor(data["source"], True)
         images = data["target"]["inputs"]
-        # The preprocessor wants a sample an image; these are empty.
+        # The preprocessor needs a sample per image; these are empty.
         unlabeled = {"inputs": images, "data_samples": [SegDataSample() for _ in images]}
         target = self.data_preprocessor(unlabeled, True)
         labels = self.decode_head._stack_batch_gt(source["data_samples"])
@@ -165,8 +168,8 @@ class MCDSegmentor(DiscrepancySegmentor):
         self._check_head(self.second_head)
         if self.second_head.out_channels != self.decode_head.out_channels:
             raise ValueError(
-                f"both heads must tell the same classes apart, got {self.decode_head.out_channels} of decode_head and "
-                f"{self.second_head.out_channels} of second_head"
+                f"both heads must have the same number of classes, got {self.decode_head.out_channels} of decode_head "
+                f"and {self.second_head.out_channels} of second_head"
             )
         self.method = MCD(
             _Part(self.extract_feat),

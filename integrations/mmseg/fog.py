@@ -1,4 +1,4 @@
-"""A second domain out of a first: the library's fog and other colors, as a transform of mmseg."""
+"""A second domain made from a first: fog and other colors as a transform of mmseg."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from tobias_aug.adaptation.fog import fog_and_color
+from tobias_aug.adaptation import fog_and_color
 from tobias_aug.runtime.renamed import warn_renamed
 
 
@@ -20,8 +20,8 @@ class FogAndColor(BaseTransform):
     """Turn a clear scene into a foggy one with other colors: the target domain of CamVid's adaptation.
 
     It is :func:`~tobias_aug.adaptation.fog.fog_and_color`. What varies, where the fog is thick, is drawn from the
-    image's file name and ``seed`` alone, so an image looks the same in every epoch, worker and run. Labels stay. Place
-    it right behind ``LoadImageFromFile``.
+    image's file name and ``seed`` alone, so an image looks the same in every epoch, worker and run. Labels stay. Put
+    it directly after ``LoadImageFromFile``.
 
     Args:
         density: of the fog; 0 is none.
@@ -29,7 +29,7 @@ class FogAndColor(BaseTransform):
         fog: its color, as red, green and blue in [0, 255].
         saturation: 1 keeps the colors, 0 is gray.
         gains: of red, green and blue.
-        seed: of another target domain of the same kind.
+        seed: another seed gives another target domain of this sort.
         inference: whether to change an image that comes from no dataset, as mmseg's inferencer hands it in.
 
     Raises:

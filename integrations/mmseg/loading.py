@@ -12,9 +12,9 @@ from mmseg.registry import TRANSFORMS
 
 from tobias_aug.class_maps import UNCERTAIN, read_class_maps, read_index_mask
 from tobias_aug.class_maps.pseudo_labels import index_mask
+from tobias_aug.class_maps.resize import at_size
 from tobias_aug.orand.folder import OPERATIONS, fuse_class_maps
 from tobias_aug.orand.fusion import OFFICIAL_OFFSET, VARIANTS
-from tobias_aug.refine.refine import at_size
 
 
 @TRANSFORMS.register_module()
@@ -23,7 +23,7 @@ class LoadPseudoLabel(BaseTransform):
 
     Takes what :class:`TobiasPseudoLabelDataset` gives: the path of an index PNG, which is read as it is; or those of
     one or two files of class maps, which are fused and cut at two thresholds (``tobias-aug orand fuse`` and ``labels``
-    do the same ahead of time). Place it behind ``LoadImageFromFile`` and before any transform that moves pixels.
+    do the same ahead of time). Put it after ``LoadImageFromFile`` and before any transform that moves pixels.
 
     Args:
         operation: of two files of class maps: "and", "or" or "average".
@@ -89,10 +89,9 @@ class LoadPseudoLabel(BaseTransform):
         return results
 
     def _fuse(self, paths: Sequence[str], size: Sequence[int] | None) -> np.ndarray:
-        maps = [read_class_maps(Path(path), self.field) for path in paths]
-        fused = maps[0]
-        if len(maps) == 2:
-            fused = fuse_class_maps(*maps, self.operation, variant=self.variant, offset=self.offset)
+        fused, *others = (read_class_maps(Path(path), self.field) for path in paths)
+        for other in others:
+            fused = fuse_class_maps(fused, other, self.operation, variant=self.variant, offset=self.offset)
         if not len(fused.keys) and size is not None:
             # Without a class there is no map that could say the image's size.
             fused = at_size(fused, (size[0], size[1]))
@@ -113,16 +112,16 @@ class LoadPseudoLabel(BaseTransform):
                 f"the mask from {origin} has pixels {wrong}, the dataset {classes} classes; name what is no class in "
                 "ignored, or name the classes in the dataset's metainfo"
             )
-        return table[mask]
+        return np.take(table, mask)
 
     @staticmethod
     def _mapped(table: np.ndarray, label_map: Mapping[int, int] | None) -> np.ndarray:
         """Every value of the table through the host's map; a value that is no key stays, as it does in the host."""
-        mapped = np.arange(256, dtype=np.uint8)
+        mapped: np.ndarray = np.arange(256, dtype=np.uint8)
         for old, new in (label_map or {}).items():
             if 0 <= old < 256:
                 mapped[old] = new
-        return mapped[table]
+        return np.take(mapped, table)
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())

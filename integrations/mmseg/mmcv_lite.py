@@ -1,4 +1,4 @@
-"""mmsegmentation on mmcv-lite: what needs no compiled operator runs, and what does says so when it is called."""
+"""mmsegmentation on mmcv-lite, which lacks the compiled operators: those raise when they are called."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def enable_mmcv_lite() -> bool:
         True
     """
     _check_hosts()
-    there = sys.modules.get(_EXTENSION)
-    if there is not None:
-        return isinstance(there, _NoOperators)
+    loaded = sys.modules.get(_EXTENSION)
+    if loaded is not None:
+        return isinstance(loaded, _NoOperators)
     if find_spec(_EXTENSION) is None:
         sys.modules[_EXTENSION] = _NoOperators()
         return True
@@ -51,7 +51,7 @@ def enable_mmcv_lite() -> bool:
 
 
 class _NoOperators(ModuleType):
-    """Stands where the compiled operators would be; any name is a function that says what to install."""
+    """Replaces the compiled operators; any name is a function that raises and says what to install."""
 
     def __init__(self) -> None:
         super().__init__(_EXTENSION, "mmcv-lite has no compiled operators.")

@@ -1,4 +1,4 @@
-"""Scale scheduling: begin with small images and masks, whose small noise is gone, and end with whole ones.
+"""Scale scheduling: begin with reduced images and masks, which lose their small noise, and end with whole ones.
 
 Park and Shim, "Precision matters", 2024, "Scale scheduling". The batch is reduced in the data preprocessor: loader
 workers fetch batches ahead, so that a size set for them would come late.
@@ -68,7 +68,8 @@ class ScaleScheduleDataPreProcessor(SegDataPreProcessor):
                     if name in sample:
                         mask = reduce_mask(getattr(sample, name).data, self.reduction)
                         setattr(sample, name, PixelData(data=mask))
-        return super().forward(data, training)
+        batch: dict[str, Any] = super().forward(data, training)
+        return batch
 
 
 @HOOKS.register_module()
@@ -78,7 +79,7 @@ class ScaleScheduleHook(Hook):
     The paper says "by factors of 8, 4, and 2 for the initial 2, 4, and 6 epochs, respectively", which can be read in
     two ways: ``reading="cumulative"`` reduces epochs 0-1 by 8, 2-3 by 4 and 4-5 by 2; ``"lengths"`` 0-1 by 8, 2-5 by 4
     and 6-11 by 2. From then on nothing is reduced. The factor follows from the epoch or iteration alone, so a resumed
-    run has the right one.
+    run reduces by the same factor.
 
     Args:
         milestones: where each factor ends, or how long each holds, as ``reading`` says.

@@ -76,8 +76,8 @@ class SourceTargetSampler(Sampler[tuple[int, int]]):
         dataset: whose pairs to order; mmengine gives it.
         shuffle: whether each round has an order of its own, which depends on ``seed`` and the round alone.
         seed: mmengine gives that of ``randomness``. Default: drawn.
-        endless: whether round follows on round, as ``IterBasedTrainLoop`` wants; else one ends with each epoch, as
-            ``EpochBasedTrainLoop`` wants, which then says which one begins.
+        endless: whether rounds follow each other, as ``IterBasedTrainLoop`` needs; otherwise one ends with each epoch,
+            as ``EpochBasedTrainLoop`` needs, which then sets the next one.
 
     Raises:
         TypeError: if the dataset has no rounds.

@@ -1,4 +1,4 @@
-"""The two optimizers of a segmentor that adapts in three steps, and what they may not be asked for."""
+"""The two optimizers of a segmentor that adapts in three steps, and the options that they reject."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class GeneratorClassifiersConstructor:
         # The wrapper of both has a type too, which is what the option --amp of mmseg's tools changes.
         wrappers = {"both": {"type": optim_wrapper_cfg.get("type", "OptimWrapper")}, **given}
         for name, one in wrappers.items():
-            kind = one.get("type", "OptimWrapper")
-            kind = OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind
-            if kind is None:
+            wrapper = one.get("type", "OptimWrapper")
+            wrapper = OPTIM_WRAPPERS.get(wrapper) if isinstance(wrapper, str) else wrapper
+            if wrapper is None:
                 raise ValueError(f"mmengine knows no optimizer wrapper {one['type']!r}; take OptimWrapper for {name}")
-            _check_wrapper(name, kind, one.get("accumulative_counts", 1))
+            _check_wrapper(name, wrapper, one.get("accumulative_counts", 1))
         self._wrappers = given
 
     def __call__(self, model: nn.Module) -> OptimWrapperDict:
@@ -80,17 +80,17 @@ def both_wrappers(wrapper: Any) -> tuple[OptimWrapper, OptimWrapper]:
     return wrapper["generator"], wrapper["classifiers"]
 
 
-def _check_wrapper(name: str, kind: type[Any], accumulative_counts: int) -> None:
+def _check_wrapper(name: str, wrapper: type[Any], accumulative_counts: int) -> None:
     """Raise where a wrapper would do something around a backward pass, which here is one of both optimizers."""
-    if issubclass(kind, AmpOptimWrapper):
+    if issubclass(wrapper, AmpOptimWrapper):
         raise ValueError(
-            "step A moves both parts by one backward pass, and AmpOptimWrappers scale their losses apart; "
+            "step A moves both parts by one backward pass, and AmpOptimWrappers scale their losses separately; "
             f'take OptimWrapper for {name}, and precision="bf16" in the model for speed'
         )
-    changed = [part for part in _OF_A_STEP if getattr(kind, part, None) is not getattr(OptimWrapper, part)]
+    changed = [part for part in _OF_A_STEP if getattr(wrapper, part, None) is not getattr(OptimWrapper, part)]
     if changed:
         raise ValueError(
-            f"the steps take gradients themselves, and {kind.__name__} has its own {', '.join(changed)}; take "
+            f"the steps take gradients themselves, and {wrapper.__name__} has its own {', '.join(changed)}; take "
             f"OptimWrapper for {name}"
         )
     if accumulative_counts != 1:

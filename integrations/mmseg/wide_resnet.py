@@ -45,7 +45,7 @@ class WideResNet38(BaseModule):
         norm_cfg: ``requires_grad=False`` keeps scale and shift of batch normalization as well.
         width: divide all channels by this, for tests and laptops; 1 is the published network.
         dropout: of the last two stages, as published; ``False`` leaves it out.
-        init_cfg: weights, as mmengine loads them; Kaiming's where not given.
+        init_cfg: weights, as mmengine loads them; Default: Kaiming's.
 
     Raises:
         ValueError: if there is no such stage, or the channels cannot be divided so.
@@ -162,7 +162,7 @@ class _Block(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         active = F.relu(self.bn_branch2a(features))
         beside = features if self.conv_branch1 is None else self.conv_branch1(active)
-        branch = self.conv_branch2a(active)
+        branch: Tensor = self.conv_branch2a(active)
         branch = self.conv_branch2b1(F.relu(self.bn_branch2b1(branch)))
         return beside + branch
 
@@ -183,7 +183,8 @@ class _Bottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         active = F.relu(self.bn_branch2a(features))
-        branch = self.conv_branch2a(active)
+        branch: Tensor = self.conv_branch2a(active)
         branch = self.conv_branch2b1(self.dropout(F.relu(self.bn_branch2b1(branch))))
         branch = self.conv_branch2b2(self.dropout(F.relu(self.bn_branch2b2(branch))))
-        return self.conv_branch1(active) + branch
+        beside: Tensor = self.conv_branch1(active)
+        return beside + branch

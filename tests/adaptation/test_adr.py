@@ -81,17 +81,17 @@ def test_the_steps_are_the_papers(weight):
     features = adr.generator(SOURCE), adr.generator(TARGET)
     torch.manual_seed(5)
     expected = F.cross_entropy(adr.classifier(features[0]), LABELS)
-    apart = dropout_discrepancy(adr.classifier(features[1]), adr.classifier(features[1]))
-    assert apart > 0
+    distance = dropout_discrepancy(adr.classifier(features[1]), adr.classifier(features[1]))
+    assert distance > 0
     torch.manual_seed(5)
     assert adr.source_loss(SOURCE, LABELS, TARGET) == expected
     torch.manual_seed(5)
     loss = adr.classifier_loss(SOURCE, LABELS, TARGET)
-    torch.testing.assert_close(loss, expected - weight * apart)
+    torch.testing.assert_close(loss, expected - weight * distance)
     torch.manual_seed(6)
-    agree = weight * dropout_discrepancy(adr.classifier(features[1]), adr.classifier(features[1]))
+    expected = weight * dropout_discrepancy(adr.classifier(features[1]), adr.classifier(features[1]))
     torch.manual_seed(6)
-    torch.testing.assert_close(adr.generator_loss(TARGET), agree)
+    torch.testing.assert_close(adr.generator_loss(TARGET), expected)
     loss.backward()
     assert all(p.grad is None for p in adr.generator.parameters())
 
@@ -145,7 +145,7 @@ def test_a_classifier_without_dropout_is_warned_of():
 
 
 def test_what_cannot_work_is_rejected():
-    with pytest.raises(ValueError, match="at least one generator update a step, got 0"):
+    with pytest.raises(ValueError, match="at least one generator update per step, got 0"):
         model(updates=0)
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tobias_aug.adaptation.da_faster import (
+from tobias_aug.adaptation import (
     DAFasterAlignment,
     ImageAlignment,
     RegionAlignment,
@@ -20,12 +20,12 @@ def sigmoid(logit):
 def test_consistency_agrees_with_the_formula():
     torch.manual_seed(0)
     images, regions = torch.randn(3, 1, 4, 5, dtype=torch.float64), torch.randn(6, 1, dtype=torch.float64)
-    expected, place = 0.0, 0
+    expected, index = 0.0, 0
     for image, count in zip(images, [2, 0, 4], strict=True):
         mean = sum(sigmoid(z) for z in image.flatten().tolist()) / 20
         for _ in range(count):
-            expected += abs(mean - sigmoid(regions[place].item()))
-            place += 1
+            expected += abs(mean - sigmoid(regions[index].item()))
+            index += 1
     assert consistency_loss(images, regions, [2, 0, 4]).item() == pytest.approx(expected / 6, abs=1e-12)
 
 

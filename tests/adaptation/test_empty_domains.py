@@ -14,16 +14,18 @@ from tobias_aug.adaptation import (
     DANNLoss,
     FeatureAlignment,
     GlobalAlignment,
+    ImageAlignment,
     LocalAlignment,
     OpenSetLoss,
+    RegionAlignment,
     class_balance,
     discrepancy,
+    domain_loss,
     dropout_discrepancy,
+    focal_domain_loss,
+    least_squares_domain_loss,
     unknown_loss,
 )
-from tobias_aug.adaptation.da_faster import ImageAlignment, RegionAlignment
-from tobias_aug.adaptation.dann import domain_loss
-from tobias_aug.adaptation.strong_weak import focal_domain_loss, least_squares_domain_loss
 
 COUNTS = [(4, 0), (0, 4), (0, 0)]
 

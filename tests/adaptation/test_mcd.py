@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tobias_aug.adaptation import MCD, class_balance, discrepancy
 from tobias_aug.adaptation.steps import AdversarialStep
-from tobias_aug.training.launch import launch
+from tobias_aug.training.fabric import launch
 
 
 def softmax(logits):
@@ -93,10 +93,10 @@ def test_the_steps_are_the_papers():
     mcd = model()
     first, second = mcd.classifiers
     cross = sum(F.cross_entropy(c(mcd.generator(SOURCE)), LABELS) for c in (first, second))
-    apart = reference(first(mcd.generator(TARGET)).tolist(), second(mcd.generator(TARGET)).tolist())
+    distance = reference(first(mcd.generator(TARGET)).tolist(), second(mcd.generator(TARGET)).tolist())
     assert mcd.source_loss(SOURCE, LABELS).item() == pytest.approx(cross.item())
-    assert mcd.classifier_loss(SOURCE, LABELS, TARGET).item() == pytest.approx(cross.item() - apart)
-    assert mcd.generator_loss(TARGET).item() == pytest.approx(apart)
+    assert mcd.classifier_loss(SOURCE, LABELS, TARGET).item() == pytest.approx(cross.item() - distance)
+    assert mcd.generator_loss(TARGET).item() == pytest.approx(distance)
     assert torch.equal(mcd(TARGET), first(mcd.generator(TARGET)) + second(mcd.generator(TARGET)))
 
 
@@ -119,7 +119,7 @@ def test_balance_is_added_on_the_target_in_the_first_two_steps():
 
 
 def normalized_parts():
-    """A generator and two classifiers that all hold batch normalization and dropout, as VisDA's released ones."""
+    """A generator and two classifiers that all hold batch normalization and dropout, as VisDA's official ones."""
     torch.manual_seed(0)
     generator = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5))
     heads = [
@@ -230,7 +230,7 @@ def test_finite_under_autocast(dtype):
 
 
 def test_no_update_is_rejected():
-    with pytest.raises(ValueError, match="at least one generator update a step, got 0"):
+    with pytest.raises(ValueError, match="at least one generator update per step, got 0"):
         model(updates=0)
 
 

@@ -26,7 +26,7 @@ def test_agrees_with_the_formula(batch, outputs, threshold, seed):
 
 @given(st.floats(0.05, 0.95))
 def test_smallest_where_the_probability_is_the_threshold(threshold):
-    """At p = t it is the entropy of t, and the gradient is zero; half is the released code's form for any t."""
+    """At p = t it is the entropy of t, and the gradient is zero; half is the official code's form for any t."""
     logits = torch.tensor([[0.0, math.log(threshold / (1 - threshold))]], dtype=torch.float64, requires_grad=True)
     loss = unknown_loss(logits, threshold)
     entropy = -threshold * math.log(threshold) - (1 - threshold) * math.log(1 - threshold)
@@ -39,18 +39,18 @@ def test_one_pass_moves_classifier_and_generator_opposite_ways():
     generator, classifier = nn.Linear(6, 5).double(), nn.Linear(5, 4).double()
     source, target = torch.randn(2, 7, 6, dtype=torch.float64)
     labels = torch.randint(3, (7,))
-    right = F.cross_entropy(classifier(generator(source)), labels)
+    source_loss = F.cross_entropy(classifier(generator(source)), labels)
     edge = unknown_loss(classifier(generator(target)))
     parameters = [*generator.parameters(), *classifier.parameters()]
-    of_right, of_edge = (torch.autograd.grad(loss, parameters, retain_graph=True) for loss in (right, edge))
+    of_source, of_edge = (torch.autograd.grad(loss, parameters, retain_graph=True) for loss in (source_loss, edge))
     osbp = OSBP(generator, OpenSetLoss(classifier))
     loss = osbp.loss(source, labels, target)
     got = torch.autograd.grad(loss, parameters)
-    torch.testing.assert_close(loss, right + edge)
+    torch.testing.assert_close(loss, source_loss + edge)
     for n in range(2):  # the generator minimizes L_s - L_adv
-        torch.testing.assert_close(got[n], of_right[n] - of_edge[n])
+        torch.testing.assert_close(got[n], of_source[n] - of_edge[n])
     for n in range(2, 4):  # the classifier L_s + L_adv
-        torch.testing.assert_close(got[n], of_right[n] + of_edge[n])
+        torch.testing.assert_close(got[n], of_source[n] + of_edge[n])
     assert osbp(target).shape == (7, 4)
 
 

@@ -121,7 +121,7 @@ def corpus() -> dict[bytes, tuple[bytes, str]]:
         "postscript.png": (encoded(images[0], "EPS"), BAD),
         "zero.jpg": (b"", BAD),
         "zero.gif": (b"", BAD),
-        "text.jpg": (b"not a image\n" * 100, BAD),
+        "text.jpg": (b"not an image\n" * 100, BAD),
         "page.png": (b"<!DOCTYPE html><html><body>404</body></html>", BAD),
         "vector.webp": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', BAD),
         "zip.jpg": (b"PK\3\4" + random.bytes(200), BAD),

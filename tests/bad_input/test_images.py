@@ -18,7 +18,7 @@ pytest.importorskip("skimage", reason="needs the extra demo")
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
 
 ROOT = Path(__file__).parents[2]
-# Above what the good images alone take. A image at the limit of 1,000,000 pixels is 3 MB, the largest bomb 2,700.
+# Above what the good images alone take. An image at the limit of 1,000,000 pixels is 3 MB, the largest bomb 2,700.
 MEGABYTES = 64
 
 

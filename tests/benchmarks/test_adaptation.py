@@ -343,9 +343,9 @@ def test_without_a_number_the_training_lasts_the_published_epochs_of_the_smaller
         (["--method", "cdan"], "no cdan; there are source, dann"),
         (["--task", "svhn-mnist"], "no svhn-mnist; there are mnist-usps, usps-mnist"),
         (["--figure", "out.png"], "give both"),
-        (["--known", "0011"], "wants three to nine different digits, in order, such as 01234, got 0011"),
+        (["--known", "0011"], "needs three to nine different digits, in order, such as 01234, got 0011"),
         (["--margin", "14"], "--margin: invalid choice: 14"),
-        (["--known", "01"], "wants three to nine different digits"),
+        (["--known", "01"], "needs three to nine different digits"),
     ],
 )
 def test_what_there_is_not_is_rejected(monkeypatch, capsys, arguments, message):

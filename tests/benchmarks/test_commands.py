@@ -1,6 +1,5 @@
 """What every benchmark's command does where data, modules or a free file are missing: one line, and status 2."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ import pytest
 
 from benchmarks import command
 from benchmarks.command import DataError, chosen, file_named, positive, require, seeds_of
+from benchmarks.runs import module_of
 
 ROOT = Path(__file__).parents[2]
 # Each with what else it must be told, and what its message must name. The last need no data for their other sections.
@@ -41,7 +41,7 @@ def test_without_data_one_line_says_what_was_looked_for(name, state, tmp_path, m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [name.strip(), "--data", str(folder), *options])
     with pytest.raises(SystemExit) as ended:
-        importlib.import_module(f"benchmarks.{name.strip()}").main()
+        module_of(f"benchmarks.{name.strip()}").main()
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert str(folder) in line
@@ -54,7 +54,7 @@ def test_without_data_one_line_says_what_was_looked_for(name, state, tmp_path, m
 def test_help_needs_no_extra(name):
     """In an interpreter of its own, in which no optional module can be imported."""
     code = f"import sys; [sys.modules.__setitem__(name, None) for name in {OPTIONAL}]; sys.argv[1:] = ['--help']\n"
-    code += f"import importlib; importlib.import_module('benchmarks.{name}').main()"
+    code += f"from benchmarks.runs import module_of; module_of('benchmarks.{name}').main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "options:" in done.stdout
@@ -85,7 +85,7 @@ def test_a_module_of_the_project_that_is_missing_is_no_users_error():
 
 @pytest.mark.parametrize("name", ["scale", "table_lookup", "throughput"])
 def test_a_file_of_other_settings_is_rejected_before_anything_is_measured(name, tmp_path, monkeypatch, capsys):
-    module, out = importlib.import_module(f"benchmarks.{name}"), tmp_path / "out.json"
+    module, out = module_of(f"benchmarks.{name}"), tmp_path / "out.json"
     committed = next((ROOT / "benchmarks" / "results").glob(f"{name.replace('_', '-')}*.json"))
     out.write_bytes(committed.read_bytes())
     options = ["--rounds", "1"] if name == "table_lookup" else ["--data", str(tmp_path)]
@@ -105,7 +105,7 @@ def test_a_file_of_other_settings_is_rejected_before_anything_is_measured(name, 
 def test_no_number_of_seeds_does_nothing_in_silence(name, given, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, "--seeds", given])
     with pytest.raises(SystemExit) as ended:
-        importlib.import_module(f"benchmarks.{name}").main()
+        module_of(f"benchmarks.{name}").main()
     assert ended.value.code == 2
     assert f"wants a whole number from 1 on, got {given}" in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ from benchmarks import records, runs, tables
 from benchmarks.command import RecordError
 from benchmarks.records import check_replaceable, difference, hash_of, merged, new_record, origin_now, read_record
 from benchmarks.report import Row, as_dict, publish, record_of
-from benchmarks.runs import Job, as_published, beside, over_seeds, run_all, told_apart
+from benchmarks.runs import Job, as_published, beside, module_of, over_seeds, run_all, told_apart
 
 RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
 TRAININGS = ["adaptation", "between_class", "between_class_sound", "detection", "segmentation_adaptation"]
@@ -362,5 +362,5 @@ def test_committed_rows_follow_from_their_runs(path):
         pytest.skip("measured rows, of no runs")
     assert stored["benchmark"].removeprefix("benchmarks.") in TRAININGS
     pytest.importorskip(stored["benchmark"])
-    rows = sys.modules[stored["benchmark"]].rows_of(stored["runs"])
+    rows = module_of(stored["benchmark"]).rows_of(stored["runs"])
     assert [as_dict(row) for row in rows] == stored["rows"]

@@ -43,7 +43,7 @@ def test_the_plan_is_the_constants_times_the_images():
 
 def test_the_command_measures_what_the_plan_needs(photos, tmp_path):
     out = tmp_path / "out.json"
-    small = ["--images", "1e6", "--images", "4", "--table-rows", "2000", "--json", str(out)]
+    small = ["--images", "1e6", "--decoded", "4", "--table-rows", "2000", "--json", str(out)]
     command = [sys.executable, "-m", "benchmarks.scale", "--data", str(photos), *small]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2], capture_output=True)
     record = json.loads(out.read_text())
@@ -51,7 +51,7 @@ def test_the_command_measures_what_the_plan_needs(photos, tmp_path):
     files = [path.stat().st_size for path in photos.rglob("*.jpg")]
     assert rows[scale.BYTES]["value"] == pytest.approx(sum(files) / len(files))
     assert rows[scale.OPERATIONS]["value"] == pytest.approx(8.2, abs=0.1)  # 4.1 G multiplications and additions each
-    assert rows[scale.ROW]["value"] > 64  # 16 scores of 4 bytes
+    assert rows[scale.ROW]["value"] > 0.9 * 64  # 16 scores of 4 bytes
     for name in (scale.DECODE, scale.NETWORK, scale.PLAN, scale.HEADER, scale.KEY):
         assert rows[name]["value"] > 0
     assert rows["plan: parts"]["value"] == 16

@@ -59,5 +59,5 @@ def test_every_measurement_has_its_row(tmp_path, monkeypatch):
     for what in lookups:
         limited = rows[f"{what}, against the limit"]
         assert limited["ratio"] == pytest.approx(limited["value"] / 5.0)
-    assert rows["parts, with scores"]["value"] > 64  # 16 scores of 4 bytes
+    assert 0.9 * 64 < rows["parts, with scores"]["value"] < 200  # 16 scores of 4 bytes hardly shrink
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]

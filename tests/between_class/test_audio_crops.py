@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tobias_aug.between_class.audio_crops import (
+from tobias_aug.between_class import (
     RandomCropPadded,
     RandomGain,
     RandomTimeScale,

@@ -16,7 +16,7 @@ KEYS = np.array([2, 11])
 
 @pytest.fixture
 def folders(tmp_path):
-    """Images of two images in a folder below, a quarter-size map of each, and a map without a image."""
+    """Images of two images in a folder below, a quarter-size map of each, and a map without an image."""
     random = np.random.default_rng(0)
     (tmp_path / "images" / "below").mkdir(parents=True)
     (tmp_path / "cams").mkdir()

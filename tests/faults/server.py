@@ -91,18 +91,14 @@ def main():
     import torch
 
     from tobias_aug import RandomCNN, build_masks, cli  # noqa: F401
+    from tobias_aug.cams import classifiers  # noqa: F401
+    from tobias_aug.cams import folder as cam_folder  # noqa: F401
+    from tobias_aug.irn import apply as irn_apply  # noqa: F401
+    from tobias_aug.irn import train as irn_train  # noqa: F401
     from tobias_aug.localization import border_contrast  # noqa: F401
-    from tobias_aug.masks import combine  # noqa: F401
-    from tobias_aug.orand import (  # noqa: F401
-        apply,
-        cam_folder,
-        classifiers,
-        folders,
-        irn_apply,
-        irn_train,
-        refine_folder,
-        training,
-    )
+    from tobias_aug.masks.table import combine  # noqa: F401
+    from tobias_aug.orand import apply, folder, train  # noqa: F401
+    from tobias_aug.refine import folder as refine_folder  # noqa: F401
 
     if importlib.util.find_spec("lightly"):
         import lightly.data

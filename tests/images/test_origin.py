@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tobias_aug import ImageError
-from tobias_aug.images.opening import open_images
+from tobias_aug.images.opening import as_source, open_images, open_origin
 from tobias_aug.images.origin import ImageOrigin, origin_of
-from tobias_aug.images.sources import ImageFiles, as_source
+from tobias_aug.images.sources import ImageFiles
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_images_open_again_from_what_json_kept(kind, everywhere, tmp_path, monke
     source = open_images(path, **options)
     kept = json.loads(json.dumps(origin_of(pickle.loads(pickle.dumps(source))).to_dict()))
     monkeypatch.chdir("/")
-    again = ImageOrigin.from_dict(kept).open()
+    again = open_origin(ImageOrigin.from_dict(kept))
     assert [again.key(index) for index in range(12)] == [source.key(index) for index in range(12)]
     assert again.load(3).tobytes() == source.load(3).tobytes()
     assert again.max_pixels == source.max_pixels
@@ -84,4 +84,4 @@ def test_damaged_origins_are_named(given, message):
 
 def test_images_that_are_gone_are_named(tmp_path):
     with pytest.raises(ImageError, match="gone does not exist; give a folder with images"):
-        ImageOrigin(str(tmp_path / "gone"), "folder").open()
+        open_origin(ImageOrigin(str(tmp_path / "gone"), "folder"))

@@ -16,7 +16,7 @@ from PIL import Image
 from tobias_aug import ImageError, MergedViews, build_masks
 from tobias_aug.images.braces import without_braces
 from tobias_aug.images.decode import read_rgb
-from tobias_aug.images.opening import open_images
+from tobias_aug.images.opening import open_images, open_origin
 from tobias_aug.images.parquet import ParquetImages
 from tobias_aug.images.paths import ListedImages, expand
 from tobias_aug.images.shards import TarImages
@@ -74,7 +74,7 @@ def test_a_path_is_a_path_however_written_and_wherever_the_process_goes(kind, wr
     monkeypatch.setenv("HOME", "/")
     assert is_whole(source)
     assert is_whole(pickle.loads(pickle.dumps(source)))
-    assert is_whole(source.origin.open())
+    assert is_whole(open_origin(source.origin))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -100,7 +100,7 @@ def test_edges_are_of_the_image_and_its_mirror_image(network):
     expected = torch.sigmoid((logits[0] + logits[1].flip(-1)) / 2)
     edges = network.edges(image, 96)
     torch.testing.assert_close(edges, expected)
-    # A image larger than the crop is seen whole.
+    # An image larger than the crop is seen whole.
     assert network.edges(image, 32).shape == (13, 18)
     assert network.edges(image.flip(-1), 96).shape == (13, 18)
 

@@ -11,7 +11,7 @@ import torch
 from tobias_aug.orand.data import MapPairs
 from tobias_aug.orand.net import ORANDNet
 from tobias_aug.orand.train import train_orandnet
-from tobias_aug.training.launch import launch
+from tobias_aug.training.fabric import launch
 
 
 def made():

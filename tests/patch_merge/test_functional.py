@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tobias_aug import half_mask, merge_patches
 from tobias_aug.masks.cells import cell_edges
-from tobias_aug.patch_merge.functional import donor_cells, draw_merge, draw_order
+from tobias_aug.patch_merge import donor_cells, draw_merge, draw_order
 from tobias_aug.patch_merge.kernels import _gather_pixels
 
 DTYPES = [torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool]

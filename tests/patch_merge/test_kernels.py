@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torchvision import tv_tensors
 
 from tobias_aug import PatchMerge, half_mask
-from tobias_aug.patch_merge.functional import draw_merge
-from tobias_aug.patch_merge.kernels import fill_slots, line_numbers, merge_cells
+from tobias_aug.patch_merge import draw_merge, fill_slots, merge_cells
+from tobias_aug.patch_merge.kernels import line_numbers
 
 DTYPES = [torch.uint8, torch.bool, torch.int64, torch.bfloat16, torch.float32, torch.float64, torch.complex128]
 

@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 
 from tobias_aug.errors import ImageError
-from tobias_aug.patch_merge.kernels import fill_slots
-from tobias_aug.patch_merge.pil import merge_images
+from tobias_aug.patch_merge import fill_slots, merge_images
 
 MODES = [
     "1",

@@ -5,8 +5,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from tobias_aug import MergedImages, MergedViews, MissingMaskError, build_masks
-from tobias_aug.patch_merge.functional import donor_cells
-from tobias_aug.patch_merge.pil import merge_images
+from tobias_aug.patch_merge import donor_cells, merge_images
 from tobias_aug.patch_merge.views import as_table, make_views
 
 
@@ -20,7 +19,7 @@ def table(photos, tmp_path, brightness):
 
 
 def blocks(image, grid=4):
-    """Cells of a image as arrays, in reading order."""
+    """Cells of an image as arrays, in reading order."""
     array = pixels(image)
     height, width = array.shape[:2]
     return [

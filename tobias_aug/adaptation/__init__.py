@@ -9,6 +9,7 @@ from tobias_aug.adaptation.batch_norm import adapt_batch_norm
 from tobias_aug.adaptation.da_faster import DAFasterAlignment, ImageAlignment, RegionAlignment, consistency_loss
 from tobias_aug.adaptation.dann import DANNLoss, DomainDiscriminator, domain_loss
 from tobias_aug.adaptation.domains import DomainLoader, UnlabeledImages, images_alone
+from tobias_aug.adaptation.fog import fog_and_color
 from tobias_aug.adaptation.mcd import MCD, class_balance, discrepancy
 from tobias_aug.adaptation.mmd import MMDLoss, mmd_squared
 from tobias_aug.adaptation.open_set import OSBP, OpenSetLoss, open_set_svm, unknown_loss
@@ -48,6 +49,7 @@ __all__ = [
     "domain_loss",
     "dropout_discrepancy",
     "focal_domain_loss",
+    "fog_and_color",
     "images_alone",
     "least_squares_domain_loss",
     "mmd_squared",

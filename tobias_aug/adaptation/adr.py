@@ -1,4 +1,4 @@
-"""ADR: as MCD, with two dropout samples of one classifier in place of two classifiers.
+"""ADR: as MCD, with two dropout samples of one classifier instead of two classifiers.
 
 Saito et al., "Adversarial Dropout Regularization", ICLR 2018.
 """
@@ -27,9 +27,9 @@ def dropout_discrepancy(
     """Sensitivity of a classifier to dropout: a distance between two samples of its output.
 
     ``"paper"``: ``d = (KL(p1 || p2) + KL(p2 || p1)) / 2``, summed over classes, its mean over samples and pixels.
-    ``"official"``: what the released code computes: the softmax is applied twice on one side of each divergence, the
+    ``"official"``: what the official code computes: the softmax is applied twice on one side of each divergence, the
     other side passes no gradient, and the mean is taken over classes too; it is not 0 for equal inputs.
-    ``"l1"``: :func:`~tobias_aug.adaptation.mcd.discrepancy`, to which the released code's notes fall back.
+    ``"l1"``: :func:`~tobias_aug.adaptation.mcd.discrepancy`, to which the official code's notes fall back.
     All are means over samples, so under DDP the average over processes is the value of the joined batch; 0 for an empty
     batch.
 
@@ -74,11 +74,11 @@ class ADR(nn.Module):
         classifier: from features to logits, with dropout; a warning says where none is found.
         updates: generator updates in step C.
         joint: in A and B, let source and target pass the generator and the classifier as one batch, so that batch
-            normalization sees both, as the released code does. Both dropout samples of B are of the joint batch.
+            normalization sees both, as the official code does. Both dropout samples of B are of the joint batch.
         variant: see :func:`dropout_discrepancy`.
-        weight: of the discrepancy in B and C; the paper's is 1. The divergence has no upper bound, so a classifier that
-            learns to raise it faster than the generator lowers it wants less, for example 1 / classes, which is what
-            the released code's mean over classes comes to.
+        weight: of the discrepancy in B and C; the paper's is 1. The divergence has no upper bound, so a classifier may
+            raise it faster than the generator lowers it; then take less, such as 1 / classes, which equals the
+            official code's mean over classes.
         criterion: loss on the source, from logits and labels.
 
     Raises:
@@ -103,7 +103,7 @@ class ADR(nn.Module):
     ) -> None:
         super().__init__()
         if updates < 1:
-            raise ValueError(f"ADR needs at least one generator update a step, got {updates}")
+            raise ValueError(f"ADR needs at least one generator update per step, got {updates}")
         if not any(isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0 for part in classifier.modules()):
             warnings.warn(
                 "ADR compares two dropout samples, and found no dropout layer in the classifier; "
@@ -137,7 +137,7 @@ class ADR(nn.Module):
         labels: Int[Tensor, " source *pixels"],
         target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
-        """Step B, over the classifier: stay right on the source and be sensitive to dropout on the target."""
+        """Step B, over the classifier: classify the source correctly and be sensitive to dropout on the target."""
         with torch.no_grad():
             batches = [torch.cat([source, target])] if self.joint else [source, target]
             features = [self.generator(batch) for batch in batches]
@@ -156,7 +156,7 @@ class ADR(nn.Module):
 
         Args:
             target: images.
-            source: not looked at, here so that MCD and ADR are called alike; the released code too sees the target
+            source: unused, so that MCD and ADR are called alike; the official code too sees the target
                 alone in this step.
         """
         return self._sensitivity(*self._samples(self.generator(target)))

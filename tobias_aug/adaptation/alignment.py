@@ -1,4 +1,4 @@
-"""The frame of DANN and MMD: right on the source, alike on both domains."""
+"""The frame of DANN and MMD: cross entropy on the source, and features alike in both domains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DA-Faster: a detector's images and its regions alike in both domains, and in agreement about the domain.
+"""DA-Faster: align a detector's image features and region features, with consistency between the two.
 
 Chen et al., "Domain Adaptive Faster R-CNN for Object Detection in the Wild", CVPR 2018. Discriminators are positive
 where they say source, as in :mod:`tobias_aug.adaptation.dann`.
@@ -22,7 +22,7 @@ def consistency_loss(
     region_logits: Float[Tensor, "regions 1"],
     counts: Sequence[int],
 ) -> Float[Tensor, ""]:
-    """How far regions and their images disagree: the mean over regions of ``|mean_uv s(image) - s(region)|``.
+    """Return how far regions and their images disagree: the mean over regions of ``|mean_uv s(image) - s(region)|``.
 
     ``s`` is the sigmoid; an image's probability is its mean over all positions.
 
@@ -163,11 +163,11 @@ class DAFasterAlignment(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the three losses, none weighted; the consistency is a mean over the regions of both domains."""
         domains = ((source, source_regions, source_counts), (target, target_regions, target_counts))
-        apart = [self._consistency(*domain) * len(domain[1]) for domain in domains]
+        sums = [self._consistency(*domain) * len(domain[1]) for domain in domains]
         return {
             "image": self.image(source, target),
             "region": self.region(source_regions, target_regions),
-            "consistency": (apart[0] + apart[1]) / max(1, len(source_regions) + len(target_regions)),
+            "consistency": (sums[0] + sums[1]) / max(1, len(source_regions) + len(target_regions)),
         }
 
     def _consistency(self, features: Tensor, regions: Tensor, counts: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two domains side by side: a labeled source, and a target that is images alone."""
+"""Two domains side by side: a labeled source, and a target of images alone."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class UnlabeledImages(Dataset[Any]):
 
     Args:
         dataset: map-style; its samples are images, or tuples or dicts with an image among other things.
-        image: where the image stands in a sample.
-        transform: from the image to what is given out.
+        image: index or key of the image in a sample.
+        transform: applied to the image.
 
     Example:
         >>> UnlabeledImages([("image 0", 7), ("image 1", 3)])[1]
@@ -47,7 +47,7 @@ class UnlabeledImages(Dataset[Any]):
 
 
 def images_alone(batch: Any) -> Tensor:
-    """Return the batch back if it is a tensor of images and nothing else.
+    """Return the batch if it is a tensor of images and nothing else.
 
     Raises:
         TypeError: if anything comes with the images.
@@ -70,8 +70,8 @@ class DomainLoader:
     An epoch is one of the source; the target goes through its own epochs beside it, however long they are.
 
     Args:
-        source: gives batches of images and labels; a ``ReproducibleLoader``, or anything with ``epoch(number, start)``.
-        target: gives batches of images alone; likewise.
+        source: yields images and labels; a ``ReproducibleLoader``, or anything with ``epoch(number, start)``.
+        target: yields batches of images alone; likewise.
 
     Raises:
         TypeError: if one of them cannot start an epoch at any batch, as a plain ``DataLoader`` cannot.

@@ -1,4 +1,4 @@
-"""A second domain out of a first: the same images in fog, with other colors."""
+"""A second domain made from a first: the same images in fog, with other colors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def fog_and_color(
     saturation: float | int = 0.5,
     gains: tuple[float | int, float | int, float | int] = (0.85, 1.0, 1.15),
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Recolor a image and lay fog over it, denser towards the top; for domains that differ in appearance alone.
+    """Recolor an image and lay fog over it, denser towards the top; for domains that differ in appearance alone.
 
     First the colors: ``J = gains * (gray + saturation * (image - gray))``. Then the scattering model of haze,
     ``J * t + fog * (1 - t)`` with the transmission ``t = exp(-density * depth * (1 + patchiness * cloud))``. No depth
@@ -70,8 +70,8 @@ def _smooth_noise(height: int, width: int, random: np.random.Generator) -> Float
 
 def _stretch(values: Float[np.ndarray, "points columns"], length: int) -> Float[np.ndarray, "{length} columns"]:
     """Interpolate linearly along the first axis, first and last row kept."""
-    place = np.linspace(0, len(values) - 1, length, dtype=np.float32)
-    below = np.minimum(place.astype(np.int64), len(values) - 2)
-    share = (place - below)[:, None]
+    position = np.linspace(0, len(values) - 1, length, dtype=np.float32)
+    below = np.minimum(position.astype(np.int64), len(values) - 2)
+    share = (position - below)[:, None]
     stretched: np.ndarray = values[below] * (1 - share) + values[below + 1] * share
     return stretched

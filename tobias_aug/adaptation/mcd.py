@@ -56,7 +56,7 @@ def class_balance(
 ) -> Float[Tensor, ""]:
     """``-mean_k log(mean_b p_bk + epsilon)``: smallest, log(classes), where the batch holds every class equally.
 
-    The released code adds it on the target with weight 0.01, for VisDA alone. It depends on the mean over the batch, so
+    The official code adds it on the target with weight 0.01, for VisDA alone. It depends on the mean over the batch, so
     under DDP the average over processes is not the value of the joined batch unless ``gather`` is set.
 
     Args:
@@ -90,7 +90,7 @@ class MCD(nn.Module):
     A step minimizes its loss over the named parts alone, so each has its optimizer, and gradients are cleared before
     each: A ``source_loss`` over generator and classifiers; B ``classifier_loss`` over the classifiers; C
     ``generator_loss`` over the generator, ``updates`` times. Keep the model in training mode throughout: dropout is
-    what makes the classifiers differ, and batch normalization sees the target in B and C, as in the released code.
+    what makes the classifiers differ, and batch normalization sees the target in B and C, as in the official code.
 
     For segmentation the classifiers give logits of shape (batch, classes, height, width), and nothing else changes.
     Under DDP wrap the model with ``find_unused_parameters=True`` and call the losses through it; all are means over
@@ -101,9 +101,9 @@ class MCD(nn.Module):
         first: from features to logits.
         second: another classifier, initialized differently.
         updates: generator updates in step C, the paper's n.
-        balance: weight of :func:`class_balance` on the target in steps A and B; 0.01 in the released VisDA code.
+        balance: weight of :func:`class_balance` on the target in steps A and B; 0.01 in the official VisDA code.
         joint: let source and target pass generator and classifiers as one batch in A, B and C, so that batch
-            normalization sees both domains at once, as in the released VisDA code. Images of both domains must have
+            normalization sees both domains at once, as in the official VisDA code. Images of both domains must have
             one size.
         criterion: loss on the source, from logits and labels; for segmentation with void pixels for example
             ``nn.CrossEntropyLoss(ignore_index=255)``. The discrepancy counts every pixel.
@@ -115,8 +115,9 @@ class MCD(nn.Module):
     Example:
         >>> mcd = MCD(nn.Flatten(), nn.Linear(64, 10), nn.Linear(64, 10))
         >>> images, labels, target = torch.rand(8, 1, 8, 8), torch.randint(10, (8,)), torch.rand(8, 1, 8, 8)
-        >>> right, apart = mcd.source_loss(images, labels), mcd.classifier_loss(images, labels, target)
-        >>> agree = mcd.generator_loss(target)
+        >>> source_loss = mcd.source_loss(images, labels)
+        >>> classifier_loss = mcd.classifier_loss(images, labels, target)
+        >>> generator_loss = mcd.generator_loss(target)
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class MCD(nn.Module):
     ) -> None:
         super().__init__()
         if updates < 1:
-            raise ValueError(f"MCD needs at least one generator update a step, got {updates}")
+            raise ValueError(f"MCD needs at least one generator update per step, got {updates}")
         self.generator, self.classifiers = generator, nn.ModuleList([first, second])
         self.updates, self.balance, self.joint = updates, balance, joint
         self.criterion, self.gather = criterion, gather
@@ -144,7 +145,7 @@ class MCD(nn.Module):
         return first + second
 
     def classify(self, features: Any) -> tuple[Tensor, Tensor]:
-        """Logits of both classifiers."""
+        """Return the logits of both classifiers."""
         first, second = self.classifiers
         return first(features), second(features)
 
@@ -172,7 +173,7 @@ class MCD(nn.Module):
         labels: Int[Tensor, " source *pixels"],
         target: Float[Tensor, " target *other"],
     ) -> Float[Tensor, ""]:
-        """Step B, over the classifiers: stay right on the source and disagree on the target."""
+        """Step B, over the classifiers: classify the source correctly and disagree on the target."""
         source_logits, target_logits = self._logits(source, target, freeze_generator=True)
         return self._criterion(source_logits, labels) + self._balance(target_logits) - discrepancy(*target_logits)
 

@@ -31,7 +31,7 @@ def mmd_squared(
     ``"full"`` is the unbiased estimate: the mean of k over pairs of different source samples, plus that over pairs of
     different target samples, minus twice the mean over pairs from both. Its expectation is 0 for equal distributions,
     so it may be negative, by at most 2 * kernels / batch. ``positive`` adds 2 * kernels / (n - 1), n being the smaller
-    batch, which makes it positive always and changes no gradient; the released code adds 2 / (n - 1) whatever the
+    batch, which makes it positive always and changes no gradient; the official code adds 2 / (n - 1) whatever the
     number of kernels.
 
     ``"linear"`` costs time and memory linear in the batch: the mean over i of ``k(s_i, s_j) + k(t_i, t_j) - k(s_i, t_j)
@@ -40,7 +40,7 @@ def mmd_squared(
     Args:
         source: features of the source; two samples at least.
         target: features of the target; for ``"linear"`` as many.
-        alphas: widths of the kernels, relative to the mean squared distance. The default is said to be DAN's.
+        alphas: widths of the kernels, relative to the mean squared distance. Default: DAN's, by accounts of it.
         estimator: which estimate.
         positive: see above; for ``"full"`` alone.
 

@@ -1,4 +1,4 @@
-"""Open-set adaptation: the target holds classes that the source has not, and they are to be called unknown.
+"""Open-set adaptation: the target holds classes that the source lacks; predict them as unknown.
 
 OSBP: Saito et al., "Open Set Domain Adaptation by Backpropagation", ECCV 2018. And the baseline that knows no target: a
 support vector machine that may reject.
@@ -26,10 +26,10 @@ def unknown_loss(logits: Float[Tensor, "batch outputs *pixels"], threshold: floa
 
     Args:
         logits: of K known classes and, last, unknown; classes along dimension 1.
-        threshold: t, in (0, 1): where the classifier is told to put p; the paper's is 0.5.
+        threshold: t, in (0, 1): the value of p that the loss asks for; the paper's is 0.5.
 
     Raises:
-        ValueError: if ``threshold`` lies outside (0, 1), or there is no output beside unknown.
+        ValueError: if ``threshold`` lies outside (0, 1), or unknown is the only output.
 
     Example:
         >>> unknown_loss(torch.zeros(4, 2))
@@ -45,12 +45,12 @@ def unknown_loss(logits: Float[Tensor, "batch outputs *pixels"], threshold: floa
 
 
 class OpenSetLoss(nn.Module):
-    """OSBP: the classifier holds target samples on the edge of unknown, the generator pushes them off, either way.
+    """OSBP: the classifier pulls target samples to the threshold of unknown, the generator pushes them to either side.
 
     ``cross entropy on the source + unknown_loss on the target``, with a gradient reversal between generator and
     classifier on the target alone: one backward pass and one step of all optimizers. The source has known classes only.
-    A mean over samples, so under DDP the average over processes is the value of the joined batch, batch normalization
-    in the classifier apart.
+    A mean over samples, so under DDP the average over processes is the value of the joined batch, except for batch
+    normalization in the classifier.
 
     Args:
         classifier: from features to K + 1 logits, unknown last; its parameters go to your optimizer.
@@ -100,7 +100,7 @@ class OSBP(nn.Module):
         generator: from images to features.
         criterion: holds the classifier.
         joint: let source and target pass the generator as one batch, so that batch normalization sees both in training
-            and, by its running statistics, in prediction; the released code passes them one after the other.
+            and, by its running statistics, in prediction; the official code passes them one after the other.
 
     Example:
         >>> osbp = OSBP(nn.Flatten(), OpenSetLoss(nn.Linear(64, 5 + 1)))

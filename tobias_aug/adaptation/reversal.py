@@ -1,4 +1,4 @@
-"""Gradient reversal: what one half of a network learns to tell apart, the other half learns to hide.
+"""Gradient reversal: a discriminator learns to tell domains apart while the features learn to hide them.
 
 Ganin and Lempitsky, "Unsupervised Domain Adaptation by Backpropagation", ICML 2015.
 """
@@ -83,7 +83,7 @@ def reversal_schedule(progress: float, alpha: float = 10.0, low: float = 0.0, hi
     """Coefficient after a share of training: ``low + (high - low) * (2 / (1 + exp(-alpha * progress)) - 1)``.
 
     Ganin and Lempitsky's schedule. From 0 to 1 it ends at 0.9999 with their ``alpha`` of 10, and at 0.46 with an alpha
-    of 1, which is found in released code.
+    of 1, which some official code has.
 
     Args:
         progress: share of training that is done, in [0, 1].
@@ -104,7 +104,7 @@ def reversal_schedule(progress: float, alpha: float = 10.0, low: float = 0.0, hi
 
 
 class ReversalSchedule:
-    """Sets a reversal's coefficient step by step; goes into a checkpoint as a learning rate's schedule does.
+    """Set a reversal's coefficient step by step; it has a state for checkpoints, as a learning rate's schedule has.
 
     Args:
         reversal: starts with the coefficient of progress 0.
@@ -125,7 +125,7 @@ class ReversalSchedule:
         self._set()
 
     def step(self) -> None:
-        """Count one more step as done."""
+        """Advance by a step."""
         self.done += 1
         self._set()
 

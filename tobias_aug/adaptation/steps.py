@@ -4,7 +4,7 @@
     train(fabric, step, DomainLoader(source, target), step.state, folder, steps=20_000)
 
 A step takes batches of (source images, source labels, target images); ``state`` holds all that it changes, so that
-training continues after an interruption as if there had been none.
+training resumes exactly after an interruption.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Schedule(Protocol):
 
 
 class AdversarialStep:
-    """The three steps of MCD and ADR: both right on the source, classifiers apart on the target, generator after them.
+    """The three steps of MCD and ADR: all learn the source, classifiers disagree on the target, the generator follows.
 
     For several processes launch Fabric with ``strategy="ddp_find_unused_parameters_true"``, since a step need not reach
     all parameters.
@@ -42,7 +42,7 @@ class AdversarialStep:
         method: the model; moved to Fabric's device.
         generator_optimizer: of ``method.generator``'s parameters.
         classifier_optimizer: of the classifiers'.
-        schedules: stepped once a batch.
+        schedules: stepped once per batch.
 
     Attributes:
         method: the model as Fabric wraps it.
@@ -67,18 +67,18 @@ class AdversarialStep:
         source, labels, target = batch
         target = images_alone(target)
         with self._fabric.autocast():
-            right = self.method.source_loss(source, labels, target)
-        _descend(self._fabric, right, self._generator, self._classifiers)
+            source_loss = self.method.source_loss(source, labels, target)
+        _descend(self._fabric, source_loss, self._generator, self._classifiers)
         with self._fabric.autocast():
-            apart = self.method.classifier_loss(source, labels, target)
-        _descend(self._fabric, apart, self._classifiers)
+            classifier_loss = self.method.classifier_loss(source, labels, target)
+        _descend(self._fabric, classifier_loss, self._classifiers)
         for _ in range(self.method.updates):
             with self._fabric.autocast():
-                agree = self.method.generator_loss(target, source)
-            _descend(self._fabric, agree, self._generator)
+                generator_loss = self.method.generator_loss(target, source)
+            _descend(self._fabric, generator_loss, self._generator)
         for schedule in self._schedules:
             schedule.step()
-        return {"source": right, "classifiers": apart, "generator": agree}
+        return {"source": source_loss, "classifiers": classifier_loss, "generator": generator_loss}
 
 
 class JointStep:
@@ -88,7 +88,7 @@ class JointStep:
         fabric: launched.
         method: a model with ``loss(source, labels, target)``; moved to Fabric's device.
         optimizer: of all of its parameters.
-        schedules: stepped once a batch.
+        schedules: stepped once per batch.
 
     Attributes:
         method: the model as Fabric wraps it.

@@ -1,4 +1,4 @@
-"""Strong-weak alignment for detectors: textures alike everywhere, whole images alike only where they can be.
+"""Strong-weak alignment for detectors: strong for local features, weak for whole images.
 
 Saito et al., "Strong-Weak Distribution Alignment for Adaptive Object Detection", CVPR 2019. The source is domain 0, the
 target domain 1. Features come from any backbone; :mod:`tobias_aug.integrations.detectron2` puts these into a detector.
@@ -40,7 +40,7 @@ def focal_domain_loss(
     gamma: float | int = 5.0,
     modulation: Modulation = "focal",
 ) -> Float[Tensor, ""]:
-    """Weak alignment: cross entropy of the domain that counts little where the domain is plain to see.
+    """Weak alignment: cross entropy of the domain, with a small weight where the domain is obvious.
 
     With p the probability of the true domain, half the mean over the source plus half the mean over the target of
     ``-(1 - p) ** gamma * log(p)`` ("focal"), or of ``-exp(-gamma * p) * log(p)`` ("exponential", the paper's EFL).
@@ -65,10 +65,10 @@ def focal_domain_loss(
 
     def loss(logits: Tensor, domain: int) -> Tensor:
         logs = full_precision(logits).log_softmax(1)
-        right, wrong = logs[:, domain], logs[:, 1 - domain]
+        true_log, other_log = logs[:, domain], logs[:, 1 - domain]
         # (1 - p) ** gamma from the other domain's logarithm, which stays exact and differentiable where p rounds to 1.
-        weight = (gamma * wrong).exp() if modulation == "focal" else (-gamma * right.exp()).exp()
-        return -mean_or_zero(weight * right)
+        weight = (gamma * other_log).exp() if modulation == "focal" else (-gamma * true_log.exp()).exp()
+        return -mean_or_zero(weight * true_log)
 
     return 0.5 * (loss(source_logits, 0) + loss(target_logits, 1))
 
@@ -79,7 +79,7 @@ class LocalDiscriminator(nn.Module):
     Args:
         channels: of the feature map.
         std: of the normal distribution that the weights start from; ``None`` is torch's own start, which the
-            released code has for VGG.
+            official code has for VGG.
 
     Example:
         >>> LocalDiscriminator(256)(torch.rand(1, 256, 20, 30)).shape

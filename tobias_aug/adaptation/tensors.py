@@ -1,4 +1,4 @@
-"""What the losses share: enough precision, and the batch of all processes."""
+"""What the losses share: full precision, checks, and the batch of all processes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """EnvNet and EnvNet-v2: networks that classify raw waveforms (Tokozume and Harada 2017; Tokozume et al. 2018).
 
 Their first layers listen: convolutions along time, whose channels come to be a spectrogram of the network's own. The
-channels then become the height of a image, and the rest looks at it as at any image.
+channels then become the height of an image, and the rest looks at it as at any image.
 """
 
 from __future__ import annotations

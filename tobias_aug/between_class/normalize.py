@@ -66,7 +66,7 @@ class BetweenClassNormalize(v2.Transform):
         """Compute the statistics of a dataset in one pass over it.
 
         Args:
-            dataset: its samples are an image or start with one: a image, or a tensor (channels, height, width), uint8
+            dataset: its samples are an image or start with one: an image, or a tensor (channels, height, width), uint8
                 or floating-point in [0, 1].
             plus: take off each image's own mean first.
 

@@ -20,13 +20,14 @@ from tobias_aug.cams.label_checks import labels_of
 from tobias_aug.class_maps import write_class_maps
 from tobias_aug.errors import WriteError
 from tobias_aug.images.decode import IMAGENET_MEAN, IMAGENET_STD, squash, to_tensor
-from tobias_aug.images.sources import ImageSource, as_source
+from tobias_aug.images.opening import as_source
+from tobias_aug.images.sources import ImageSource
 from tobias_aug.runtime.devices import pick_device
 from tobias_aug.runtime.folder import FolderResult, FolderRun, folder_run
 from tobias_aug.runtime.renamed import renamed_arguments
 from tobias_aug.runtime.run_settings import SourceFolder
 from tobias_aug.runtime.workers import watched_workers
-from tobias_aug.weights.seeded import weight_hash
+from tobias_aug.weights.seeding import weight_hash
 
 # Images of one size go together within so many batches' worth of names: what bounds the memory, and what is read again
 # by a run that continues.

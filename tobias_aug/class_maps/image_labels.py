@@ -14,7 +14,8 @@ import numpy as np
 
 from tobias_aug.class_maps import read_text
 from tobias_aug.class_maps.plain_pickle import read_object_npy
-from tobias_aug.images.sources import EXTENSIONS, as_source
+from tobias_aug.images.opening import as_source
+from tobias_aug.images.sources import EXTENSIONS
 
 
 class MultiHotLabels(dict[Any, list[int]]):

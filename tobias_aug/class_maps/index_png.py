@@ -87,7 +87,7 @@ def read_index_mask(path: str | Path, size: tuple[int, int] | None = None) -> UI
         mask = _class_numbers(np.array(image)) if mode in _ONE_NUMBER else None
     if mask is None:
         raise ValueError(
-            f"{path} is a image of mode {mode}; an index mask has class numbers as pixels (mode P or L), "
+            f"{path} is an image of mode {mode}; an index mask has class numbers as pixels (mode P or L), "
             "from 0 to 255 in one channel"
         )
     if size is not None and mask.shape != size:

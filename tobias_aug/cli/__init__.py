@@ -1,4 +1,4 @@
-"""The command line: one module a wing, thin: parse, call, print.
+"""The command line: one module per method, thin: parse, call, print.
 
 Exit status: 0 done, 1 done with failures listed, 2 rejected, 130 interrupted.
 """

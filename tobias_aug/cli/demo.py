@@ -50,8 +50,8 @@ def built_in_photographs() -> list[Path]:
         FileNotFoundError: naming the extra that brings them.
     """
     found = []
-    for place, names in PHOTOGRAPHS.items():
-        package, *below = place.split("/")
+    for folder, names in PHOTOGRAPHS.items():
+        package, *below = folder.split("/")
         spec = find_spec(package)
         root = Path(spec.origin).parent.joinpath(*below) if spec and spec.origin else Path()
         found += [root / name for name in names]

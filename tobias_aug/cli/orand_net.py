@@ -59,7 +59,7 @@ def train(
     from tobias_aug.orand.loss import fusion_variant
     from tobias_aug.orand.net import ORANDNet
     from tobias_aug.orand.train import train_orandnet
-    from tobias_aug.training.launch import launch_on
+    from tobias_aug.training.fabric import launch_on
 
     fusion = fusion_variant(variant.value)
     pairs = MapPairs(cams_a, cams_b, fused=fused, variant=fusion, offset=offset, size=size, threshold=threshold)

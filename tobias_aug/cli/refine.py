@@ -68,7 +68,7 @@ def irn_train(
     from torch import nn
 
     from tobias_aug.irn.train import train_irn
-    from tobias_aug.training.launch import launch_on
+    from tobias_aug.training.fabric import launch_on
     from tobias_aug.weights.checkpoints import load_weights
 
     network = torchvision.models.get_model(backbone.value, weights=None)

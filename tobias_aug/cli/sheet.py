@@ -12,7 +12,8 @@ from PIL import Image
 from tobias_aug.errors import ImageError
 from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.draw import cells_overlay, contact_sheet, heat_overlay, spread
-from tobias_aug.images.sources import ImageSource, as_source
+from tobias_aug.images.opening import as_source
+from tobias_aug.images.sources import ImageSource
 from tobias_aug.masks.cells import cells_to_pixels
 from tobias_aug.masks.localizer import Localizer, input_size
 from tobias_aug.masks.table.table import MaskTable
@@ -48,7 +49,7 @@ def draw_sheet(table: MaskTable, images: Any, localizer: Localizer, count: int, 
         pixels = squash(to_tensor(image), input_size(localizer))[None]
         with torch.inference_mode():
             heatmap = localizer.heatmaps(pixels)[0]
-        # An image with fewer pixels than cells a side is drawn by the nearest cells, and merges with nothing.
+        # An image with fewer pixels than cells per side is drawn by the nearest cells, and merges with nothing.
         small = min(image.size) < table.grid
         cells = table[key] if small else cells_to_pixels(table[key], image.height, image.width)
         row = [image, heat_overlay(image, heatmap), cells_overlay(image, cells)]

@@ -23,7 +23,7 @@ from tobias_aug.images.limits import pixel_limit
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # What image folders hold. Of the other formats that Pillow knows, some are handed on to other programs (EPS), and none
-# is what a file with a image's extension is expected to be. MPO is what many cameras put into a .jpg.
+# is what a file with an image's extension is expected to be. MPO is what many cameras put into a .jpg.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -125,10 +125,10 @@ def read_rgb(
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turn a image as its EXIF orientation says; the tag survives ``convert``, so a dataset's image works too.
+    """Turn an image as its EXIF orientation says; the tag survives ``convert``, so a dataset's image works too.
 
     Masks are made from upright images. torchvision's and lightly's loaders leave images as they are stored, so
-    whatever joins such a image with a stored mask passes it through here first. A turned image has no EXIF any
+    whatever joins such an image with a stored mask passes it through here first. A turned image has no EXIF any
     more. Where the EXIF is damaged it says nothing of the orientation, and the image stays as it is.
     """
     try:

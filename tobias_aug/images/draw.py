@@ -21,14 +21,14 @@ _INK, _PAPER, _FAINT = (32, 32, 32), (250, 250, 248), (110, 110, 110)
 
 
 def heat_overlay(image: Image.Image, heatmap: Float[Tensor, "rows columns"], strength: float = 0.55) -> Image.Image:
-    """Lay a heatmap over a image, its lowest value cold and its highest hot, whatever the scale."""
+    """Lay a heatmap over an image, its lowest value cold and its highest hot, whatever the scale."""
     heat = heatmap.float().cpu().numpy()
     span = float(heat.max() - heat.min())
     heat = (heat - heat.min()) / (span or 1.0)
     smooth = np.asarray(Image.fromarray(heat).resize(image.size, Image.Resampling.BICUBIC)).clip(0, 1)
-    place = smooth * (len(_HEAT) - 1)
-    below = np.minimum(place.astype(int), len(_HEAT) - 2)
-    colors = _HEAT[below] + (place - below)[..., None] * (_HEAT[below + 1] - _HEAT[below])
+    position = smooth * (len(_HEAT) - 1)
+    below = np.minimum(position.astype(int), len(_HEAT) - 2)
+    colors = _HEAT[below] + (position - below)[..., None] * (_HEAT[below + 1] - _HEAT[below])
     mixed = (1 - strength) * np.asarray(to_rgb(image), dtype=np.float32) + strength * colors
     return Image.fromarray(mixed.astype(np.uint8))
 
@@ -48,10 +48,10 @@ def contact_sheet(
     """Lay images out in rows under column titles, each row with a label; aspects are kept.
 
     Args:
-        rows: images, one list a row.
-        titles: a title a column.
-        labels: a label a row; shortened at its start where it is too long.
-        tile: side in pixels of the square that a image is fitted into.
+        rows: images, one list per row.
+        titles: a title per column.
+        labels: a label per row; shortened at its start where it is too long.
+        tile: side in pixels of the square that an image is fitted into.
     """
     gap, head, foot = 12, 34, 30
     width = gap + len(titles) * (tile + gap)

@@ -1,12 +1,15 @@
-"""From the place of a dataset to its images: a folder, a list file, tar shards or Parquet files, here or by URL."""
+"""From the path of a dataset to its images: a folder, a list file, tar shards or Parquet files, here or by URL."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from tobias_aug.errors import ImageError
+from tobias_aug.images.datasets import DatasetImages
 from tobias_aug.images.keys import as_key
 from tobias_aug.images.lists import listed_paths
 from tobias_aug.images.origin import ImageOrigin
@@ -71,6 +74,47 @@ def open_images(
     one = paths[0] if len(paths) == 1 else tuple(paths)
     source.origin = ImageOrigin(one, kind, base, column, key_column, keys_by_file, max_pixels)
     return source
+
+
+def open_origin(origin: ImageOrigin) -> ImageSource:
+    """Open images as they were opened before.
+
+    Raises:
+        ImageError: if there are none any more, or they cannot be read.
+    """
+    options = {field.name: getattr(origin, field.name) for field in fields(origin)}
+    return open_images(options.pop("path"), **options)
+
+
+def as_source(images: Any, max_pixels: int | None = None) -> ImageSource:
+    """Accept paths as :func:`open_images` takes them, an :class:`ImageSource`, or a dataset with a length.
+
+    Images of more than ``max_pixels`` are rejected; sources and datasets that come ready decode as they do.
+
+    Raises:
+        ImageError: if there are no images.
+        TypeError: if these are no images, such as several datasets in a mapping, or have no length.
+    """
+    if isinstance(images, (str, os.PathLike)) or _are_paths(images):
+        return open_images(images, max_pixels=max_pixels)
+    if isinstance(images, ImageSource) and callable(images.key) and callable(images.load):
+        return images
+    if isinstance(images, Mapping):
+        names = ", ".join(map(str, images)) or "nothing"
+        raise TypeError(f"expected one dataset of images, got {type(images).__name__} of {names}; give one of them")
+    if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
+        raise TypeError(f"expected a folder or a dataset with a length, got {type(images).__name__}")
+    if not len(images):
+        raise ImageError(f"no images: the {type(images).__name__} is empty")
+    return DatasetImages(images)
+
+
+def _are_paths(images: Any) -> bool:
+    return (
+        isinstance(images, (list, tuple))
+        and bool(images)
+        and all(isinstance(one, (str, os.PathLike)) for one in images)
+    )
 
 
 def _open(

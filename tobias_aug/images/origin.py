@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from tobias_aug.images.sources import ImageSource
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -77,24 +74,6 @@ class ImageOrigin:
         if "path" in chosen and "kind" not in chosen:
             chosen["kind"] = "auto"
         return replace(self, **chosen)
-
-    def open(self) -> ImageSource:
-        """Open the images.
-
-        Raises:
-            ImageError: if there are none any more, or they cannot be read.
-        """
-        from tobias_aug.images.opening import open_images  # It builds on this module.
-
-        return open_images(
-            self.path,
-            self.kind,
-            root=self.root,
-            column=self.column,
-            key_column=self.key_column,
-            keys_by_file=self.keys_by_file,
-            max_pixels=self.max_pixels,
-        )
 
 
 _BY = "keys_by_file"

@@ -27,7 +27,7 @@ class ParquetImages:
     """Image files in a column of bytes, or of structs of ``bytes`` and ``path``, in the order of files and rows.
 
     Opening reads the footers and the keys. An image is read with its row group, the last of which stays in memory, so
-    that going through the rows in order reads everything once a process; row groups of about a batch serve best.
+    that going through the rows in order reads everything once per process; row groups of about a batch serve best.
 
     Args:
         files: paths or fsspec URLs of Parquet files.
@@ -80,9 +80,9 @@ class ParquetImages:
     def load(self, index: int, at_least: int | None = None) -> Image.Image:
         group = bisect_right(self._starts, index) - 1
         if self._last is None or self._last[0] != group:
-            number, place, leaf = self._groups[group]
+            number, row_group, leaf = self._groups[group]
             with _opened(self.files[number]) as parquet:
-                column = parquet.read_row_group(place, columns=[leaf], use_threads=False).column(0).combine_chunks()
+                column = parquet.read_row_group(row_group, columns=[leaf], use_threads=False).column(0).combine_chunks()
             self._last = group, column.field("bytes") if pa.types.is_struct(column.type) else column
         data = self._last[1][index - int(self._starts[group])].as_py()
         if data is None:
@@ -106,8 +106,8 @@ def _opened(file: str) -> Iterator[pq.ParquetFile]:
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # The disk's or the network's, not Parquet's.
                 raise
-            said = " ".join(str(error).split())
-            raise ImageError(f"{file} is no Parquet file or is damaged ({said}); fetch it again") from error
+            reason = " ".join(str(error).split())
+            raise ImageError(f"{file} is no Parquet file or is damaged ({reason}); fetch it again") from error
 
 
 def _kind(schema: pa.Schema, file: str, column: str, key_column: str | None) -> pa.DataType:

@@ -54,7 +54,7 @@ class TarImages:
         self.shards = [path for shard in shards for path in absolute(shard)]
         self.max_pixels = max_pixels
         keys: list[str] = []
-        places: list[tuple[int, int, int]] = []
+        members: list[tuple[int, int, int]] = []
         for number, (shard, file_name) in enumerate(zip(self.shards, file_names(self.shards), strict=True)):
             prefix = f"{file_name}/" if keys_by_file else ""
             found = _images_in(shard)
@@ -62,11 +62,11 @@ class TarImages:
                 read_bytes(shard, found[0][1], found[0][1] + 1)  # Tells now whether the server ignores ranges.
             for name, offset, size in found:
                 keys.append(prefix + name)
-                places.append((number, offset, size))
+                members.append((number, offset, size))
         if not keys:
             raise ImageError(f"{', '.join(self.shards[:3])}: no images; looked for {', '.join(sorted(EXTENSIONS))}")
         self.keys = KeyList(keys)
-        self._places = np.array(places, dtype=np.int64)
+        self._members = np.array(members, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -75,7 +75,7 @@ class TarImages:
         return self.keys[index]
 
     def load(self, index: int, at_least: int | None = None) -> Image.Image:
-        shard, offset, size = self._places[index].tolist()
+        shard, offset, size = self._members[index].tolist()
         if offset < 0:
             raise ImageError(f"{self.keys[index]} cannot be read from {self.shards[shard]}: {_UNREADABLE[offset]}")
         data = read_bytes(self.shards[shard], offset, offset + size)

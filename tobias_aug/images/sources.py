@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from tobias_aug.errors import ImageError
-from tobias_aug.images.datasets import DatasetImages
 from tobias_aug.images.decode import read_rgb
 from tobias_aug.images.keys import KeyList, as_key
 from tobias_aug.images.origin import ImageOrigin
@@ -92,39 +91,6 @@ class ImageFiles(Dataset[tuple[Image.Image, int]]):
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return self.load(index), self.target(index)
-
-
-def as_source(images: Any, max_pixels: int | None = None) -> ImageSource:
-    """Accept paths as ``open_images`` takes them, an :class:`ImageSource`, or a dataset with a length.
-
-    Images of more than ``max_pixels`` are rejected; sources and datasets that come ready decode as they do.
-
-    Raises:
-        ImageError: if there are no images.
-        TypeError: if these are no images, such as several datasets in a mapping, or have no length.
-    """
-    if isinstance(images, (str, os.PathLike)) or _are_paths(images):
-        from tobias_aug.images.opening import open_images  # It builds on this module.
-
-        return open_images(images, max_pixels=max_pixels)
-    if isinstance(images, ImageSource) and callable(images.key) and callable(images.load):
-        return images
-    if isinstance(images, Mapping):
-        names = ", ".join(map(str, images)) or "nothing"
-        raise TypeError(f"expected one dataset of images, got {type(images).__name__} of {names}; give one of them")
-    if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
-        raise TypeError(f"expected a folder or a dataset with a length, got {type(images).__name__}")
-    if not len(images):
-        raise ImageError(f"no images: the {type(images).__name__} is empty")
-    return DatasetImages(images)
-
-
-def _are_paths(images: Any) -> bool:
-    return (
-        isinstance(images, (list, tuple))
-        and bool(images)
-        and all(isinstance(one, (str, os.PathLike)) for one in images)
-    )
 
 
 def image_files_by_name(folder: str | os.PathLike[str]) -> dict[str, Path]:

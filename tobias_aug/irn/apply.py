@@ -17,7 +17,7 @@ from tobias_aug.irn.net import CROP, FILE, STRIDE, IRNet, read_irn
 from tobias_aug.irn.walk import random_walk
 from tobias_aug.runtime.folder import FolderResult, each_file
 from tobias_aug.runtime.run_settings import SourceFolder
-from tobias_aug.weights.seeded import weight_hash
+from tobias_aug.weights.seeding import weight_hash
 
 
 def walk_class_maps(

@@ -20,7 +20,7 @@ from tobias_aug.runtime.folder import SETTINGS
 from tobias_aug.runtime.run_settings import reject_other_settings
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
-from tobias_aug.weights.seeded import weight_hash
+from tobias_aug.weights.seeding import weight_hash
 
 
 def train_irn(
@@ -49,7 +49,7 @@ def train_irn(
     wrong place), the displacement branch ten times as fast, rates falling as (1 - done) ** 0.9.
 
     Args:
-        fabric: launched, for example by :func:`~tobias_aug.training.launch.launch`.
+        fabric: launched, for example by :func:`~tobias_aug.training.fabric.launch`.
         backbone: a torchvision ResNet with its trained weights: the classifier that made the class maps, say.
         images: folder of images at any depth.
         labels: folder of index PNGs (refined ones are better), or of class maps; matched by name.

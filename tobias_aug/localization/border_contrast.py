@@ -110,9 +110,13 @@ class BorderContrast:
     def _contrast(self, images: Tensor) -> Tensor:
         pixels = to_unit(images, _SIZE)
         described = self._color_texture(pixels) if self.features == "color-texture" else self._random(pixels)
-        place = torch.arange(_CELLS, dtype=torch.float32, device=images.device) / _CELLS
-        where = torch.stack(torch.meshgrid(place, place, indexing="ij"), -1).view(1, -1, 2).expand(len(images), -1, -1)
-        cells = torch.cat([described, where], dim=2)
+        position = torch.arange(_CELLS, dtype=torch.float32, device=images.device) / _CELLS
+        coordinates = (
+            torch.stack(torch.meshgrid(position, position, indexing="ij"), -1)
+            .view(1, -1, 2)
+            .expand(len(images), -1, -1)
+        )
+        cells = torch.cat([described, coordinates], dim=2)
         distances = torch.cdist(cells, cells[:, _border(images.device)])
         score = distances.topk(_NEAREST, dim=2, largest=False).values.mean(2)
         low, high = score.amin(1, keepdim=True), score.amax(1, keepdim=True)

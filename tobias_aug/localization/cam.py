@@ -15,7 +15,7 @@ from tobias_aug.localization.inputs import check_images, whole_number
 from tobias_aug.localization.random_cnn import RandomCNN, pool_cells
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.weights.checkpoints import as_tensors, common_prefix
-from tobias_aug.weights.seeded import seeded, weight_hash
+from tobias_aug.weights.seeding import seeded, weight_hash
 
 
 class CAM(Frozen):
@@ -29,7 +29,7 @@ class CAM(Frozen):
         seed: decides network and classifier where there are no ``weights``.
         weights: a checkpoint's path or a state dict that holds the classifier too.
         num_classes: of an untrained classifier.
-        input_size: side in pixels that images are squashed to.
+        input_size: side in pixels that images are resized to, without keeping the aspect ratio.
         precision: "fp32" or "bf16".
 
     Raises:

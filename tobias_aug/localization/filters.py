@@ -24,13 +24,13 @@ def gaussian_matrix(length: int, sigma: float, device: torch.device) -> Float[Te
     radius = math.ceil(4 * sigma)
     offsets = torch.arange(-radius, radius + 1, device=device)
     weights = torch.exp(-(offsets**2).float() / (2 * sigma**2))
-    places = torch.arange(length, device=device)[:, None] + offsets
+    positions = torch.arange(length, device=device)[:, None] + offsets
     # Reflected at the outermost pixels, which are not repeated.
     period = 2 * (length - 1)
-    places = places.remainder(period)
-    places = torch.where(places < length, places, period - places)
+    positions = positions.remainder(period)
+    positions = torch.where(positions < length, positions, period - positions)
     matrix = torch.zeros(length, length, dtype=torch.float32, device=device)
-    return matrix.scatter_add_(1, places, (weights / weights.sum()).expand(length, -1))
+    return matrix.scatter_add_(1, positions, (weights / weights.sum()).expand(length, -1))
 
 
 def sobel(

@@ -103,8 +103,8 @@ def _fold_batch_norms(network: fx.GraphModule) -> None:
 
 def _absorb(network: fx.GraphModule, node: fx.Node) -> None:
     """Let a convolution do what follows it, where nobody else needs what lies between."""
-    place = str(node.target)
-    convolution: Any = network.get_submodule(place)
+    path = str(node.target)
+    convolution: Any = network.get_submodule(path)
     if isinstance(convolution.padding, str) or convolution.padding_mode != "zeros":
         return
     size = list(node.args[0].meta["tensor_meta"].shape)  # type: ignore[union-attr]
@@ -120,7 +120,7 @@ def _absorb(network: fx.GraphModule, node: fx.Node) -> None:
             if position[others[0]] < position[node]:
                 node.args = (node.args[0], others[0])
                 dead = [relu, user]
-    network.set_submodule(place, _Convolution(convolution, follows, size))
+    network.set_submodule(path, _Convolution(convolution, follows, size))
     if dead:
         dead[0].replace_all_uses_with(node)
     for done in dead:

@@ -23,7 +23,7 @@ from tobias_aug.localization.onednn import fused_for_cpu
 from tobias_aug.localization.variants import PAPER
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.weights.checkpoints import load_weights
-from tobias_aug.weights.seeded import seeded, weight_hash
+from tobias_aug.weights.seeding import seeded, weight_hash
 
 # On a CPU larger batches lose more to page faults than they gain; a result does not depend on the batch it is in.
 _CPU_BATCH = 4
@@ -43,12 +43,12 @@ class RandomCNN(Frozen):
         weights: your own weights instead, a checkpoint's path or a state dict; for example torchvision's, or those of
             self-supervised training. See :func:`~tobias_aug.weights.checkpoints.read_checkpoint` for what is
             read. Images are normalized by the mean and std of ImageNet.
-        input_size: side in pixels that images are squashed to.
+        input_size: side in pixels that images are resized to, without keeping the aspect ratio.
         precision: "fp32", or "bf16" for twice the speed; scores then carry three decimal digits. It stays what it is
             where a model around this one is cast, and inside autocast.
 
     Attributes:
-        unused: names of those of your weights that the feature map has no place for, such as the classifier's.
+        unused: names of those of your weights that the network below its feature map lacks, such as the classifier's.
 
     Raises:
         ValueError: if ``arch`` or ``precision`` is unknown, the seed is negative, the network has no feature map,
@@ -99,7 +99,7 @@ class RandomCNN(Frozen):
         """The network's last feature map (for ResNet-50 at 224 × 224: 2048 × 7 × 7).
 
         Args:
-            images: uint8, or float in [0, 1]; any size. They are squashed to the input size and normalized here.
+            images: uint8, or float in [0, 1]; any size. They are resized to the input size and normalized here.
 
         Raises:
             TypeError: if they are no tensor.

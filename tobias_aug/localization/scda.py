@@ -19,7 +19,7 @@ from tobias_aug.localization.inputs import check_images, whole_number
 from tobias_aug.masks.regions import Box, bounding_box, largest_component
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.weights.checkpoints import load_weights
-from tobias_aug.weights.seeded import seeded
+from tobias_aug.weights.seeding import seeded
 
 
 def scda_box(heatmap: Shaped[Tensor, "rows columns"], size: tuple[int, int]) -> Box:

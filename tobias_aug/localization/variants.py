@@ -45,7 +45,7 @@ class Variant:
         blocks: bottlenecks in each stage of a ResNet.
         stages: how many stages of a ResNet are kept, the stem counting as one ("conv1" is 1, the whole network 5).
         last_stride: stride of a ResNet's last stage; 1 gives a map of 14 × 14, which the released code localizes with.
-        activation: what stands in every ReLU's place.
+        activation: what replaces every ReLU.
         skip: whether a ResNet adds its shortcuts.
         norm: whether it normalizes.
         initialization: of the convolutions, where it is not the network's own (for a ResNet: Kaiming).
@@ -95,7 +95,7 @@ class Variant:
 # Names of the rows, in the paper's order. The official code keeps stride 2 for sigmoid and arctan. Its r50-arctan
 # differs from this one in two ways. Kaiming's initialization takes the gain of tanh (5/3 instead of the square root of
 # 2), so its convolutions start 1.18 times wider. And the network is cut by its children, which loses the arctan behind
-# bn1 that is no module. Here arctan stands in every ReLU's place, as in the paper.
+# bn1 that is no module. Here arctan replaces every ReLU, as in the paper.
 PAPER: dict[str, Variant] = {
     "r50": Variant(),
     "r50-sigmoid": Variant(activation="sigmoid", last_stride=2),

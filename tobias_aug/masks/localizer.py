@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tobias_aug.masks.object_hash import object_hash
 from tobias_aug.runtime.renamed import current_value
-from tobias_aug.weights.seeded import weight_hash
+from tobias_aug.weights.seeding import weight_hash
 
 # Names and where their classes are; by name, since the methods build on the masks and not the other way round.
 NAMED = {

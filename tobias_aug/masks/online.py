@@ -16,9 +16,9 @@ from tobias_aug.runtime.devices import reading_waits, to_device
 
 
 class OnlineMasks:
-    """Tell the foreground cells of images inside the training step.
+    """Compute foreground masks on the fly, inside the training step.
 
-    Given to :class:`~tobias_aug.PatchMerge` in the masks' place, it is asked for those images alone that take part in
+    Given to :class:`~tobias_aug.PatchMerge` instead of masks, it is asked for those images alone that take part in
     the merge: about half of a batch at p = 0.3. The masks are those of a table that the same localizer built, inside
     autocast too. On a GPU nothing waits for the host or makes it wait. What makes it cheaper is the localizer's own:
     ``RandomCNN(precision="bf16")``, a smaller ``input_size`` (128 gives ResNet-50 a 4 × 4 map and takes a third of the
@@ -27,7 +27,7 @@ class OnlineMasks:
     Args:
         localizer: on the images' device; see :class:`~tobias_aug.masks.localizer.Localizer`. A name, such as
             "border-contrast", stands for one with its defaults.
-        grid: cells a side.
+        grid: cells per side.
         graphs: on a GPU, record the localizer once for each size of a batch and replay it as a CUDA graph, which
             takes the launches off the host. Helps where the localizer is small; batches are filled up to a multiple
             of 32 so that few graphs are recorded, each with memory of its own.
@@ -59,7 +59,7 @@ class OnlineMasks:
                 remembered, on the images' device; it takes ``grid * grid`` bytes.
 
         Raises:
-            ValueError: if there is not one key an image, or a score is NaN (on a GPU, a device-side assertion).
+            ValueError: if there is not one key per image, or a score is NaN (on a GPU, a device-side assertion).
         """
         if keys is None:
             return self._masks(images)

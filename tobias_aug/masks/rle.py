@@ -120,13 +120,13 @@ def _some(counts: np.ndarray) -> str:
 def _to_text(counts: Int64[np.ndarray, " runs"]) -> str:
     numbers = counts.copy()
     numbers[3:] -= counts[1:-2]
-    place = np.arange(GROUPS)
-    groups = numbers[:, None] >> 5 * place & 31
+    digit = np.arange(GROUPS)
+    groups = numbers[:, None] >> 5 * digit & 31
     # A signed number has another group as long as the bits so far do not hold it.
-    limit = 1 << 5 * place[1:] - 1
+    limit = 1 << 5 * digit[1:] - 1
     length = 1 + ((numbers[:, None] < -limit) | (numbers[:, None] >= limit)).sum(1)
-    groups |= (place < length[:, None] - 1) * 32
-    text: str = (groups[place < length[:, None]] + 48).astype(np.uint8).tobytes().decode("ascii")
+    groups |= (digit < length[:, None] - 1) * 32
+    text: str = (groups[digit < length[:, None]] + 48).astype(np.uint8).tobytes().decode("ascii")
     return text
 
 
@@ -142,8 +142,8 @@ def _from_text(text: str | bytes) -> Int64[np.ndarray, " runs"]:
         raise ValueError(
             f"a damaged string of run lengths: one of {length.max()} characters, at most {GROUPS} are read"
         )
-    place = np.arange(len(groups)) - np.repeat(starts, length)
-    numbers: np.ndarray = np.add.reduceat((groups & 31) << 5 * place, starts) if len(starts) else groups
+    digit = np.arange(len(groups)) - np.repeat(starts, length)
+    numbers: np.ndarray = np.add.reduceat((groups & 31) << 5 * digit, starts) if len(starts) else groups
     numbers -= (groups[ends] & 16 > 0) * (1 << 5 * length)
     numbers[1::2] = numbers[1::2].cumsum()
     numbers[2::2] = numbers[2::2].cumsum()

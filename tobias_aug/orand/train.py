@@ -24,7 +24,7 @@ from tobias_aug.runtime.failures import FailureLog, write_failures
 from tobias_aug.runtime.files import exclusive, remove_leftovers
 from tobias_aug.runtime.folder import SETTINGS, FolderResult
 from tobias_aug.runtime.run_settings import reject_other_settings
-from tobias_aug.training.launch import launch
+from tobias_aug.training.fabric import launch
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
 

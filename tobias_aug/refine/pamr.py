@@ -29,7 +29,7 @@ def pamr(
         m(p) <- sum over q of softmax_q( mean over channels of -|I(p) - I(q)| / (1e-8 + 0.1 s(p)) ) m(q)
 
     Weights are positive and sum to 1: a value never leaves the range of its neighbors, and planes that sum to 1
-    still do. Nothing is differentiated. Beside the result, a image needs one plane a neighbor (48 with the defaults)
+    still do. Nothing is differentiated. Beside the result, an image needs one plane a neighbor (48 with the defaults)
     however many planes there are.
 
     Args:

@@ -112,7 +112,7 @@ def refined_index_mask(
     *,
     device: str = "cpu",
 ) -> UInt8[np.ndarray, "height width"]:
-    """Make the pseudo mask of a image by IRN's rule: two sets of labels, each refined, and 255 where they disagree.
+    """Make the pseudo mask of an image by IRN's rule: two sets of labels, each refined, and 255 where they disagree.
 
     The labels at threshold ``high`` say where a class is sure, those at ``low`` where background is. A pixel is of the
     class that the sure labels give it, background where both say so, and uncertain in between.
@@ -155,5 +155,5 @@ def reject_unknown(method: str) -> None:
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    # Arrays over a image's memory cannot be written to, which torch does not like.
+    # Arrays over an image's memory cannot be written to, which torch does not like.
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from tobias_aug.errors import TableError, WriteError
+from tobias_aug.errors import FolderInUseError, WriteError
 
 _AGAIN = "and run the same command again, which continues where this one stopped"
 _NO_RIGHT = "choose another folder, or have this one made writable"
@@ -49,7 +49,7 @@ def writing(path: Path) -> Iterator[None]:
     """Turn the system's rejection to write ``path`` into one that says what to do; other errors pass as they are.
 
     Raises:
-        WriteError: if there is no space, no right, or no such kind of place.
+        WriteError: if there is no space, no permission, or the path cannot hold a file.
     """
     try:
         yield
@@ -118,7 +118,7 @@ def exclusive(folder: Path, lock: str = ".lock") -> Iterator[None]:
         lock: name of the file that is locked; writers of different files in one folder need not shut each other out.
 
     Raises:
-        TableError: if another process holds it.
+        FolderInUseError: if another process holds it.
         WriteError: if it cannot be written to.
     """
     make_folder(folder)
@@ -137,7 +137,7 @@ def locked(folder: Path, name: str = ".lock", *, shared: bool = False, wait: boo
         wait: wait for whoever holds it, instead of raising.
 
     Raises:
-        TableError: if another process holds it.
+        FolderInUseError: if another process holds it.
         WriteError: if the folder cannot be written to.
     """
     try:
@@ -151,7 +151,7 @@ def locked(folder: Path, name: str = ".lock", *, shared: bool = False, wait: boo
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise TableError(
+            raise FolderInUseError(
                 f"{folder} is being written by another process; wait for it or choose another folder"
             ) from None
         _locks.add(file)

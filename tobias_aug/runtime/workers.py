@@ -1,4 +1,4 @@
-"""Processes that read data for this one, and what is said when one of them dies."""
+"""Processes that read data for this one, and the error when one of them dies."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def watched_workers() -> Iterator[None]:
             raise
         raise WorkerError(
             f"a process that reads data died ({str(error).strip()}); run the same command again, which continues where "
-            "this one stopped. If memory ran out, take fewer workers; if it dies at the same place again, a file "
+            "this one stopped. If memory ran out, take fewer workers; if it dies again at the same image, a file "
             "brings its decoder down, and without workers (0) this process shows where"
         ) from error

@@ -1,4 +1,4 @@
-"""The loop: read a batch, step, say how it goes, save; go on where it stopped."""
+"""The loop: read a batch, step, log, save; continue where it stopped."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def train(
         Medians over this run: ``step_seconds`` (whole) and ``data_seconds`` (of it, waiting for the batch).
 
     Raises:
-        TableError: if another process trains into ``folder``.
+        FolderInUseError: if another process trains into ``folder``.
         WriteError: if the disk is full or ``folder`` cannot be written to.
         WorkerError: if a process that reads batches dies.
     """
@@ -68,9 +68,9 @@ def train(
             epoch, start = divmod(done, len(loader))
             batches = loader.epoch(epoch, start)
             for _ in range(start, min(len(loader), start + steps - done)):
-                begun = time.perf_counter()
+                start_time = time.perf_counter()
                 batch = fabric.to_device(next(batches))
-                data_seconds.append(time.perf_counter() - begun)
+                data_seconds.append(time.perf_counter() - start_time)
                 for name, loss in step(batch).items():
                     sums[name] = sums.get(name, torch.zeros((), device=loss.device)) + loss.detach()
                 done += 1
@@ -79,10 +79,10 @@ def train(
                     since = (done - 1) % log_every + 1
                     means = {name: float(total) / since for name, total in sums.items()}
                     sums = {}
-                    step_seconds.append(time.perf_counter() - begun)
+                    step_seconds.append(time.perf_counter() - start_time)
                     _say(fabric, folder, done, steps, epoch, means, step_seconds, data_seconds, log_every)
                 else:
-                    step_seconds.append(time.perf_counter() - begun)
+                    step_seconds.append(time.perf_counter() - start_time)
                 if done % checkpoint_every == 0 or done == steps:
                     save_checkpoint(fabric, folder, state, done, sums)
         # The first steps warm caches and workers up.
@@ -107,9 +107,9 @@ def _say(
     if fabric.is_global_zero:
         with writing(folder / LOG), open(folder / LOG, "a", encoding="utf-8") as log:
             log.write(json.dumps({"step": done, "epoch": epoch, **losses, **timing}) + "\n")
-    said = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
     fabric.print(
-        f"step {done}/{steps}  {said}  {timing['step_seconds']:.3f} s a step, "
+        f"step {done}/{steps}  {shown}  {timing['step_seconds']:.3f} s per step, "
         f"{timing['data_seconds']:.3f} s of it waiting for data",
         flush=True,
     )

@@ -23,7 +23,7 @@ class Prefetcher:
 
     Args:
         batches: a ``DataLoader``, or a :class:`~tobias_aug.training.loader.Loader`, whose ``epoch`` it then has too;
-            batches are nests of tuples, lists and dicts with tensors in them.
+            batches are nested tuples, lists and dicts with tensors in them.
         device: where the batches go.
 
     Example:

@@ -216,7 +216,7 @@ def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Any]) ->
             several networks fit alike, the first is taken; choose by ``read_checkpoint(path, prefix)``.
 
     Returns:
-        Names of the tensors under that prefix that the network has no place for: a classifier, where it was cut off.
+        Names of the tensors under that prefix that the network does not have: a classifier, where it was cut off.
 
     Raises:
         TypeError, ValueError: as :func:`read_checkpoint`; or naming the tensors that are missing or have another shape.

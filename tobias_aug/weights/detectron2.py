@@ -26,7 +26,7 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 _BLOCK = r"layer[1-4]\.\d+\.(conv[123]\.weight|bn[123]\.NORM|downsample\.0\.weight|downsample\.1\.NORM)"
 _KNOWN = re.compile(rf"conv1\.weight|bn1\.NORM|{_BLOCK}".replace("NORM", f"({'|'.join(_NORM)})"))
 # Where nn.Sequential(*resnet.children()) puts what torchvision names so; lightly's examples hold networks like this.
-_PLACES = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 _HEADS = {"fc", "head", "heads", "classifier", "linear", "layers", "mlp", "predictor", "prediction_head"}
 _HEADS |= {"projection", "projection_head", "projector", "prototypes"}
 _QUEUES = {"bank", "memory_bank", "queue", "queue_ptr"}
@@ -138,7 +138,7 @@ def write_detectron2(path: str | Path, weights: ResNetWeights) -> None:
         ValueError: if the name has another ending.
     """
     path = Path(path)
-    # detectron2 then finds a tensor's place in any detector by the end of its name, in the RoI heads of C4 too.
+    # detectron2 then finds where a tensor belongs in any detector by the end of its name, in the RoI heads of C4 too.
     described = {"__author__": "tobias-aug", "matching_heuristics": True}
     tensors = {name: value.detach().cpu().float().contiguous() for name, value in weights.tensors.items()}
     if path.suffix == ".pkl":
@@ -169,8 +169,8 @@ def _owner(name: str, networks: Mapping[str, bool]) -> tuple[str | None, str]:
     """The prefix of the network whose stem or stages hold a tensor, and its name there, as torchvision has it."""
     for prefix, numbered in networks.items():
         first, _, rest = name.removeprefix(prefix).partition(".")
-        first = _PLACES.get(first, "") if numbered else first
-        if name.startswith(prefix) and first in _PLACES.values():
+        first = _CHILDREN.get(first, "") if numbered else first
+        if name.startswith(prefix) and first in _CHILDREN.values():
             return prefix, f"{first}.{rest}"
     return None, name
 
@@ -198,8 +198,8 @@ def _detectron2_name(name: str) -> str:
 
 def _depth(found: Mapping[str, Tensor], prefix: str) -> int:
     """The depth of a network that has all of its tensors."""
-    places = [re.match(r"res(\d)\.(\d+)", name) for name in found]
-    blocks = sorted({(int(place[1]), int(place[2])) for place in places if place})
+    matches = [re.match(r"res(\d)\.(\d+)", name) for name in found]
+    blocks = sorted({(int(match[1]), int(match[2])) for match in matches if match})
     counts: Any = tuple(sum(stage == number for stage, _ in blocks) for number in (2, 3, 4, 5))
     bottleneck = "res2.0.conv3.weight" in found
     if (bottleneck, counts) not in _DEPTHS:
@@ -239,8 +239,8 @@ def _check_shapes(found: Mapping[str, Tensor], prefix: str, inner: int) -> None:
     expected: dict[str, tuple[int, ...]] = {"stem.conv1": (64, 3, 7, 7)}
     before = 64
     for name in found:
-        if place := re.fullmatch(r"(res(\d)\.(\d+)\.)conv1\.weight", name):
-            block, stage, first = place[1], int(place[2]) - 2, place[3] == "0"
+        if match := re.fullmatch(r"(res(\d)\.(\d+)\.)conv1\.weight", name):
+            block, stage, first = match[1], int(match[2]) - 2, match[3] == "0"
             width, after = inner << stage, (256 if bottleneck else 64) << stage
             if bottleneck:
                 expected[f"{block}conv1"] = (width, before, 1, 1)

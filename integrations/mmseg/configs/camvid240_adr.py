@@ -2,5 +2,5 @@
 
 _base_ = ["_camvid240_domains.py"]
 
-# The paper's divergence as a mean over the 11 classes, as the authors' code takes it.
+# The paper's divergence as a mean over the 11 classes, as the official code takes it.
 model = dict(type="ADRSegmentor", updates=4, weight=1 / 11)

@@ -1,4 +1,4 @@
-"""CamVid, clear to foggy, by maximum classifier discrepancy: two heads, four generator updates an iteration."""
+"""CamVid, clear to foggy, by maximum classifier discrepancy: two heads, four generator updates per iteration."""
 
 _base_ = ["_camvid240_domains.py"]
 

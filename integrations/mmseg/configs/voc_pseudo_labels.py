@@ -1,43 +1,27 @@
 """PASCAL VOC 2012 from pseudo masks: ResNet-38 with DeepLab-v1's head, and scale scheduling.
 
 The paper names the model and the scale schedule and gives nothing else; learning rate, poly decay, batch and crop are
-DeepLab-v1's own habits. Put the pseudo masks (``tobias-aug orand labels``) into ``pseudo_masks`` beside ``JPEGImages``.
-Set TOBIAS_AUG_VOC to VOC2012's place, and TOBIAS_AUG_RESNET38 to the field's converted ImageNet weights of ResNet-38,
-without which so few epochs lead nowhere.
+DeepLab-v1's own. Put the pseudo masks (``tobias-aug orand labels``) into ``pseudo_masks`` beside ``JPEGImages``.
+Set TOBIAS_AUG_VOC to the folder VOC2012, and TOBIAS_AUG_RESNET38 to the field's converted ImageNet weights of
+ResNet-38, without which so few epochs lead nowhere.
 """
 
-_base_ = ["_runtime.py"]
+_base_ = ["_pseudo_labels.py"]
 
-custom_imports = dict(imports=["tobias_aug.integrations.mmseg"])
-default_scope = "mmseg"
 data_root = "{{$TOBIAS_AUG_VOC:data/VOCdevkit/VOC2012}}"
 checkpoint = "{{$TOBIAS_AUG_RESNET38:resnet38.pth}}"
 crop = (321, 321)
 epochs = 30
 
 model = dict(
-    type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="ScaleScheduleDataPreProcessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        size=crop,
-    ),
+    data_preprocessor=dict(size=crop),
     backbone=dict(
-        type="WideResNet38",
         frozen_stages=0,
         norm_eval=True,
         norm_cfg=dict(type="BN", requires_grad=False),
         init_cfg=dict(type="Pretrained", checkpoint=checkpoint),
     ),
-    decode_head=dict(
-        type="DeepLabV1Head",
-        in_channels=4096,
-        num_classes=21,
-        loss_decode=dict(type="CrossEntropyLoss", avg_non_ignore=True),
-    ),
-    test_cfg=dict(mode="whole"),
+    decode_head=dict(in_channels=4096, num_classes=21),
 )
 
 train_pipeline = [
@@ -49,16 +33,10 @@ train_pipeline = [
     dict(type="PhotoMetricDistortion"),
     dict(type="PackSegInputs"),
 ]
-test_pipeline = [dict(type="LoadImageFromFile"), dict(type="PackSegInputs")]
-evaluation_pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
 train_dataloader = dict(
     batch_size=10,
     num_workers=4,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(
-        type="TobiasPseudoLabelDataset",
         data_root=data_root,
         # For class maps fused on the fly: dict(img_path=..., cam_path="cams_a", other_cam_path="cams_b").
         data_prefix=dict(img_path="JPEGImages", seg_map_path="pseudo_masks"),
@@ -67,35 +45,21 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type="PascalVOCDataset",
         data_root=data_root,
         data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClass"),
         ann_file="ImageSets/Segmentation/val.txt",
-        pipeline=evaluation_pipeline,
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
-test_evaluator = val_evaluator
 
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
-val_cfg = dict()
-test_cfg = dict()
 optim_wrapper = dict(
-    type="OptimWrapper",
-    optimizer=dict(type="SGD", lr=0.001, momentum=0.9, weight_decay=0.0005),
+    optimizer=dict(lr=0.001),
     paramwise_cfg=dict(custom_keys={"decode_head": dict(lr_mult=10.0)}),
 )
 param_scheduler = [
     dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=epochs, by_epoch=True, convert_to_iter_based=True)
 ]
-custom_hooks = [dict(type="ScaleScheduleHook", milestones=(2, 4, 6), reductions=(8, 4, 2))]
-default_hooks = dict(
-    logger=dict(type="LoggerHook", interval=50),
-    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=3),
-)
+default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=1, max_keep_ckpts=3))

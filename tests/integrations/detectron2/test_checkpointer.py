@@ -7,8 +7,7 @@ pytest.importorskip("detectron2", reason="needs detectron2, which is installed b
 
 from detectron2.modeling import build_model
 
-from tobias_aug.integrations.detectron2 import DomainCheckpointer
-from tobias_aug.integrations.detectron2.train import Trainer
+from tobias_aug.integrations.detectron2 import DomainCheckpointer, Trainer
 
 LAYERS = ("cls_score", "bbox_pred")
 NAMES = ["R50-C4-strong-weak.yaml", "R50-FPN-strong-weak.yaml"]

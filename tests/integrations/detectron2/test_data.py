@@ -78,8 +78,8 @@ def test_labels_of_a_target_data_set_are_never_read(scenes, small):
 
 def test_an_epoch_holds_each_image_once_whatever_the_other_domains_size(scenes, small):
     batches = first(build_two_domain_train_loader(small(**DOMAINS)), 12)
-    for place in (0, 1):
-        names = [batch[place]["file_name"] for batch in batches]
+    for index in (0, 1):
+        names = [batch[index]["file_name"] for batch in batches]
         assert len(set(names[:6])) == len(set(names[6:])) == 6
         assert names[:6] != names[6:]
 

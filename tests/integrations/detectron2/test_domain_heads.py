@@ -25,7 +25,7 @@ def mean(values):
 
 @pytest.fixture
 def head():
-    """A head by name, as the configuration with options makes it; its dropout off, its batch normalization at rest."""
+    """Return a head by name, in evaluation, as the configuration with options makes it."""
 
     def make(name, **options):
         torch.manual_seed(0)
@@ -86,12 +86,12 @@ def test_da_faster(head, domains):
         source, target = [-math.log(sigmoid(z)) for z in source], [-math.log(1 - sigmoid(z)) for z in target]
         return 0.5 * mean(source) + 0.5 * mean(target)
 
-    apart = [
+    distances = [
         abs(mean([sigmoid(z) for z in image]) - sigmoid(region))
         for image, own in zip(maps, regions, strict=True)
         for region in own
     ]
-    expected = {"image": 2 * entropy(*maps), "instance": 3 * entropy(*regions), "consistency": 4 * mean(apart)}
+    expected = {"image": 2 * entropy(*maps), "instance": 3 * entropy(*regions), "consistency": 4 * mean(distances)}
     losses = whole(*domains)
     assert losses.keys() == {f"loss_domain_{part}" for part in expected}
     for part, value in expected.items():

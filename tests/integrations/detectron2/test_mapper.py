@@ -1,4 +1,4 @@
-"""Translated copies in the images' place, and patch merge that carries boxes or rejects."""
+"""Translated copies instead of the images, and patch merge that carries boxes or rejects."""
 
 import jaxtyping
 import numpy as np

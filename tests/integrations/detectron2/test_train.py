@@ -1,4 +1,4 @@
-"""Training as a user starts it, and training that is taken up in the middle."""
+"""Training as a user starts it, and training that resumes in the middle."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def train(cfg):
     return steps
 
 
-def test_training_taken_up_in_the_middle_computes_what_it_would_have_computed(scenes, small):
+def test_training_resumed_in_the_middle_computes_what_it_would_have_computed(scenes, small):
     options = {
         "DATASETS__TRAIN": ("scenes",),
         "DATASETS__TARGET": ("plain",),
@@ -59,7 +59,7 @@ def test_training_taken_up_in_the_middle_computes_what_it_would_have_computed(sc
     assert all(whole[step]["total_loss"] != whole[0]["total_loss"] for step in range(1, STEPS))
 
 
-def test_the_command_trains_tests_and_takes_data_sets_from_a_file_and_a_folder(scenes, small, tmp_path):
+def test_the_command_trains_tests_and_takes_datasets_from_a_file_and_a_folder(scenes, small, tmp_path):
     (tmp_path / "data.py").write_text(
         "from detectron2.data import DatasetCatalog, MetadataCatalog\n"
         "DatasetCatalog.register('mine', lambda: DatasetCatalog.get('scenes'))\n"

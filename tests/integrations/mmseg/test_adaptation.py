@@ -23,7 +23,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from torch.nn import functional as F
 
-from tobias_aug.adaptation.fog import fog_and_color
+from tobias_aug.adaptation import fog_and_color
 
 NUMBERS = itertools.count()
 CLASSES = dict(classes=["street", "house", "car"])
@@ -158,13 +158,13 @@ def test_mcds_losses_are_those_of_the_formula(domains):
     logs = model.train_step(batch, optimizers(model, generator=still, classifiers=still))
     with torch.no_grad():
         heads = (model.decode_head, model.second_head)
-        right = sum(cross_entropy(head(model.backbone(source)), labels) for head in heads)
+        source_loss = sum(cross_entropy(head(model.backbone(source)), labels) for head in heads)
         first, second = (head(model.backbone(target)).softmax(1) for head in heads)
-        apart = (first - second).abs().mean()
-    torch.testing.assert_close(logs["loss"], right)
-    torch.testing.assert_close(logs["loss_classifiers"], right - apart)
-    torch.testing.assert_close(logs["loss_generator"], apart)
-    assert apart > 0
+        distance = (first - second).abs().mean()
+    torch.testing.assert_close(logs["loss"], source_loss)
+    torch.testing.assert_close(logs["loss_classifiers"], source_loss - distance)
+    torch.testing.assert_close(logs["loss_generator"], distance)
+    assert distance > 0
 
 
 def test_adrs_losses_are_those_of_the_formula(domains):
@@ -180,14 +180,14 @@ def test_adrs_losses_are_those_of_the_formula(domains):
     torch.manual_seed(3)
     with torch.no_grad():
         draw = lambda images: model.decode_head(model.backbone(images))  # noqa: E731
-        right = cross_entropy(draw(source), labels)
+        source_loss = cross_entropy(draw(source), labels)
         again = cross_entropy(draw(source), labels)
         distances = []
         for _ in range(2):
             p, q = draw(target).softmax(1), draw(target).softmax(1)
             both = (p * (p / q).log()).sum(1) + (q * (q / p).log()).sum(1)
             distances.append(both.mean() / 2)
-    torch.testing.assert_close(logs["loss"], right)
+    torch.testing.assert_close(logs["loss"], source_loss)
     torch.testing.assert_close(logs["loss_classifiers"], again - distances[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(logs["loss_generator"], distances[1], rtol=1e-4, atol=1e-6)
     assert distances[1] > 0
@@ -358,13 +358,15 @@ def test_the_ready_domains_are_apart(real_data, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["MCDSegmentor", "ADRSegmentor"])
-def test_what_does_not_fit_is_said(domains, kind):
+def test_what_does_not_fit_raises(domains, kind):
     model, batch = segmentor(kind), a_batch(domains)
     parameters = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     with pytest.raises(TypeError, match=r"an optimizer each for generator and classifiers, got a OptimWrapper; set"):
         model.train_step(batch, parameters)
     amp = dict(type="AmpOptimWrapper", dtype="bfloat16", **OPTIMIZER)
-    with pytest.raises(ValueError, match="AmpOptimWrappers scale their losses apart; take OptimWrapper for generator"):
+    with pytest.raises(
+        ValueError, match="AmpOptimWrappers scale their losses separately; take OptimWrapper for generator"
+    ):
         optimizers(model, generator=amp)
     for wrong in (batch["source"], {"source": batch["source"], "target": batch["source"]}):
         with pytest.raises(TypeError, match="a target image alone; put a SourceTargetDataset into"):

@@ -115,7 +115,7 @@ def test_mmsegs_own_test_tool_scores_flips_and_draws(camvid, tmp_path):
     assert '"mIoU"' in scores.read_text()
 
 
-def test_fog_wants_a_file_name_or_leaves_inference_alone():
+def test_fog_needs_a_file_name_or_leaves_inference_alone():
     image = np.full((40, 60, 3), 100, np.uint8)
     for name in (None, ""):
         with pytest.raises(ValueError, match="draws the fog from the image's file name, and this image has none"):

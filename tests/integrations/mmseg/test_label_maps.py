@@ -55,10 +55,10 @@ def labels(kind, scenes, load, classes, number=0, prefix=PREFIX, **options):
 
 
 def relabeled(stored, classes):
-    """The definition: a chosen class has its place in the choice, every other is ignored."""
+    """The definition: a chosen class has its index in the choice, every other is ignored."""
     expected = np.full_like(stored, 255)
-    for place, name in enumerate(NAMES if classes is None else classes):
-        expected[stored == NAMES.index(name)] = place
+    for index, name in enumerate(NAMES if classes is None else classes):
+        expected[stored == NAMES.index(name)] = index
     return expected
 
 

@@ -1,4 +1,4 @@
-"""mmseg on mmcv-lite: what imports and what raises, which checkpoints are read, and what is said of missing parts."""
+"""mmseg on mmcv-lite: what imports, what raises, which checkpoints are read, and messages about missing parts."""
 
 import pickle
 import subprocess

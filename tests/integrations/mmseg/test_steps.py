@@ -67,7 +67,7 @@ class ScalesItself(OptimWrapper):
             dict(accumulative_counts=4),
             r"none can be accumulated .*; leave accumulative_counts=4 of {part} out, and raise",
         ),
-        (dict(type="AmpOptimWrapper"), "scale their losses apart; take OptimWrapper for {part}, and precision="),
+        (dict(type="AmpOptimWrapper"), "scale their losses separately; take OptimWrapper for {part}, and precision="),
         (dict(type="ApexOptimWrapper"), "ApexOptimWrapper has its own .*optim_context; take OptimWrapper for {part}"),
         (dict(type=ScalesItself), "ScalesItself has its own backward; take OptimWrapper for {part}"),
         (
@@ -87,7 +87,7 @@ def test_an_optimizer_that_the_steps_cannot_honor_is_rejected(part, changes, mes
 def test_options_beside_the_two_optimizers_are_rejected_too():
     """As mmseg's ``tools/train.py --amp`` sets them, and as they are set for one optimizer."""
     both = {name: dict(optimizer=SGD) for name in ("generator", "classifiers")}
-    with pytest.raises(ValueError, match="scale their losses apart; take OptimWrapper for both"):
+    with pytest.raises(ValueError, match="scale their losses separately; take OptimWrapper for both"):
         GeneratorClassifiersConstructor(dict(**both, type="AmpOptimWrapper"))
     for extra in (dict(accumulative_counts=2), dict(clip_grad=dict(max_norm=1)), dict(loss_scale="dynamic")):
         with pytest.raises(ValueError, match=f"got generator, classifiers, {next(iter(extra))}"):
@@ -144,7 +144,7 @@ def test_a_head_of_one_logit_is_rejected(kind, one_logit):
 def test_a_second_head_is_looked_at_as_the_first_is():
     with pytest.raises(ValueError, match="MCDSegmentor compares the softmax of logits"):
         segmentor("MCDSegmentor", second_head=head(num_classes=2, out_channels=1))
-    with pytest.raises(ValueError, match="tell the same classes apart, got 3 of decode_head and 4 of second_head"):
+    with pytest.raises(ValueError, match="have the same number of classes, got 3 of decode_head and 4 of second_head"):
         segmentor("MCDSegmentor", second_head=head(num_classes=4, out_channels=4))
     sampler = dict(type="OHEMPixelSampler", thresh=0.7, min_kept=10)
     with pytest.raises(ValueError, match="counts every pixel; leave the decode head's sampler out"):

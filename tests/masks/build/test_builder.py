@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tobias_aug import ImageError, RandomCNN, TableError, build_masks, half_mask
-from tobias_aug.masks.build.plan import default_part_size
+from tobias_aug import FolderInUseError, ImageError, RandomCNN, TableError, build_masks, half_mask
 from tobias_aug.masks.build.verify import verify_masks
+from tobias_aug.masks.table.parts import default_part_size
 
 
 def test_masks_are_the_better_half_of_the_localizers_scores(photos, tmp_path, brightness):
@@ -116,7 +116,7 @@ def test_a_folder_of_something_else_is_rejected(photos, tmp_path, brightness):
 def test_a_second_build_into_one_folder_is_rejected(photos, tmp_path, brightness):
     from tobias_aug.runtime.files import exclusive
 
-    with exclusive(tmp_path), pytest.raises(TableError, match="is being written by another process"):
+    with exclusive(tmp_path), pytest.raises(FolderInUseError, match="is being written by another process"):
         build_masks(photos, brightness, tmp_path, quiet=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.masks.table.files import part_bytes
-from tobias_aug import MaskTable, RandomCNN, TableError, UnfinishedError, build_masks
+from tobias_aug import FolderInUseError, MaskTable, RandomCNN, TableError, UnfinishedError, build_masks
 from tobias_aug.masks.build.plan import Part
 from tobias_aug.masks.build.ranks import device_of_rank, hold, remove_leftovers, shard_of, wait_for_table
 from tobias_aug.runtime.files import exclusive, locked
@@ -47,15 +47,15 @@ def test_more_ranks_than_parts(photos, tmp_path, brightness):
 
 def test_who_may_build_beside_whom(photos, tmp_path, brightness):
     with hold(tmp_path, 0, 2):
-        with pytest.raises(TableError, match="is being written by another process"):
+        with pytest.raises(FolderInUseError, match="is being written by another process"):
             share(photos, brightness, tmp_path, 0, 2)
-        with pytest.raises(TableError, match=r"is being written by rank-0-of-2; give every rank one WORLD_SIZE"):
+        with pytest.raises(FolderInUseError, match=r"is being written by rank-0-of-2; give every rank one WORLD_SIZE"):
             share(photos, brightness, tmp_path, 1, 3)
-        with pytest.raises(TableError, match="is being written by another process"):
+        with pytest.raises(FolderInUseError, match="is being written by another process"):
             build_masks(photos, brightness, tmp_path, quiet=True)
         with pytest.raises(UnfinishedError):
             share(photos, brightness, tmp_path, 1, 2)
-    with exclusive(tmp_path), pytest.raises(TableError, match="is being written by another process"):
+    with exclusive(tmp_path), pytest.raises(FolderInUseError, match="is being written by another process"):
         share(photos, brightness, tmp_path, 0, 2)
     brightness.input_size = 32
     with pytest.raises(TableError, match="input_size is 64 there and 32 here; choose another folder$"):

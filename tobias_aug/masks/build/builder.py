@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 
 from tobias_aug.errors import ImageError, TableError
+from tobias_aug.images.opening import as_source
 from tobias_aug.images.origin import origin_of
-from tobias_aug.images.sources import as_source
 from tobias_aug.masks.build.compute import Job, compute_parts, try_first
-from tobias_aug.masks.build.plan import Part, default_part_size, plan_parts, require_same_build
+from tobias_aug.masks.build.plan import Part, plan_parts, require_same_build
 from tobias_aug.masks.build.ranks import (
     commit,
     device_of_rank,
@@ -29,7 +29,14 @@ from tobias_aug.masks.build.ranks import (
 from tobias_aug.masks.build.ray import RayEngine
 from tobias_aug.masks.localizer import Localizer, as_localizer, identity, input_size
 from tobias_aug.masks.table.folder import UNFINISHED, described, table_folder, warn_of_failures
-from tobias_aug.masks.table.parts import DESCRIPTION, TableDescription, part_path, read_summary, table_hashes
+from tobias_aug.masks.table.parts import (
+    DESCRIPTION,
+    TableDescription,
+    default_part_size,
+    part_path,
+    read_summary,
+    table_hashes,
+)
 from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.runtime.devices import pick_device
 from tobias_aug.runtime.failures import FAILURES, read_failures, write_failures
@@ -70,9 +77,9 @@ def build_masks(
         localizer: see :class:`~tobias_aug.masks.localizer.Localizer`, or a name, such as "border-contrast", for one
             with its defaults; a module is moved to ``device``.
         out: folder of the table, "~" expanded; with several machines, one that all of them see under this path.
-        grid: cells a side.
+        grid: cells per side.
         batch_size: images that the localizer gets at once.
-        workers: processes that decode; 0 decodes in this one, ``None`` takes one a core, at most 8, on a GPU and
+        workers: processes that decode; 0 decodes in this one, ``None`` takes one per core, at most 8, on a GPU and
             one on a CPU, where the network needs the cores.
         device: "auto" takes a GPU where there is one; under torchrun, the one of this process.
         part_size: rows of a part, which is what a kill can cost; by default at least 256, and more where there would

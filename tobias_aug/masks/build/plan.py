@@ -34,11 +34,6 @@ class Part:
         return summary is not None and summary.digest == self.digest
 
 
-def default_part_size(images: int) -> int:
-    """Rows of a part: a power of two, at least 256, at most 65536, and at most 128 parts between these bounds."""
-    return min(65536, max(256, 1 << (-(-images // 128) - 1).bit_length()))
-
-
 def plan_parts(source: ImageSource, description: TableDescription, part_size: int) -> list[Part]:
     """Cut the list of images into parts.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from tobias_aug.errors import TableError, UnfinishedError
+from tobias_aug.errors import FolderInUseError, UnfinishedError
 from tobias_aug.masks.build.plan import Part
 from tobias_aug.masks.table.parts import DESCRIPTION, part_path
 from tobias_aug.runtime.files import locked
@@ -28,15 +28,15 @@ def shard_of(shard: tuple[int, int] | None) -> tuple[int, int]:
         ValueError: if the rank is not below the number of ranks, or only one of the variables is set.
     """
     if shard is None:
-        said = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE")]
-        if said == [None, None]:
+        given = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE")]
+        if given == [None, None]:
             return 0, 1
-        if None in said:
+        if None in given:
             raise ValueError("RANK and WORLD_SIZE must be set together, or neither of them")
         try:
-            shard = int(said[0] or ""), int(said[1] or "")
+            shard = int(given[0] or ""), int(given[1] or "")
         except ValueError:
-            raise ValueError(f"RANK and WORLD_SIZE must be whole numbers, got {said[0]!r} and {said[1]!r}") from None
+            raise ValueError(f"RANK and WORLD_SIZE must be whole numbers, got {given[0]!r} and {given[1]!r}") from None
     rank, world = shard
     if not 0 <= rank < world:
         raise ValueError(f"a shard is (rank, number of ranks) with 0 <= rank < ranks, got {shard}")
@@ -56,7 +56,7 @@ def hold(folder: Path, rank: int, world: int) -> Iterator[None]:
     """Hold a folder for a build by one process, or for one rank of several.
 
     Raises:
-        TableError: if this rank, a build by one process, or ranks of another number hold it.
+        FolderInUseError: if this rank, a build by one process, or ranks of another number hold it.
     """
     with ExitStack() as held:
         held.enter_context(locked(folder, shared=world > 1))
@@ -65,7 +65,7 @@ def hold(folder: Path, rank: int, world: int) -> Iterator[None]:
                 held.enter_context(locked(folder, f".rank-{rank}-of-{world}.lock"))
                 for path in folder.glob(".rank-*.lock"):
                     if not path.name.endswith(f"-of-{world}.lock") and _is_held(path):
-                        raise TableError(
+                        raise FolderInUseError(
                             f"{folder} is being written by {path.stem[1:]}; give every rank one WORLD_SIZE"
                         )
         yield
@@ -124,5 +124,5 @@ def _is_held(path: Path) -> bool:
     try:
         with locked(path.parent, path.name, shared=True):
             return False
-    except TableError:
+    except FolderInUseError:
         return True

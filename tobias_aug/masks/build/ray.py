@@ -28,7 +28,7 @@ class RayEngine:
     after the build, its usage statistics off.
 
     Args:
-        actors: number of actors; as many as the cluster has room for where not given.
+        actors: number of actors. Default: as many as the cluster has room for.
         gpus: GPUs of an actor; a fraction shares one. One where the cluster has any and not given.
         cpus: CPU cores of an actor: its threads, or the processes that decode for a GPU. Where not given, one, or
             the cluster's cores shared out over the actors if they have GPUs.

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from tobias_aug.errors import TableError
-from tobias_aug.images.opening import open_images
+from tobias_aug.images.opening import as_source, open_images, open_origin
 from tobias_aug.images.origin import ImageOrigin
-from tobias_aug.images.sources import ImageSource, as_source
+from tobias_aug.images.sources import ImageSource
 from tobias_aug.masks.build.compute import cell_scores_of
 from tobias_aug.masks.cells import half_mask
 from tobias_aug.masks.localizer import Localizer, as_localizer, identity, input_size
@@ -90,16 +90,16 @@ def verify_masks(
         )
     result = Verification(unreadable=[failure.key for failure in listed])
     unreadable = set(result.unreadable)
-    places = {source.key(index): index for index in range(len(source))}
-    result.missing = [key for key in places if key not in table and printable(key) not in unreadable]
-    result.extra = [key for key in table.keys() if key not in places]
-    common = [key for key in table.keys() if key in places]
+    indices_by_key = {source.key(index): index for index in range(len(source))}
+    result.missing = [key for key in indices_by_key if key not in table and printable(key) not in unreadable]
+    result.extra = [key for key in table.keys() if key not in indices_by_key]
+    common = [key for key in table.keys() if key in indices_by_key]
     picked = torch.randperm(len(common), generator=torch.Generator().manual_seed(seed))[:sample].tolist()
     keys = [common[number] for number in picked]
     result.recomputed = len(keys)
     for start in range(0, len(keys), 64):
         batch = keys[start : start + 64]
-        indices = [places[key] for key in batch]
+        indices = [indices_by_key[key] for key in batch]
         scores, reasons = cell_scores_of(source, indices, localizer, table.grid, pick_device(device))
         same = (half_mask(scores) == table.masks(batch)).flatten(1).all(1).tolist()
         result.unreadable_now += [Failure(printable(key), why) for key, why in zip(batch, reasons, strict=True) if why]
@@ -143,8 +143,8 @@ def images_of(table: MaskTable, images: Any = None, **options: Any) -> ImageSour
             raise TableError(
                 f"{table.path} does not say where its images were; give them as they were given to the build"
             )
-        return origin.changed(**given).open()
+        return open_origin(origin.changed(**given))
     if origin is None:
         return open_images(images, **given)
     same = os.fspath(images) == origin.path or str(local_path(images)) == origin.path
-    return origin.changed(**given if same else {"path": os.fspath(images), **given}).open()
+    return open_origin(origin.changed(**given if same else {"path": os.fspath(images), **given}))

@@ -14,13 +14,13 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from tobias_aug.errors import TableError
-from tobias_aug.masks.build.plan import default_part_size
 from tobias_aug.masks.table.folder import UNFINISHED, described, table_folder
 from tobias_aug.masks.table.key_hash import hash_keys
 from tobias_aug.masks.table.lookup import fingerprint, key_buffers
 from tobias_aug.masks.table.parts import (
     DESCRIPTION,
     TableDescription,
+    default_part_size,
     part_path,
     read_columns,
     read_summary,
@@ -156,7 +156,7 @@ def _reject_different(tables: Sequence[MaskTable]) -> None:
 
 
 def _reject_duplicates(pieces: Sequence[_Piece]) -> None:
-    """Name keys that several rows would have; eight bytes of memory a row."""
+    """Name keys that several rows would have; eight bytes of memory per row."""
     hashes = np.concatenate([_hashes(piece) for piece in pieces])
     order = np.argsort(hashes, kind="stable")
     twin = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
@@ -170,7 +170,7 @@ def _reject_duplicates(pieces: Sequence[_Piece]) -> None:
         (twice.append if key in seen else seen.add)(key)
     if twice:
         raise TableError(
-            f"several of the tables hold {_some(twice)}; set their keys apart with prefixes, one a table, "
+            f"several of the tables hold {_some(twice)}; set their keys apart with prefixes, one per table, "
             "or filter one of the tables first"
         )
 
@@ -209,7 +209,7 @@ def _write(pieces: Sequence[_Piece], out: Path, part_size: int | None, quiet: bo
         versions=_joined_versions(pieces),
         command="",
         hashes={},
-        # Of rows from several places no one place holds the images.
+        # Rows from several folders have no one folder of images.
         source=origins[0] if len(pieces) == len(origins) == 1 else {},
     )
     make_folder(out)

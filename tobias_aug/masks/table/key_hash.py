@@ -54,7 +54,7 @@ def hash_keys(data: UInt8[np.ndarray, " bytes"], offsets: Integer[np.ndarray, " 
 
 
 def _hash_chunk(data: UInt8[np.ndarray, " bytes"], ends: Integer[np.ndarray, " ends"]) -> UInt64[np.ndarray, " keys"]:
-    """Horner's rule, four bytes a step, from each key's end to its front; ``data`` continues for four bytes more."""
+    """Horner's rule, four bytes per step, from each key's end to its front; ``data`` continues for four bytes more."""
     lengths = np.diff(ends)
     order = np.argsort(-lengths, kind="stable")
     starts, lengths = ends[:-1][order], lengths[order]

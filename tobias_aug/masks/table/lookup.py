@@ -2,7 +2,7 @@
 
 ``index/lookup-1.bin`` is made of the parts on the first opening, and again wherever it does not fit them. It may be
 deleted at any time. Its layout: 8 bytes that name the format, the bytes of all keys, arrays at multiples of 64 bytes, a
-description in JSON (what it was made of, a checksum, each array's place and type), its length in 8 bytes, and the name
+description in JSON (what it was made of, a checksum, each array's offset and type), its length in 8 bytes, and the name
 again. A file that was cut short or changed is not read.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tobias_aug.errors import TableError
+from tobias_aug.errors import FolderInUseError, TableError
 from tobias_aug.images.keys import KeyList
 from tobias_aug.masks.table.key_hash import hash_keys
 from tobias_aug.masks.table.key_index import KeyIndex, sort_hashes
@@ -108,7 +108,7 @@ def _alone(folder: Path) -> Iterator[None]:
             try:
                 held.enter_context(exclusive(folder))
                 break
-            except TableError:
+            except FolderInUseError:
                 if time.monotonic() > until:
                     raise TimeoutError(f"another process has held {folder} for {_PATIENCE:.0f} s") from None
                 time.sleep(0.05)
@@ -154,8 +154,8 @@ def _write(file: io.BufferedIOBase, folder: Path, description: TableDescription,
         write(array.data if array.size else b"")
         arrays[name] = {"at": position, "type": array.dtype.str, "shape": array.shape}
         position += array.nbytes
-    said = {"made_of": made_of, "crc32": checksum, "part_starts": part_starts, "arrays": arrays}
-    text = json.dumps(said).encode()
+    header = {"made_of": made_of, "crc32": checksum, "part_starts": part_starts, "arrays": arrays}
+    text = json.dumps(header).encode()
     file.write(text + len(text).to_bytes(8, "little") + _NAME)
     pa.default_memory_pool().release_unused()
 
@@ -169,7 +169,7 @@ def _reject_other_sizes(folder: Path, description: TableDescription) -> None:
         rows += there
         if (width, length) != (-(-(description.grid**2) // 8), description.grid**2):
             raise TableError(
-                f"{part} holds {length} scores and {width} bytes of cells an image, which is not what {DESCRIPTION} "
+                f"{part} holds {length} scores and {width} bytes of cells per image, which is not what {DESCRIPTION} "
                 f"says of a grid of {description.grid}; build the table again into an empty folder"
             )
     if rows != description.rows:
@@ -203,20 +203,20 @@ def _read(data: mmap.mmap | bytes, made_of: str, path: Path | None) -> Lookup | 
         return None
     length = int.from_bytes(data[-_TAIL : -len(_NAME)], "little")
     try:
-        said = json.loads(data[max(0, len(data) - _TAIL - length) : len(data) - _TAIL])
-        if said["made_of"] != made_of:
+        header = json.loads(data[max(0, len(data) - _TAIL - length) : len(data) - _TAIL])
+        if header["made_of"] != made_of:
             return None
         content = memoryview(data)[: len(data) - _TAIL - length]
-        if len(data) <= _READ_AT_ONCE and zlib.crc32(content) != said["crc32"]:
+        if len(data) <= _READ_AT_ONCE and zlib.crc32(content) != header["crc32"]:
             return None
         array: dict[str, np.ndarray] = {}
-        for name, place in said["arrays"].items():
-            count = int(np.prod(place["shape"], dtype=np.int64))
-            array[name] = np.frombuffer(data, place["type"], count, place["at"]).reshape(place["shape"])
+        for name, entry in header["arrays"].items():
+            count = int(np.prod(entry["shape"], dtype=np.int64))
+            array[name] = np.frombuffer(data, entry["type"], count, entry["at"]).reshape(entry["shape"])
             array[name].flags.writeable = False
         keys = KeyList.from_buffers(data, array["offsets"])
         index = KeyIndex(keys, array["hashes"], array["rows"], array["starts"])
-        return Lookup(index, array["cells"], said["part_starts"], path)
+        return Lookup(index, array["cells"], header["part_starts"], path)
     except (ValueError, KeyError, TypeError):
         return None
 

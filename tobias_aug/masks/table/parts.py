@@ -40,7 +40,7 @@ class TableDescription:
 
     Attributes:
         localizer: name, options, weight hash and precision of the localizer that made the masks.
-        grid: cells a side.
+        grid: cells per side.
         input_size: side in pixels of the square image the localizer saw.
         rows: number of masks.
         parts: number of part files.
@@ -126,6 +126,11 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
     return {inner: v for key in value for inner, v in _flat(value[key], f"{name}.{key}".lstrip(".")).items()}
 
 
+def default_part_size(images: int) -> int:
+    """Rows of a part: a power of two, at least 256, at most 65536, and at most 128 parts between these bounds."""
+    return min(65536, max(256, 1 << (-(-images // 128) - 1).bit_length()))
+
+
 def part_path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:05d}.parquet"
 
@@ -195,9 +200,9 @@ def read_summary(path: Path) -> PartSummary | None:
     try:
         with open(path, "rb") as file:
             footer = pq.read_metadata(file)
-        said = json.loads((footer.metadata or {})[_METADATA])
-        failures = [Failure(str(failure["key"]), str(failure["reason"])) for failure in said["failures"]]
-        return PartSummary(footer.num_rows, str(said["digest"]), failures, str(said.get("masks", "")))
+        stored = json.loads((footer.metadata or {})[_METADATA])
+        failures = [Failure(str(failure["key"]), str(failure["reason"])) for failure in stored["failures"]]
+        return PartSummary(footer.num_rows, str(stored["digest"]), failures, str(stored.get("masks", "")))
     except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno and not isinstance(error, ABSENT):
             raise  # What the system cannot read now is not for overwriting.
@@ -241,7 +246,7 @@ def read_columns(path: Path, columns: list[str] | None = None) -> pa.Table:
         for name in columns or _KINDS:
             _require_kind(table.schema.field(name))
             if table[name].null_count or (name == "scores" and table[name].combine_chunks().flatten().null_count):
-                raise TypeError(f"{name} has empty places")
+                raise TypeError(f"{name} has nulls")
     return table
 
 

@@ -44,7 +44,7 @@ class MaskTable:
     Attributes:
         path: folder of the table, absolute, so that it is found after a change of the working directory.
         description: what ``table.json`` says.
-        grid: cells a side.
+        grid: cells per side.
         index_path: the mapped file; ``None`` where the folder could not be written and memory stands in for it, which
             forked workers share and others do not.
 
