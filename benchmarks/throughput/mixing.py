@@ -60,8 +60,8 @@ def blend(images: Tensor, labels: Tensor) -> tuple[Functions, Functions]:
     theirs = v2.MixUp(num_classes=CLASSES)
     peers: Functions = {"torchvision MixUp": lambda: theirs(images, labels)}
     if timm := _timm(cutmix=False):
-        own = images.clone()
-        peers["timm Mixup"] = lambda: timm(own, labels)
+        overwritten = images.clone()
+        peers["timm Mixup"] = lambda: timm(overwritten, labels)
     if kornia := _kornia("RandomMixUpV2"):
         peers["kornia RandomMixUpV2"] = lambda: kornia(images, labels)
     return {**ours, "BetweenClassMix plus": lambda: plus(images, labels)}, peers
@@ -73,8 +73,8 @@ def paste(images: Tensor, labels: Tensor) -> tuple[Functions, Functions]:
     theirs = v2.CutMix(num_classes=CLASSES)
     peers: Functions = {"torchvision CutMix": lambda: theirs(images, labels)}
     if timm := _timm(cutmix=True):
-        own = images.clone()
-        peers["timm Mixup (CutMix)"] = lambda: timm(own, labels)
+        overwritten = images.clone()
+        peers["timm Mixup (CutMix)"] = lambda: timm(overwritten, labels)
     if (kornia := _kornia("RandomCutMixV2")) and images.is_floating_point():
         peers["kornia RandomCutMixV2"] = lambda: kornia(images, labels)
     ours: Functions = {"CutMix": lambda: cutmix(images, labels), "RandomMerge p=1": lambda: merge(images, labels)}
@@ -82,7 +82,7 @@ def paste(images: Tensor, labels: Tensor) -> tuple[Functions, Functions]:
 
 
 def merge_objects(images: Tensor, labels: Tensor) -> tuple[Functions, Functions]:
-    """What a mask says of one image in another, by a mask that is at hand."""
+    """An object of one image in another, by masks that exist already."""
     merge, cells = PatchMerge(p=1.0), half_mask(torch.rand(len(images), 4, 4))
     ours: Functions = {"PatchMerge p=1": lambda: merge(images, cells)}
     if not images.is_floating_point() or not (kornia := _kornia("RandomTransplantation")):

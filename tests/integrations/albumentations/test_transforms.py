@@ -31,9 +31,9 @@ def merged_by_loops(own, given, cells):
     """Cell by cell, for sides that the grid divides."""
     result = own.copy()
     height, width = own.shape[0] // 4, own.shape[1] // 4
-    for place, cell in enumerate(cells.ravel()):
+    for slot, cell in enumerate(cells.ravel()):
         if cell >= 0:
-            (i, j), (k, m) = divmod(place, 4), divmod(int(cell), 4)
+            (i, j), (k, m) = divmod(slot, 4), divmod(int(cell), 4)
             block = given[k * height : (k + 1) * height, m * width : (m + 1) * width]
             result[i * height : (i + 1) * height, j * width : (j + 1) * width] = block
     return result
@@ -288,7 +288,7 @@ def test_what_cannot_be_carried_is_rejected_by_name():
         A.Compose([TobiasPatchMerge(p=1.0)])(image=own, masks=[own[..., 0]] * 2, tobias_metadata=[donor])
 
 
-def test_what_is_wrong_is_said():
+def test_errors_say_what_is_wrong():
     own, given = image(), image(seed=1)
     merge = TobiasPatchMerge(p=1.0)
     for metadata, error in [
@@ -308,7 +308,7 @@ def test_what_is_wrong_is_said():
         merge(image=own)
     with pytest.raises(ValueError, match="merges one 'image' at a time, got images, tobias_metadata"):
         merge(images=own[None], tobias_metadata=[{"image": given}])
-    with pytest.raises(ValueError, match="no localizer looks at images of 5 channels; give scores"):
+    with pytest.raises(ValueError, match="no localizer takes images of 5 channels; give scores"):
         merge(image=image((40, 60, 5)), tobias_metadata=[{"image": image((40, 60, 5))}])
     with pytest.raises(ValueError, match="unknown localizer 'cam'; choose random-cnn, border-contrast, center-prior"):
         TobiasPatchMerge(localizer="cam")
