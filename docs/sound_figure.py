@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tobias_aug.between_class.audio_functional import a_weighted_gain, mix_by_loudness
+from tobias_aug.between_class import a_weighted_gain, mix_by_loudness
 from tobias_aug.images.draw import contact_sheet, heat_overlay
 
 RATE = 16_000

@@ -42,14 +42,14 @@ __all__ = ["ForegroundSegments", "MergedImages", "MergedViews", "TobiasCollate",
 class TobiasCollate:
     """A collate function in the shape of lightly's ``MultiViewCollate`` that changes backgrounds within the batch.
 
-    Give the dataset no transform and this one the transform: images come in, and each is decoded once. With
+    Pass the transform to this class and none to the dataset: images come in, and each is decoded once. With
     probability ``p`` the view ``view`` of an image is made on the background of an image of the same batch. For
     backgrounds from the whole dataset, at the cost of decoding them, use
     ``DataLoader(MergedViews(LightlyDataset(...), masks, transform), collate_fn=MultiViewCollate())``.
 
     Samples are lightly's (PIL image, target, file name). Others, such as torchvision's (image, target), are joined as
-    torch's own collate joins them; masks are looked up by file name, so that there ``masks`` must be ``None``. Images
-    keep their own mode, and one with a side below the grid (4 pixels) stays as it is.
+    torch's own collate joins them. Masks are looked up by file name, so for such samples ``masks`` must be ``None``.
+    Images keep their own mode, and one with a side below the grid (4 pixels) stays as it is.
 
     Args:
         masks: the dataset's masks, or their path, looked up by file name; ``None`` keeps random cells (the paper's
@@ -57,9 +57,9 @@ class TobiasCollate:
         transform: any lightly multi-view transform, or a callable that makes two views of an image by itself.
         p: probability that an image's view is changed.
         view: number of the view that is changed, from 0.
-        resolution: merge at this side and resize back, as the released code does with 224.
+        resolution: merge at this side and resize back, as the official code does with 224.
         missing: "raise" if the table has no mask for an image, or "keep" to leave such an image as it is.
-        generator: draws the merge; torch's own where not given, so that loader workers and epochs differ.
+        generator: draws the merge. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
         >>> dataset = LightlyDataset("photos")  # doctest: +SKIP
@@ -95,8 +95,8 @@ class TobiasCollate:
                 start with a PIL image.
 
         Returns:
-            A batch (batch, channels, height, width) for each view, the targets, and the file names; or the views and
-            what else the samples hold.
+            A batch (batch, channels, height, width) per view, the targets, and the file names; or the views and what
+            else the samples hold.
 
         Raises:
             MissingMaskError: if the table has no mask for an image.
@@ -121,13 +121,12 @@ class TobiasCollate:
         drawn = draw_merge(masks, self.p, generator=self._generator)
         result = list(images)
         for number in drawn["changed"].nonzero()[:, 0].tolist():
-            giver = images[known[int(drawn["partner"][number])]]
-            own = known[number]
-            result[own] = merge_images(images[own], giver, drawn["donors"][number], self.resolution)
+            own, partner = known[number], known[int(drawn["partner"][number])]
+            result[own] = merge_images(images[own], images[partner], drawn["donors"][number], self.resolution)
         return result
 
     def _masks(self, filenames: list[str]) -> tuple[list[int], Tensor]:
-        """Which images of the batch have a mask, and their masks."""
+        """Return the indices of the images that have a mask, and their masks."""
         if self.masks is None:
             return list(range(len(filenames))), random_cells(len(filenames), generator=self._generator)
         keys = [PurePath(name).as_posix() for name in filenames]
@@ -139,7 +138,7 @@ class ForegroundSegments:
     """PIL image in, integer segments out (1 object, 0 background): the ``mask_fn`` of lightly's DetCon transforms.
 
     Args:
-        localizer: tells the object's cells, or its name; it runs in the loader's workers, so take a fast one.
+        localizer: finds the object's cells, or its name; it runs in the loader's workers, so take a fast one.
         grid: cells per side.
 
     Example:
@@ -161,9 +160,9 @@ class ForegroundSegments:
 
 
 def one_per_view(transform: Callable[[Any], Any]) -> Callable[[Any], Any] | Sequence[Callable[[Any], Any]]:
-    """Take a lightly multi-view transform apart into one transform a view; leave any other as it is.
+    """Split a lightly multi-view transform into one transform per view; leave any other as it is.
 
-    So a changed image costs no second run of the other views' transforms.
+    Then a changed image costs no second run of the other views' transforms.
     """
     if type(transform).__call__ in (MultiViewTransform.__call__, MultiViewTransformV2.__call__):
         parts: Sequence[Callable[[Any], Any]] = list(transform.transforms)  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
 """``PatchMerge`` against a clone of the batch and torchvision's ``CutMix``; see ``benchmarks.throughput``.
 
-A clone reads and writes every pixel once, which is the least that a merge out of place can do; the names say the limit
-that the library sets itself. What ratio comes out depends on where the batch lies: a small one stays in the processor's
-cache, and the clone of a large one waits for fresh memory.
+A clone reads and writes every pixel once, which is the least that a merge out of place can do. The names hold the limit
+that the library sets itself. The ratio depends on the size of the batch: a small one stays in the processor's cache,
+and the clone of a large one waits for fresh memory.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tobias_aug import PatchMerge, half_mask
 
 SIDE = 224
 LIMITS = {"cpu": 1.5, "cuda": 1.3}
-# Rounds of each batch size, for each that was asked for.
+# Repetitions per round, by batch size.
 ROUNDS = {64: 20, 256: 4}
 
 
 def merge(args: argparse.Namespace) -> Iterator[Row]:
     limit = LIMITS[torch.device(args.device).type]
     cutmix = v2.CutMix(num_classes=10)
-    for count, rounds in ROUNDS.items():
+    for count, repeats in ROUNDS.items():
         cells = half_mask(torch.rand(count, 4, 4))
         labels = torch.randint(10, (count,), device=args.device)
         for dtype in (torch.uint8, torch.float32):
@@ -42,7 +42,7 @@ def merge(args: argparse.Namespace) -> Iterator[Row]:
             }
             for name, mix in merges.items():
                 functions[name] = lambda mix=mix, images=images, cells=cells: mix(images, cells)
-            seconds = interleaved(functions, rounds * args.rounds, args.device, lead=2)
+            seconds = interleaved(functions, repeats * args.rounds, args.device, lead=2)
             kind = f"{str(dtype).removeprefix('torch.')}, {count} images"
             for name, mix in merges.items():
                 yield time_row(

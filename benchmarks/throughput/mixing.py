@@ -1,8 +1,9 @@
 """Every mix against those of torchvision, timm and kornia, on the same batch in one run; see ``benchmarks.throughput``.
 
 Each of ours is compared with the fastest peer that does the same job: blend two images, paste a part of one into
-another, or merge objects that masks tell. Peers that are not installed are left out and named. timm mixes in place, so
-that the batch it was given is lost; the others give a new one.
+another, or merge objects by their masks. CutMix and Mixup, which wrap torchvision's, are compared with those too. Peers
+that are not installed are left out and named. timm mixes in place, so that the batch it was given is lost; the others
+return a new one.
 """
 
 from __future__ import annotations
@@ -20,24 +21,31 @@ from benchmarks.report import Row, interleaved, time_row
 from tobias_aug import BetweenClassMix, CutMix, Mixup, PatchMerge, RandomMerge, half_mask
 
 CLASSES = 10
-SIZES = {"(64, 3, 224, 224)": (64, 224), "(128, 3, 32, 32)": (128, 32)}
+# Images, side, and how often a round is repeated: the smaller the batch, the more a measurement swings.
+SIZES = {"(64, 3, 224, 224)": (64, 224, 4), "(128, 3, 32, 32)": (128, 32, 4), "(8, 3, 32, 32)": (8, 32, 200)}
+# What a wrapped mix may take in units of torchvision's, for a batch so small that the calls alone cost.
+LIMITS = {"CutMix, float32 (8, 3, 32, 32)": 1.6}
+WRAPPED = {"CutMix": "torchvision CutMix", "Mixup": "torchvision MixUp"}
 Functions = dict[str, Callable[[], Any]]
 
 
 def mixing(args: argparse.Namespace) -> Iterator[Row]:
-    for shape, (count, side) in SIZES.items():
+    for shape, (count, side, repeats) in SIZES.items():
         for dtype in (torch.float32, torch.uint8):
             images = torch.randn(count, 3, side, side, device=args.device)  # Zero-mean, as BC+ takes them.
             images = images if dtype.is_floating_point else (40 * images + 128).clamp(0, 255).to(dtype)
             labels = torch.arange(count, device=args.device) % CLASSES
             for job in (blend, paste, merge_objects):
                 ours, peers = job(images, labels)
-                seconds = interleaved({**ours, **peers}, 4 * args.rounds, args.device, lead=1)
+                seconds = interleaved({**ours, **peers}, repeats * args.rounds, args.device, lead=1)
                 best = min(peers, key=lambda name: median(seconds[name])) if peers else None
                 kind = f"{str(dtype).removeprefix('torch.')} {shape}"
                 for name in ours:
-                    if best:
-                        yield time_row(f"{name}, {kind}, against {best}", seconds[name], seconds[best])
+                    wrapped = WRAPPED.get(name) if WRAPPED.get(name) in peers else None
+                    for peer in dict.fromkeys(filter(None, (best, wrapped))):
+                        limit = LIMITS.get(f"{name}, {kind}") if peer == wrapped else None
+                        against = f"against {peer}" + (f" (limit {limit:g})" if limit else "")
+                        yield time_row(f"{name}, {kind}, {against}", seconds[name], seconds[peer])
                 for name in peers:
                     if name != best:
                         yield Row(f"{name}, {kind}", 1e3 * median(seconds[name]), "ms", n=len(seconds[name]))
@@ -52,8 +60,8 @@ def blend(images: Tensor, labels: Tensor) -> tuple[Functions, Functions]:
     theirs = v2.MixUp(num_classes=CLASSES)
     peers: Functions = {"torchvision MixUp": lambda: theirs(images, labels)}
     if timm := _timm(cutmix=False):
-        own = images.clone()
-        peers["timm Mixup"] = lambda: timm(own, labels)
+        overwritten = images.clone()
+        peers["timm Mixup"] = lambda: timm(overwritten, labels)
     if kornia := _kornia("RandomMixUpV2"):
         peers["kornia RandomMixUpV2"] = lambda: kornia(images, labels)
     return {**ours, "BetweenClassMix plus": lambda: plus(images, labels)}, peers
@@ -65,8 +73,8 @@ def paste(images: Tensor, labels: Tensor) -> tuple[Functions, Functions]:
     theirs = v2.CutMix(num_classes=CLASSES)
     peers: Functions = {"torchvision CutMix": lambda: theirs(images, labels)}
     if timm := _timm(cutmix=True):
-        own = images.clone()
-        peers["timm Mixup (CutMix)"] = lambda: timm(own, labels)
+        overwritten = images.clone()
+        peers["timm Mixup (CutMix)"] = lambda: timm(overwritten, labels)
     if (kornia := _kornia("RandomCutMixV2")) and images.is_floating_point():
         peers["kornia RandomCutMixV2"] = lambda: kornia(images, labels)
     ours: Functions = {"CutMix": lambda: cutmix(images, labels), "RandomMerge p=1": lambda: merge(images, labels)}
@@ -74,7 +82,7 @@ def paste(images: Tensor, labels: Tensor) -> tuple[Functions, Functions]:
 
 
 def merge_objects(images: Tensor, labels: Tensor) -> tuple[Functions, Functions]:
-    """What a mask says of one image in another, by a mask that is at hand."""
+    """An object of one image in another, by masks that exist already."""
     merge, cells = PatchMerge(p=1.0), half_mask(torch.rand(len(images), 4, 4))
     ours: Functions = {"PatchMerge p=1": lambda: merge(images, cells)}
     if not images.is_floating_point() or not (kornia := _kornia("RandomTransplantation")):

@@ -17,7 +17,8 @@ from PIL import Image
 
 from tobias_aug.masks.table.table import MaskTable
 from tobias_aug.patch_merge.boxes import keep_boxes
-from tobias_aug.patch_merge.functional import check_probability, donor_cells, draw_order, fill_slots
+from tobias_aug.patch_merge.functional import check_probability, donor_cells, draw_order
+from tobias_aug.patch_merge.kernels import fill_slots
 from tobias_aug.runtime.renamed import current_value
 
 Sample = dict[str, Any]

@@ -3,10 +3,14 @@ from functools import partial
 import pytest
 import torch
 
-from tobias_aug.between_class.audio import BetweenClassAudioMix
-from tobias_aug.between_class.audio_functional import a_weighted_gain, mix_by_loudness, mix_waveforms
-from tobias_aug.between_class.image import BetweenClassDataset
-from tobias_aug.between_class.image_functional import mix_pairs
+from tobias_aug.between_class import (
+    BetweenClassAudioMix,
+    BetweenClassDataset,
+    a_weighted_gain,
+    mix_by_loudness,
+    mix_pairs,
+    mix_waveforms,
+)
 
 
 @pytest.fixture

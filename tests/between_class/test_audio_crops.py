@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tobias_aug.between_class.audio_crops import (
+from tobias_aug.between_class import (
     RandomCropPadded,
     RandomGain,
     RandomTimeScale,
@@ -106,7 +106,7 @@ def test_only_the_zeros_at_the_ends_are_trimmed():
     assert trim_silence(torch.zeros(4)).tolist() == [0.0] * 4
 
 
-def test_what_is_wrong_is_said():
+def test_errors_say_what_is_wrong():
     with pytest.raises(ValueError, match="factor must be at least 1, got 0.8"):
         RandomTimeScale(0.8)
     with pytest.raises(ValueError, match="decibels must not be negative, got -6"):

@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tobias_aug import BetweenClassDataset
-from tobias_aug.between_class.audio_functional import (
-    a_weighted_gain,
-    a_weighting,
-    check_floating,
-    loudness_ratio,
-    mix_by_loudness,
-    mix_waveforms,
-    window_length,
-)
+from tobias_aug.between_class import a_weighted_gain, a_weighting, loudness_ratio, mix_by_loudness, mix_waveforms
+from tobias_aug.between_class.audio_functional import check_floating, window_length
 
 
 def curve_a(hertz):

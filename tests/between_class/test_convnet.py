@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import torch
 
-from tobias_aug.between_class.convnet import ConvNet
+from tobias_aug.between_class import ConvNet
 
 
 def counted(width: int) -> int:

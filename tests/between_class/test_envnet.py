@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from tobias_aug.between_class.envnet import EnvNet, EnvNetV2
+from tobias_aug.between_class import EnvNet, EnvNetV2
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,6 @@ def test_the_guides_code_runs():
 
 def test_the_image_is_drawn_by_the_script(tmp_path):
     runpy.run_path(str(DOCS / "sound_figure.py"))["main"](tmp_path / "sound.png")
-    drawn, kept = (Image.open(place) for place in (tmp_path / "sound.png", DOCS / "images" / "sound.png"))
+    drawn, kept = (Image.open(path) for path in (tmp_path / "sound.png", DOCS / "images" / "sound.png"))
     assert drawn.size == kept.size
     assert drawn.getextrema() == kept.getextrema()

@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from tobias_aug import BetweenClassDataset, BetweenClassMix
-from tobias_aug.between_class.image_functional import mix_images, mix_pairs, pixel_share, stds
+from tobias_aug.between_class import mix_images, mix_pairs, pixel_share
+from tobias_aug.between_class.image_functional import stds
 
 
 def reference(x1, x2, r, plus):

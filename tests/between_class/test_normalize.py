@@ -138,7 +138,7 @@ def test_booleans_are_black_and_white():
             r"taken to lie in \[0, 1\], got \[.*\]; divide them by 255, or give uint8",
         ),
         (torch.from_numpy(PIXELS[0]).double(), r"divide them by 255"),
-        ((torch.from_numpy(PIXELS[0]) / 255 - 0.45) / 0.22, r"normalize but once"),
+        ((torch.from_numpy(PIXELS[0]) / 255 - 0.45) / 0.22, r"normalize only once"),
         (torch.full((3, 4, 4), torch.nan), r"got \[nan, nan\]"),
         (torch.from_numpy(PIXELS[0]).int() * 257, r"must lie in 0 .. 255, got \d+ to 65535; bring 16 bits to 8, or to"),
         (torch.from_numpy(PIXELS[0]).int() - 128, r"must lie in 0 .. 255, got -128 to"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tobias_aug import BetweenClassAudioMix, BetweenClassMix, CutMix, Mixup, PatchMerge, RandomMerge, half_mask
-from tobias_aug.between_class.audio_functional import a_weighted_gain
+from tobias_aug.between_class import a_weighted_gain
 
 CLASSES, RATE = 5, 16_000
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)

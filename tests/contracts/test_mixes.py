@@ -55,7 +55,7 @@ def test_mixes_any_batch_out_of_place_and_says_its_ratio(case, count, dtype, dev
     partner, ratio = params["partner"].cpu(), params["ratio"].double().cpu()
     assert partner.shape == ratio.shape == (count,)
     found = case.ratios(images.cpu(), mixed.cpu(), partner)
-    # A share is told from hundreds of values, each off by a step at most, beside differences of the values' own size.
+    # A share comes from hundreds of values, each off by a step at most, beside differences of the values' own size.
     spread = images.double().std() if count > 1 else 1.0
     known = ~found.isnan()
     assert known.any() or count == 1
@@ -103,7 +103,7 @@ def test_channels_last_stays_and_mixes_the_same(case, dtype):
 
 
 @pytest.mark.parametrize("shape", ["nested dict", "list", "labels first"])
-def test_classes_are_kept_in_any_nest(case, shape):
+def test_classes_are_kept_in_any_nested_structure(case, shape):
     if len(case.size) != 3:
         pytest.skip("tv_tensors are images")
     images, labels = case.batch(6)
@@ -174,7 +174,7 @@ def test_segmentation_masks_move_with_their_pixels_or_are_rejected(case):
 
 
 @pytest.mark.parametrize("kind", ["BoundingBoxes", "KeyPoints"])
-def test_what_cannot_be_carried_is_rejected_by_name_and_place(case, kind):
+def test_what_cannot_be_carried_is_rejected_by_name_and_path(case, kind):
     if not hasattr(tv_tensors, kind):
         pytest.skip(f"this torchvision has no {kind}")
     images, labels = case.batch(2)

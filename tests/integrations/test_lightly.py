@@ -92,7 +92,7 @@ def test_without_masks_random_cells_are_kept(squares):
     assert not torch.equal(views[0], views[1])
 
 
-def test_what_is_missing_or_wrong_is_said(squares, table):
+def test_errors_say_what_is_missing_or_wrong(squares, table):
     dataset = LightlyDataset(str(squares))
     image = dataset[0][0]
     views = MultiViewTransform([pil_to_tensor, pil_to_tensor])

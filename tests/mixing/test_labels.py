@@ -6,7 +6,7 @@ from torch.nn.functional import one_hot
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from tobias_aug.mixing.labels import check_labels, draw_other_class_partners, draw_partners, find_labels, soft_labels
+from tobias_aug.mixing import check_labels, draw_other_class_partners, draw_partners, find_labels, soft_labels
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(0, 2**31))

@@ -108,7 +108,7 @@ MIXES = {
 
 
 def batches(item):
-    """Batches as collate functions nest them, with the item's place and what finds it again."""
+    """Batches as collate functions nest them, with the path of the item and a function that finds it."""
     labels = torch.arange(4)
     yield {"image": IMAGES, "label": labels, "item": item}, r"\['item'\]", lambda batch: batch["item"]
     yield (tv_tensors.Image(IMAGES), labels, item), r"\[2\]", lambda batch: batch[2]
@@ -118,9 +118,9 @@ def batches(item):
 
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("kind", IMAGE_LIKE)
-def test_what_looks_like_an_image_is_rejected_by_name_and_place(kind, mix):
-    for batch, place, _ in batches(IMAGE_LIKE[kind]):
-        with pytest.raises(ValueError, match=rf"{mix} (would leave|cannot carry) .* at {place}.*take (it|them) out"):
+def test_what_looks_like_an_image_is_rejected_by_name_and_path(kind, mix):
+    for batch, path, _ in batches(IMAGE_LIKE[kind]):
+        with pytest.raises(ValueError, match=rf"{mix} (would leave|cannot carry) .* at {path}.*take (it|them) out"):
             MIXES[mix]()(batch)
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tobias_aug.masks.cells import cells_to_pixels
-from tobias_aug.patch_merge.boxes import keep_boxes
+from tobias_aug.patch_merge import keep_boxes
 
 
 @given(st.integers(0, 2**31), st.integers(4, 40), st.integers(4, 40), st.integers(1, 4))

@@ -5,7 +5,8 @@ import torch
 
 from tobias_aug import half_mask
 from tobias_aug.masks.cells import cell_edges
-from tobias_aug.patch_merge.functional import _gather_pixels, draw_merge, fill_slots
+from tobias_aug.patch_merge import draw_merge, fill_slots
+from tobias_aug.patch_merge.kernels import _gather_pixels
 
 DTYPES = [torch.uint8, torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64]
 BATCHES = [(6, 3, 16, 24), (1, 1, 4, 4), (5, 2, 9, 7), (0, 3, 8, 8)]

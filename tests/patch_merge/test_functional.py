@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from tobias_aug import half_mask, merge_patches
 from tobias_aug.masks.cells import cell_edges
-from tobias_aug.patch_merge.functional import _gather_pixels, donor_cells, draw_merge, draw_order
+from tobias_aug.patch_merge import donor_cells, draw_merge, draw_order
+from tobias_aug.patch_merge.kernels import _gather_pixels
 
 DTYPES = [torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool]
 
@@ -18,8 +19,8 @@ def reference(a, b, mask_a, mask_b, order):
     slots = [(i, j) for i in range(grid) for j in range(grid) if not mask_a[i][j]]
     donors = [(i, j) for i in range(grid) for j in range(grid) if not mask_b[i][j]]
     merged = [list(row) for row in a.tolist()]
-    for (i, j), place in zip(slots, order, strict=True):
-        k, m = donors[place]
+    for (i, j), donor in zip(slots, order, strict=True):
+        k, m = donors[donor]
         for y in range(rows[i + 1] - rows[i]):
             for x in range(columns[j + 1] - columns[j]):
                 from_y = min(rows[k], height - (rows[i + 1] - rows[i])) + y

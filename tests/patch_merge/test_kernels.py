@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torchvision import tv_tensors
 
 from tobias_aug import PatchMerge, half_mask
-from tobias_aug.patch_merge.functional import draw_merge, fill_slots
-from tobias_aug.patch_merge.kernels import gather_cells, line_numbers
+from tobias_aug.patch_merge import draw_merge, fill_slots, merge_cells
+from tobias_aug.patch_merge.kernels import line_numbers
 
 DTYPES = [torch.uint8, torch.bool, torch.int64, torch.bfloat16, torch.float32, torch.float64, torch.complex128]
 
@@ -51,7 +51,7 @@ def batches(draw_one):
 @given(batches())
 def test_agrees_with_the_copies_for_any_grid_size_and_layout(batch):
     images, params = batch
-    merged = gather_cells(images, torch.arange(len(images)), params["partner"], params["donors"])
+    merged = merge_cells(images, images, params["partner"], params["donors"])
     assert torch.equal(merged, copied(images, params))
     assert merged.untyped_storage().data_ptr() != images.untyped_storage().data_ptr() or not images.numel()
 
@@ -61,7 +61,7 @@ def test_agrees_with_the_copies_for_any_grid_size_and_layout(batch):
 def test_keeps_dtype_and_layout_and_makes_what_is_asked_for(dtype, layout):
     images, params = laid_out((torch.rand(6, 3, 8, 20) * 255).to(dtype), layout), draw(6, 4, 0)
     own = torch.tensor([4, 1, 4])
-    merged = gather_cells(images, own, params["partner"][own], params["donors"][own])
+    merged = merge_cells(images, images, params["partner"][own], params["donors"][own], own)
     assert merged.dtype == dtype
     assert merged.stride() == images.stride()
     assert torch.equal(merged, copied(images, params)[own])

@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 
 from tobias_aug.errors import ImageError
-from tobias_aug.patch_merge.functional import fill_slots
-from tobias_aug.patch_merge.pil import merge_images
+from tobias_aug.patch_merge import fill_slots, merge_images
 
 MODES = [
     "1",
@@ -47,9 +46,9 @@ def by_loops(own, given, donors=DONORS):
     """Cell by cell, for sides that the grid divides."""
     merged = own.copy()
     height, width = own.shape[0] // 4, own.shape[1] // 4
-    for place, donor in enumerate(donors.flatten().tolist()):
+    for slot, donor in enumerate(donors.flatten().tolist()):
         if donor >= 0:
-            (i, j), (k, m) = divmod(place, 4), divmod(donor, 4)
+            (i, j), (k, m) = divmod(slot, 4), divmod(donor, 4)
             block = given[k * height : (k + 1) * height, m * width : (m + 1) * width]
             merged[i * height : (i + 1) * height, j * width : (j + 1) * width] = block
     return merged

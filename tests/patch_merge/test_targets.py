@@ -85,9 +85,9 @@ def test_boxes_are_rejected_unless_asked_for():
     assert repr(PatchMerge(boxes="keep-center")) == "PatchMerge(p=0.3, grid=4, boxes='keep-center', inplace=False)"
 
 
-def change(place, key, value):
+def change(index, key, value):
     images, targets = detection()
-    targets[place][key] = value
+    targets[index][key] = value
     return images, targets
 
 
@@ -123,10 +123,10 @@ def test_targets_that_do_not_fit_are_rejected(batch, message):
         lambda n: {"inner": torch.zeros(n, 24, 32)},
     ],
 )
-@pytest.mark.parametrize("place", [1, 4])
-def test_plain_masks_of_objects_are_rejected_whatever_their_number(place, value):
-    batch = change(place, "plain", value(place))
-    with pytest.raises(ValueError, match=f"PatchMerge cannot carry the .* at 'plain' of target {place}; give segm"):
+@pytest.mark.parametrize("index", [1, 4])
+def test_plain_masks_of_objects_are_rejected_whatever_their_number(index, value):
+    batch = change(index, "plain", value(index))
+    with pytest.raises(ValueError, match=f"PatchMerge cannot carry the .* at 'plain' of target {index}; give segm"):
         PatchMerge(p=1.0, boxes="keep-center")(batch, half_mask(torch.rand(5, 4, 4)))
 
 

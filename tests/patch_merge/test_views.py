@@ -5,8 +5,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from tobias_aug import MergedImages, MergedViews, MissingMaskError, build_masks
-from tobias_aug.patch_merge.functional import donor_cells
-from tobias_aug.patch_merge.pil import merge_images
+from tobias_aug.patch_merge import donor_cells, merge_images
 from tobias_aug.patch_merge.views import as_table, make_views
 
 
@@ -58,12 +57,12 @@ def test_the_published_variant_meets_at_224(photos):
     mask = torch.zeros(16).bool()
     mask[4:12] = True
     donors = donor_cells(mask.view(4, 4), mask.view(4, 4), torch.arange(8).flip(0))
-    squashed_a, squashed_b = (pixels(image.resize((224, 224), Image.Resampling.BICUBIC)) for image in (a, b))
-    expected = squashed_a.copy()
+    small_a, small_b = (pixels(image.resize((224, 224), Image.Resampling.BICUBIC)) for image in (a, b))
+    expected = small_a.copy()
     background = [0, 1, 2, 3, 12, 13, 14, 15]
     for slot, donor in zip(background, background[::-1], strict=True):
         (i, j), (k, m) = divmod(slot, 4), divmod(donor, 4)
-        expected[56 * i : 56 * i + 56, 56 * j : 56 * j + 56] = squashed_b[56 * k : 56 * k + 56, 56 * m : 56 * m + 56]
+        expected[56 * i : 56 * i + 56, 56 * j : 56 * j + 56] = small_b[56 * k : 56 * k + 56, 56 * m : 56 * m + 56]
     merged = merge_images(a, b, donors, resolution=224)
     assert np.array_equal(pixels(merged), pixels(Image.fromarray(expected).resize(a.size, Image.Resampling.BICUBIC)))
 

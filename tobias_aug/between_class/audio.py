@@ -14,23 +14,23 @@ from tobias_aug.runtime.draws import uniform
 
 
 class BetweenClassAudioMix(BatchMix):
-    """Mix each sound of a batch with one of another class, so that they are heard in the ratio of the new label.
+    """Mix each sound of a batch with one of another class, so that their loudness has the ratio of the new label.
 
-    The ratio r ~ U(0, 1) is one of loudness: how loud each of the two is heard is measured by its A-weighted gain, and
-    the mix is scaled as energies add (Tokozume, Ushiku and Harada, ICLR 2018, equation 2). Train with
-    :func:`~tobias_aug.ratio_loss`; test on sounds as they are.
+    The ratio r ~ U(0, 1) is one of loudness, measured by the A-weighted gain of each sound. The mix is scaled as
+    energies add (Tokozume, Ushiku and Harada, ICLR 2018, equation 2). Train with :func:`~tobias_aug.ratio_loss`; test
+    on sounds as they are.
 
-    Crop first, mix then: a sound's loudness is that of what is mixed. A silent crop counts as -80 dB, so that its
-    partner is heard no louder than silence.
+    Crop before the mix, so that the loudness is that of the crop. A silent crop counts as -80 dB, and its partner is
+    then no louder than silence.
 
     Args:
-        num_classes: number of classes; may be left out where labels are distributions already.
-        sample_rate: of the waveforms, in Hz.
-        n_fft: samples of a window of the gain, even; needed at rates other than the paper's 16000 and 44100 Hz.
-        same_class: what a sound gets that finds no other class in its batch: "keep" leaves it as it is, "error"
+        num_classes: number of classes; optional where labels are distributions already.
+        sample_rate: sampling rate of the waveforms, in Hz.
+        n_fft: samples per window of the gain, even; needed at rates other than the paper's 16000 and 44100 Hz.
+        same_class: what happens to a sound without another class in its batch: "keep" leaves it as it is, "error"
             rejects the batch.
-        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
-        generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
+        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.BatchMix`.
+        generator: draws the parameters. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
         >>> mix = BetweenClassAudioMix(num_classes=10, sample_rate=16_000)

@@ -1,7 +1,7 @@
-"""What surrounds the mix of sounds: stretching, padding, cropping, and the test on ten crops.
+"""Before and after the mix of sounds: stretching, padding, cropping, and the test on ten crops.
 
 A sound is (samples), a batch is (batch, samples) or (batch, channels, samples): channels of one sound are cut and
-amplified alike. So two rows are two sounds; give a single stereo sound a batch dimension, ``sound[None]``.
+amplified alike. Two rows are two sounds, so add a batch dimension to a single stereo sound, ``sound[None]``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def pad_ends(waveform: Shaped[Tensor, "*batch samples"], length: int) -> Shaped[
 
 
 def trim_silence(waveform: Shaped[Tensor, "*channels samples"]) -> Shaped[Tensor, "*channels trimmed"]:
-    """Cut off the exact zeros with which datasets fill short clips up; a clip of zeros alone stays as it is.
+    """Cut off the exact zeros that datasets pad short clips with; a clip of zeros alone stays as it is.
 
     Args:
         waveform: one sound; of several channels the same samples are cut, where all of them are zero.
@@ -55,8 +55,8 @@ def trim_silence(waveform: Shaped[Tensor, "*channels samples"]) -> Shaped[Tensor
         >>> trim_silence(torch.tensor([0, 0, 5, 0, -3, 0]))
         tensor([ 5,  0, -3])
     """
-    heard = (waveform != 0).flatten(0, -2).any(0).nonzero() if waveform.ndim > 1 else waveform.nonzero()
-    return waveform[..., int(heard[0]) : int(heard[-1]) + 1] if len(heard) else waveform
+    nonzero = (waveform != 0).flatten(0, -2).any(0).nonzero() if waveform.ndim > 1 else waveform.nonzero()
+    return waveform[..., int(nonzero[0]) : int(nonzero[-1]) + 1] if len(nonzero) else waveform
 
 
 def ten_crops(waveforms: Shaped[Tensor, "*batch samples"], length: int) -> Shaped[Tensor, "*batch 10 {length}"]:
@@ -107,7 +107,7 @@ class RandomTimeScale(v2.Transform):
 
     Args:
         factor: 1.25 in the paper.
-        generator: draws; torch's own where not given, so that loader workers and epochs differ.
+        generator: draws. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
         >>> RandomTimeScale()(torch.randn(1000)).shape  # doctest: +SKIP
@@ -135,7 +135,7 @@ class RandomCropPadded(v2.Transform):
 
     Args:
         length: samples of the crop.
-        generator: draws; torch's own where not given, so that loader workers and epochs differ.
+        generator: draws. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
         >>> RandomCropPadded(400)(torch.randn(2, 1000)).shape
@@ -170,7 +170,7 @@ class RandomGain(v2.Transform):
 
     Args:
         decibels: 6 in the paper.
-        generator: draws; torch's own where not given, so that loader workers and epochs differ.
+        generator: draws. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
         >>> RandomGain()(torch.randn(64, 1000)).shape
@@ -195,7 +195,7 @@ class RandomGain(v2.Transform):
 
 
 def _sounds(waveforms: Tensor) -> tuple[int, ...]:
-    """The shape of what is drawn once per sound: () of (samples), (batch,) of (batch, samples), (batch, 1) of channels.
+    """Return the shape of what is drawn once per sound: (), (batch,), or (batch, 1) where sounds have channels.
 
     Raises:
         ValueError: if there are more dimensions.

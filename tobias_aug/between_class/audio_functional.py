@@ -1,4 +1,4 @@
-"""Sounds mixed by loudness, and what the paper does to them before and after: pure functions on waveforms.
+"""Sounds mixed by loudness: pure functions on waveforms.
 
 Equation 2 and section 3.1 of Tokozume, Ushiku and Harada, "Learning from Between-class Examples for Deep Sound
 Recognition" (ICLR 2018). A waveform holds floats in [-1, 1], its samples along the last dimension.
@@ -14,14 +14,14 @@ from torch.nn import functional as F
 from tobias_aug.between_class.image_functional import wave_weights
 
 FLOOR = -80.0
-"""Decibels; nothing is heard as quieter."""
+"""Decibels; nothing counts as quieter."""
 
 WINDOWS = {16_000: 2048, 44_100: 4096}
 """Samples of an analysis window, by sampling rate."""
 
 
 def check_floating(waveforms: Tensor) -> None:
-    """Reject integers: -80 dB would mean another loudness, and a mix can be higher than an integer holds.
+    """Reject integers: -80 dB would mean another loudness, and a mix can exceed an integer's range.
 
     Raises:
         ValueError: if the waveforms are not floating point.
@@ -34,7 +34,7 @@ def check_floating(waveforms: Tensor) -> None:
 
 
 def window_length(sample_rate: int, n_fft: int | None = None) -> int:
-    """Samples of an analysis window: the paper's for its two sampling rates, else what is asked for.
+    """Return the samples of an analysis window: ``n_fft``, or the paper's for its two sampling rates.
 
     Raises:
         ValueError: if the paper has none for this rate and ``n_fft`` is not given, or ``n_fft`` is odd or not positive.
@@ -56,11 +56,11 @@ def window_length(sample_rate: int, n_fft: int | None = None) -> int:
 
 
 def a_weighting(sample_rate: int, n_fft: int) -> Float[Tensor, " frequencies"]:
-    """How much louder or quieter than their energy the frequencies of a spectrum are heard (IEC 61672, curve A).
+    """Return the perceived loudness of the frequencies of a spectrum relative to their energy (IEC 61672, curve A).
 
     Args:
         sample_rate: in Hz.
-        n_fft: samples of a window, even.
+        n_fft: samples per window, even.
 
     Returns:
         Decibels for each of the ``n_fft // 2 + 1`` frequencies from 0 to half the sampling rate, float64, on the CPU;
@@ -82,16 +82,16 @@ def a_weighting(sample_rate: int, n_fft: int) -> Float[Tensor, " frequencies"]:
 def a_weighted_gain(
     waveforms: Float[Tensor, "*batch samples"], sample_rate: int, n_fft: int | None = None
 ) -> Float[Tensor, "*batch"]:
-    """Measure how loud sounds are heard at their loudest moment.
+    """Measure the A-weighted loudness of sounds at their loudest moment.
 
     The spectrum's power, weighted by the curve A and summed over frequencies, for windows that overlap by half; the
-    largest of them counts. Windows lie where they fit into the waveform whole, so up to half a window at its end is
-    not heard; a waveform shorter than a window is filled up with zeros.
+    largest of them counts. Only windows that fit into the waveform whole count, so up to half a window at its end is
+    ignored. A waveform shorter than a window is padded with zeros.
 
     Args:
         waveforms: in [-1, 1]; half precision is computed in float32.
         sample_rate: in Hz.
-        n_fft: samples of a window; the paper's 2048 at 16 kHz and 4096 at 44.1 kHz where not given.
+        n_fft: samples per window. Default: the paper's 2048 at 16 kHz and 4096 at 44.1 kHz.
 
     Returns:
         Decibels, -80 for silence; float32, or float64 where the waveforms are.
@@ -124,17 +124,17 @@ def a_weighted_gain(
 def loudness_ratio(
     gain_first: Float[Tensor, "*batch"], gain_second: Float[Tensor, "*batch"], r: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
-    """Find the amplitude ratio at which two sounds are heard as r : (1 - r).
+    """Return the weight t of the first sound at which the loudness of two sounds is r : (1 - r).
 
     ``t = 1 / (1 + 10 ** ((G1 - G2) / 20) * (1 - r) / r)``, written so that r = 0 and r = 1 give 0 and 1.
 
     Args:
         gain_first: :func:`a_weighted_gain` of the first sounds.
         gain_second: of the second sounds.
-        r: share of the first sound in what is heard, in [0, 1]; one for each sound.
+        r: share of the first sound in the loudness, in [0, 1]; one per sound.
 
     Raises:
-        ValueError: if there is not one gain of each for each ratio, as with the channels of a stereo sound.
+        ValueError: if gains and ratios differ in shape, as with the channels of a stereo sound.
 
     Example:
         >>> loudness_ratio(torch.tensor(20.0), torch.tensor(0.0), torch.tensor(0.5))  # Ten times the amplitude
@@ -155,7 +155,7 @@ def mix_waveforms(
     gain_second: Float[Tensor, "*batch"],
     r: Float[Tensor, "*batch"],
 ) -> Float[Tensor, "*batch samples"]:
-    """Mix sounds so that the first is heard with share r, and the mix is about as loud as they are.
+    """Mix sounds so that the first has share r of the loudness, and the mix is about as loud as they are.
 
     ``x = (t * x1 + (1 - t) * x2) / sqrt(t ** 2 + (1 - t) ** 2)``, with t of :func:`loudness_ratio`: energies add, not
     amplitudes.
@@ -171,7 +171,7 @@ def mix_waveforms(
         New waveforms of the same dtype; at most sqrt(2) times as high as the highest of the two.
 
     Raises:
-        ValueError: if the waveforms differ in shape, or there is not one gain and one ratio for each.
+        ValueError: if the waveforms differ in shape, or gains and ratios do not fit them.
 
     Example:
         >>> a, b, gain = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor(50.0)
@@ -184,7 +184,7 @@ def mix_waveforms(
             "as RandomCropPadded does"
         )
     own, other = wave_weights(loudness_ratio(gain_first, gain_second, r)[..., None])
-    # The weights stay in float32, so that half-precision sounds mix in the ratio that their labels tell.
+    # The weights stay in float32, so that half-precision sounds mix in the ratio of their labels.
     return (own * first + other * second).to(first.dtype)
 
 
@@ -195,7 +195,7 @@ def mix_by_loudness(
     sample_rate: int,
     n_fft: int | None = None,
 ) -> Float[Tensor, "*sounds samples"]:
-    """Measure how loud two sounds are heard, and mix them so; see :func:`mix_waveforms`.
+    """Measure the loudness of two sounds, and mix them by it; see :func:`mix_waveforms`.
 
     Args:
         first: waveforms, one sound per ratio; sounds of one channel may keep its dimension, (batch, 1, samples).

@@ -1,7 +1,7 @@
 """EnvNet and EnvNet-v2: networks that classify raw waveforms (Tokozume and Harada 2017; Tokozume et al. 2018).
 
-Their first layers listen: convolutions along time, whose channels come to be a spectrogram of the network's own. The
-channels then become the height of an image, and the rest looks at it as at any image.
+The first layers are convolutions along time, whose channels form a learned spectrogram. The channels then become the
+height of an image, which two-dimensional convolutions classify.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Pool = tuple[int, int]
 
 
 class _WaveformNet(nn.Module):
-    """Listen, look, classify.
+    """Convolutions along time, two-dimensional convolutions, linear layers.
 
     Args:
         num_classes: size of the output.
@@ -101,6 +101,7 @@ class EnvNet(_WaveformNet):
         num_classes: size of the output.
 
     Example:
+        >>> import torch
         >>> EnvNet(num_classes=10)(torch.randn(2, 24_014)).shape
         torch.Size([2, 10])
     """
@@ -123,6 +124,7 @@ class EnvNetV2(_WaveformNet):
         num_classes: size of the output.
 
     Example:
+        >>> import torch
         >>> EnvNetV2(num_classes=10)(torch.randn(2, 66_650)).shape
         torch.Size([2, 10])
     """

@@ -1,4 +1,4 @@
-"""BetweenClassMix on batches, and the published sampling of pairs from a dataset."""
+"""BetweenClassMix on batches, and the paper's sampling of pairs from a dataset."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tobias_aug.runtime.draws import integers, uniform
 
 
 class BetweenClassMix(BatchMix):
-    """Mix each image of a batch with one of another class, in a ratio r ~ U(0, 1) that the labels tell.
+    """Mix each image of a batch with one of another class, in a ratio r ~ U(0, 1), and the labels alike.
 
-    Between-class learning (Tokozume, Ushiku and Harada, CVPR 2018): BC mixes the pixels by r; BC+ takes images for
-    waves, weighs them by their standard deviations and keeps their energy, see
-    :func:`~tobias_aug.between_class.image_functional.mix_images`. Train with
-    :func:`~tobias_aug.between_class.loss.ratio_loss`, and test on images that are not mixed.
+    Between-class learning (Tokozume, Ushiku and Harada, CVPR 2018). BC mixes the pixels by r. BC+ treats an image as a
+    waveform: it weights the images by their standard deviations and keeps their energy, see
+    :func:`~tobias_aug.between_class.mix_images`. Train with :func:`~tobias_aug.ratio_loss`, and test on images that
+    are not mixed.
 
-    BC+ needs zero-mean images: put :class:`~tobias_aug.between_class.normalize.BetweenClassNormalize` before it, and
+    BC+ needs zero-mean images: put :class:`~tobias_aug.BetweenClassNormalize` before it, and
     flips and crops between the two.
 
     Args:
         num_classes: number of classes.
         plus: BC+ instead of BC.
-        same_class: what happens to an image that finds no other class in its batch, as in a last batch of one image:
-            "keep" leaves it as it is, with its hard label; "error" rejects the batch. Shuffle the data: of batches that
-            hold one class each, "keep" mixes nothing.
-        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
-        generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
+        same_class: what happens to an image without another class in its batch, as in a last batch of one image:
+            "keep" leaves it as it is, with its hard label; "error" rejects the batch. Shuffle the data: where each
+            batch holds one class, "keep" mixes nothing.
+        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.BatchMix`.
+        generator: draws the parameters. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
         >>> images, labels = torch.rand(8, 3, 32, 32), torch.arange(8)
@@ -75,11 +75,11 @@ class BetweenClassMix(BatchMix):
 
 
 class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
-    """The published sampling: whatever the index, two samples of different classes, mixed.
+    """The paper's sampling: whatever the index, two samples of different classes, mixed.
 
     Two samples are drawn uniformly, both again until their labels differ, each through the dataset's own transform;
-    then they are mixed in a ratio r ~ U(0, 1). An epoch is as many draws as the dataset has samples. Against
-    ``BetweenClassMix`` on batches every image is read twice, and pairs are not bound to a batch.
+    then they are mixed in a ratio r ~ U(0, 1). An epoch is as many draws as the dataset has samples. Unlike
+    ``BetweenClassMix`` on batches it reads two images per sample, and pairs are not bound to a batch.
 
     Args:
         dataset: samples (image, label), the image a tensor after the dataset's transform. Where it has ``targets``, as
@@ -87,8 +87,8 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
         num_classes: number of classes.
         plus: BC+ instead of BC; the dataset's transform then ends in or holds a ``BetweenClassNormalize``.
         mix: mixes (first, second, ratio), batches of one, in place of BC and BC+; for sounds
-            ``partial(mix_by_loudness, sample_rate=44_100)`` of ``tobias_aug.between_class.audio_functional``.
-        generator: draws; torch's own where not given, so that loader workers and epochs differ.
+            ``partial(mix_by_loudness, sample_rate=44_100)`` of ``tobias_aug.between_class``.
+        generator: draws. Default: torch's own, so that loader workers and epochs differ.
 
     Raises:
         ValueError: if the dataset holds fewer than two classes, or ``plus`` and ``mix`` are both given.
@@ -135,27 +135,27 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def _pair(self) -> tuple[list[Tensor], Tensor]:
         for _ in range(self._ATTEMPTS):
-            places = integers(len(self), 2, generator=self.generator).cpu()
-            if self._targets is not None and self._targets[places[0]] == self._targets[places[1]]:
+            indices = integers(len(self), 2, generator=self.generator).cpu()
+            if self._targets is not None and self._targets[indices[0]] == self._targets[indices[1]]:
                 continue
-            samples = [self.dataset[int(place)] for place in places]
+            samples = [self.dataset[int(index)] for index in indices]
             labels = torch.tensor([_label(sample[1]) for sample in samples])
-            if self._targets is not None and not torch.equal(self._targets[places].long(), labels):
+            if self._targets is not None and not torch.equal(self._targets[indices].long(), labels):
                 self._targets = None  # They are no classes, or not those of the samples.
             if labels[0] != labels[1]:
                 images = [sample[0] for sample in samples]
                 for image in images:
                     if not isinstance(image, Tensor):
                         raise TypeError(
-                            f"BetweenClassDataset needs images as tensors, got {type(image).__name__}; give the data "
-                            "set a transform that makes them, such as BetweenClassNormalize after v2.ToImage"
+                            f"BetweenClassDataset needs images as tensors, got {type(image).__name__}; give the "
+                            "dataset a transform that makes them, such as BetweenClassNormalize after v2.ToImage"
                         )
                 return images, labels
         raise ValueError(f"{self._ATTEMPTS} pairs were all of one class; does the dataset hold two?")
 
 
 def _targets(dataset: Any) -> Tensor | None:
-    """The class of every sample, where the dataset knows it without reading; ``targets`` may be anything else."""
+    """Return the class of every sample where ``dataset.targets`` holds it; ``targets`` may be anything else."""
     if isinstance(dataset, Subset):
         inner = _targets(dataset.dataset)
         return None if inner is None else inner[torch.as_tensor(dataset.indices)]

@@ -15,8 +15,9 @@ def mix_images(
 ) -> Shaped[Tensor, " batch *inner"]:
     """Mix each image of a batch with its partner.
 
-    BC: ``r x1 + (1 - r) x2``. BC+: ``(p x1 + (1 - p) x2) / sqrt(p² + (1 - p)²)`` with p of :func:`pixel_share`, so that
-    two images, taken for waves, are heard in the ratio r, and the mixture is as loud as they are.
+    BC: ``r x1 + (1 - r) x2``. BC+: ``(p x1 + (1 - p) x2) / sqrt(p² + (1 - p)²)`` with p of :func:`pixel_share`. BC+
+    treats an image as a waveform: weighted by their standard deviations, the images contribute in the ratio r, and the
+    mixture keeps their energy.
 
     Args:
         images: any dtype and device. BC rounds where they are integers; BC+ takes zero-mean floating-point images.
@@ -67,15 +68,14 @@ def mix_pairs(
 def pixel_share(
     ratio: Float[Tensor, " batch"], own: Float[Tensor, " batch"], other: Float[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """The weight p that makes an image be seen in the ratio r: ``1 / (1 + own / other * (1 - r) / r)``.
+    """Return the weight p at which an image contributes with share r: ``1 / (1 + own / other * (1 - r) / r)``.
 
-    Written so that r = 0 and r = 1 give 0 and 1. Beside a constant image, whose std is 0, the stds say
-    nothing, and p is r.
+    Written so that r = 0 and r = 1 give 0 and 1. Beside a constant image, whose std is 0, p is r.
 
     Args:
         ratio: r, in [0, 1].
-        own: standard deviation of each image.
-        other: standard deviation of its partner.
+        own: std of each image.
+        other: std of its partner.
 
     Example:
         >>> pixel_share(torch.tensor([0.5, 0.0, 0.3]), torch.tensor([1.0, 1.0, 0.0]), torch.tensor([3.0, 2.0, 1.0]))
@@ -90,7 +90,7 @@ def pixel_share(
 def wave_weights(
     share: Float[Tensor, "*batch"],
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-    """The weights of two waves whose energies add: p and 1 - p, over ``sqrt(p² + (1 - p)²)``.
+    """Return the weights of two waves whose energies add: p and 1 - p, over ``sqrt(p² + (1 - p)²)``.
 
     Example:
         >>> [round(float(weight), 4) for weight in wave_weights(torch.tensor(0.5))]
@@ -101,12 +101,12 @@ def wave_weights(
 
 
 def stds(images: Float[Tensor, " batch *inner"]) -> Float[Tensor, " batch"]:
-    """Standard deviation of each image over all of its pixels and channels, in float32 at least."""
+    """Return the std of each image over all of its pixels and channels, in float32 at least."""
     wide = images.to(_working_dtype(images.dtype))
     if not len(wide):
         return wide.new_zeros(0)
-    turned = wide.ndim == 4 and wide.is_contiguous(memory_format=torch.channels_last)
-    rows = (wide.movedim(1, -1) if turned else wide).flatten(1)
+    channels_last = wide.ndim == 4 and wide.is_contiguous(memory_format=torch.channels_last)
+    rows = (wide.movedim(1, -1) if channels_last else wide).flatten(1)
     if wide.device.type != "cpu" or wide.requires_grad or torch.compiler.is_compiling():
         exact: Tensor = rows.std(1, correction=0)
         return exact
@@ -121,7 +121,7 @@ def stds(images: Float[Tensor, " batch *inner"]) -> Float[Tensor, " batch"]:
 
 
 def check_zero_mean(dtype: torch.dtype) -> None:
-    """Reject integers, which cannot be the zero-mean images that BC+ is made for.
+    """Reject integers, which cannot hold the zero-mean images that BC+ needs.
 
     Raises:
         ValueError: if ``dtype`` is no floating-point type.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-# Channel mean and std in 0 .. 255, as the authors' code has them: plain, and after each image's own mean is gone.
+# Channel mean and std in 0 .. 255 of the official code: plain, and after each image's own mean is subtracted.
 PUBLISHED = {
     ("cifar10", False): ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
     ("cifar10", True): ((4.60, 2.24, -6.84), (55.9, 53.7, 56.5)),
@@ -23,14 +23,14 @@ PUBLISHED = {
 class BetweenClassNormalize(v2.Transform):
     """Normalize images for between-class learning, before flips, crops and the mix.
 
-    ``(x - mean) / std`` a channel, with pixels in 0 .. 255; with ``plus``, each image's own mean over pixels and
-    channels is taken off first. Test images go through the same. Zero-padding comes after it, so that the border has
+    ``(x - mean) / std`` per channel, with pixels in 0 .. 255. With ``plus``, each image's own mean over pixels and
+    channels is subtracted first. Test images get the same. Zero-padding comes after it, so that the border has
     the mean color.
 
     Args:
         mean: of each channel, in 0 .. 255.
         std: of each channel, in 0 .. 255.
-        plus: take off each image's own mean first, as BC+ needs it.
+        plus: subtract each image's own mean first, as BC+ needs it.
 
     Raises:
         ValueError: if mean and std differ in number, or a std is not positive.
@@ -51,7 +51,7 @@ class BetweenClassNormalize(v2.Transform):
 
     @classmethod
     def published(cls, name: str, plus: bool = False) -> BetweenClassNormalize:
-        """The authors' constants for "cifar10" or "cifar100".
+        """Normalize by the official constants for "cifar10" or "cifar100".
 
         Raises:
             ValueError: if there are none of that name.
@@ -66,9 +66,9 @@ class BetweenClassNormalize(v2.Transform):
         """Compute the statistics of a dataset in one pass over it.
 
         Args:
-            dataset: its samples are an image or start with one: an image, or a tensor (channels, height, width), uint8
-                or floating-point in [0, 1].
-            plus: take off each image's own mean first.
+            dataset: its samples are an image or start with one: a PIL image, or a tensor (channels, height, width),
+                uint8 or floating-point in [0, 1].
+            plus: subtract each image's own mean first.
 
         Raises:
             ValueError: if it is empty, or its images differ in their number of channels.
@@ -113,7 +113,7 @@ class BetweenClassNormalize(v2.Transform):
 
 
 def _in_255(image: Tensor) -> Tensor:
-    """Pixels in 0 .. 255 as floating point; floating-point images are taken to lie in [0, 1].
+    """Return pixels in 0 .. 255 as floating point; floating-point images are taken to lie in [0, 1].
 
     Raises:
         ValueError: on the CPU, if floating-point images reach so far beyond [0, 1] that no resize explains it, or
@@ -132,6 +132,6 @@ def _in_255(image: Tensor) -> Tensor:
         if floating and not -1 <= least <= most <= 2:
             raise ValueError(
                 f"floating-point images are taken to lie in [0, 1], got [{least:.3g}, {most:.3g}]; divide them by 255, "
-                "or give uint8, and normalize but once"
+                "or give uint8, and normalize only once"
             )
     return image * 255 if image.is_floating_point() else image.float()

@@ -1,4 +1,4 @@
-"""The field's own mixes under the interface of ours, so that an ablation is one word: torchvision's, wrapped."""
+"""Baselines of the field, torchvision's mixes wrapped under one interface, so that an ablation changes one word."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tobias_aug.mixing.labels import LabelsGetter
 
 
 class _Wrapped(BatchMix):
-    """A mix of torchvision's: its ``make_params`` draws, its ``transform`` mixes; the rest is ours."""
+    """A mix of torchvision: its ``make_params`` draws, its ``transform`` mixes, ``BatchMix`` does the rest."""
 
     _wraps: type[v2.Transform]
     _ratio: str
@@ -34,20 +34,21 @@ class _Wrapped(BatchMix):
             raise ValueError(f"alpha of the Beta distribution must be positive, got {alpha}")
         self.alpha = float(alpha)
         self._theirs = self._wraps(alpha=self.alpha, num_classes=num_classes)
-        # Theirs is of the program's default dtype, and torch draws none in half precision.
+        # torchvision's has the program's default dtype, and torch draws none in half precision.
         concentration = torch.tensor([self.alpha], dtype=torch.float32)
         self._theirs._dist = torch.distributions.Beta(concentration, concentration)
 
     def draw(self, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
         with drawing_from(self.generator):
             params: dict[str, Any] = self._theirs.make_params([images.as_subclass(Tensor)])
-        own = torch.arange(len(images))
-        partner = own.roll(1)  # torchvision pairs an image with the one before it.
-        ratio = torch.full((len(images),), params[self._ratio], dtype=torch.float32).masked_fill(partner == own, 1.0)
+        count = images.shape[0]
+        partner = torch.arange(-1, count - 1).remainder_(count)  # torchvision pairs an image with the one before it.
+        # An image alone in its batch meets itself.
+        ratio = torch.full((count,), 1.0 if count == 1 else params[self._ratio], dtype=torch.float32)
         return {**params, "partner": partner, "ratio": ratio}
 
     def mix_images(self, images: Tensor, params: dict[str, Any]) -> Tensor:
-        theirs = {**params, "labels": None, "batch_size": len(images)}
+        theirs = {**params, "labels": None, "batch_size": images.shape[0]}
         if images.ndim == 5:  # torchvision knows it by its class.
             video: Tensor = self._theirs.transform(tv_tensors.Video(images), theirs)
             return video.as_subclass(Tensor)
@@ -62,10 +63,10 @@ class Mixup(_Wrapped):
     mixed in float32 and rounded.
 
     Args:
-        num_classes: number of classes; may be left out where labels are distributions already.
-        alpha: of the Beta distribution.
-        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
-        generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
+        num_classes: number of classes; optional where labels are distributions already.
+        alpha: parameter of the Beta distribution.
+        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.BatchMix`.
+        generator: draws the parameters. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
         >>> images, labels = Mixup(num_classes=10)(torch.rand(8, 3, 32, 32), torch.arange(8))
@@ -88,10 +89,10 @@ class CutMix(_Wrapped):
     rejects. All images of a batch share one rectangle.
 
     Args:
-        num_classes: number of classes; may be left out where labels are distributions already.
-        alpha: of the Beta distribution that the pasted area is drawn from.
+        num_classes: number of classes; optional where labels are distributions already.
+        alpha: parameter of the Beta distribution that the pasted area is drawn from.
         labels_getter: where the labels are; ``None`` for segmentation, where the masks are the labels.
-        generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
+        generator: draws the parameters. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
         >>> images, masks = torch.rand(8, 3, 32, 32), tv_tensors.Mask(torch.zeros(8, 32, 32, dtype=torch.uint8))
@@ -122,7 +123,7 @@ class CutMix(_Wrapped):
 
 @contextmanager
 def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
-    """Let code that draws from torch's own CPU generator draw from another one; torch's own is left as it was."""
+    """Let code that draws from torch's own CPU generator draw from another one; torch's own stays as it was."""
     if generator is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a mix does with labels: find them in a sample, pair by them, soften them."""
+"""Labels of a mix: find them in a sample, pair images by them, soften them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def soft_labels(
     """Mix the labels as the images are mixed: ``ratio * own + (1 - ratio) * partner's``.
 
     Args:
-        labels: class indices (batch,), or a distribution over classes an image (batch, classes).
+        labels: class indices (batch,), or a distribution over classes per image (batch, classes).
         partner: index in the batch of the image that each is mixed with.
         ratio: share of each image that is its own, in [0, 1].
         num_classes: number of classes; needed for class indices.
 
     Returns:
-        A distribution over classes an image; float32 for class indices and integers, else of the labels' dtype.
+        A distribution over classes per image; float32 for class indices and integers, else of the labels' dtype.
 
     Raises:
         ValueError: if ``num_classes`` is missing, does not fit the labels, or a class index lies outside it.
@@ -39,13 +39,18 @@ def soft_labels(
         tensor([[0.7500, 0.0000, 0.2500],
                 [0.5000, 0.0000, 0.5000]])
     """
-    check_labels(labels, len(partner), num_classes)
+    check_labels(labels, partner.shape[0], num_classes)
+    return blend_labels(labels, partner, ratio, num_classes)
+
+
+def blend_labels(labels: Tensor, partner: Tensor, ratio: Tensor, num_classes: int | None) -> Tensor:
+    """Mix labels that :func:`check_labels` has passed; see :func:`soft_labels`."""
     own, partner = ratio.to(labels.device)[:, None], partner.to(labels.device)
     if labels.ndim == 2:
         labels = labels if labels.is_floating_point() else labels.float()
         return torch.lerp(labels[partner], labels, own.to(labels.dtype))
     assert num_classes is not None
-    soft = torch.zeros(len(labels), num_classes, dtype=own.dtype, device=labels.device)
+    soft = torch.zeros(labels.shape[0], num_classes, dtype=own.dtype, device=labels.device)
     index = labels.long()[:, None]
     return soft.scatter_add_(1, index, own).scatter_add_(1, index[partner], 1 - own)
 
@@ -67,7 +72,7 @@ def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Non
             f"labels must be class indices (batch,) or distributions (batch, classes), got {labels.dtype} of shape "
             f"{tuple(labels.shape)}; wrap segmentation masks in tv_tensors.Mask"
         )
-    if len(labels) != count:
+    if labels.shape[0] != count:
         raise ValueError(f"expected a label for each of {count} images, got {len(labels)}")
     if labels.ndim == 2:
         if num_classes is not None and labels.shape[1] != num_classes:
@@ -75,7 +80,7 @@ def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Non
     elif num_classes is None:
         raise ValueError("labels are class indices, so num_classes must be given")
     # Looking at values on a GPU would wait for it; there the scatter itself rejects.
-    elif len(labels) and labels.device.type == "cpu" and not torch.compiler.is_compiling():
+    elif count and labels.device.type == "cpu" and not torch.compiler.is_compiling():
         least, most = (int(value) for value in labels.long().aminmax())
         if not 0 <= least <= most < num_classes:
             raise ValueError(f"class indices must lie in 0 .. {num_classes - 1}, got {least} to {most}")
@@ -98,8 +103,9 @@ def draw_other_class_partners(
 
     Args:
         labels: class indices (batch,), or distributions (batch, classes), whose largest entry is the class.
-        generator: torch's own where not given.
-        same_class: what an image gets that finds no other class in the batch: "keep" gives it itself, "error" rejects.
+        generator: draws. Default: torch's own.
+        same_class: what happens to an image without another class in the batch: "keep" pairs it with itself, "error"
+            raises.
 
     Returns:
         Indices into the batch, on the labels' device.
@@ -114,16 +120,16 @@ def draw_other_class_partners(
     """
     check_same_class(same_class)
     # Booleans and unsigned integers have neither argmax nor a sorted search.
-    kinds = (labels if labels.is_floating_point() else labels.long()).argmax(1) if labels.ndim == 2 else labels.long()
-    count = len(kinds)
-    wide = torch.float32 if kinds.device.type == "mps" else torch.float64
-    draw = uniform(count, generator=generator, dtype=torch.float64).to(wide).to(kinds.device)
+    classes = (labels if labels.is_floating_point() else labels.long()).argmax(1) if labels.ndim == 2 else labels.long()
+    count, device = len(classes), classes.device
+    wide = torch.float32 if device.type == "mps" else torch.float64
+    draw = uniform(count, generator=generator, dtype=torch.float64).to(wide).to(device)
     if not count:
         return draw.long()
     # Sorted, a class is one block; the others are what lies before and behind it.
-    ordered, order = kinds.sort(stable=True)
-    start = torch.searchsorted(ordered, kinds)
-    own = torch.searchsorted(ordered, kinds, right=True) - start
+    ordered, order = classes.sort(stable=True)
+    start = torch.searchsorted(ordered, classes)
+    own = torch.searchsorted(ordered, classes, right=True) - start
     others = count - own
     if same_class == "error" and bool((others == 0).any()):
         raise ValueError(
@@ -131,13 +137,13 @@ def draw_other_class_partners(
             'use larger batches, or leave such a batch unmixed with same_class="keep"'
         )
     # Rounded to float32, a draw may be 1.
-    place = torch.minimum((draw * others).long(), (others - 1).clamp(min=0))
-    place = torch.where(place >= start, place + own, place).clamp(max=count - 1)
-    return torch.where(others > 0, order[place], torch.arange(count, device=kinds.device))
+    index = torch.minimum((draw * others).long(), (others - 1).clamp(min=0))
+    index = torch.where(index >= start, index + own, index).clamp(max=count - 1)
+    return torch.where(others > 0, order[index], torch.arange(count, device=device))
 
 
 def check_same_class(same_class: str) -> None:
-    """Reject any other answer to a batch of one class.
+    """Reject an unknown value of ``same_class``.
 
     Raises:
         ValueError: if ``same_class`` is neither "keep" nor "error".
@@ -147,7 +153,7 @@ def check_same_class(same_class: str) -> None:
 
 
 def check_labels_getter(labels_getter: Any) -> None:
-    """Reject what cannot say where the labels are.
+    """Reject what is no labels getter.
 
     Raises:
         ValueError: if it is neither "default", nor callable, nor ``None``.
@@ -165,18 +171,18 @@ def find_labels(sample: Any, required: bool = True) -> Any:
     Raises:
         ValueError: if there are none, and they are required.
     """
-    place = sample[1] if isinstance(sample, (tuple, list)) and len(sample) > 1 else sample
-    if place is not sample and type(place) is Tensor:
-        return place
-    if isinstance(place, Mapping):
-        names = [name for name in place if isinstance(name, str)]
+    holder = sample[1] if isinstance(sample, (tuple, list)) and len(sample) > 1 else sample
+    if holder is not sample and type(holder) is Tensor:
+        return holder
+    if isinstance(holder, Mapping):
+        names = [name for name in holder if isinstance(name, str)]
         exact = [name for name in names if name.lower() == "labels"]
         close = [name for name in names if "label" in name.lower()]
         if exact or close:
-            return place[(exact or close)[0]]
+            return holder[(exact or close)[0]]
     if not required:
         return None
-    held = f"a mapping of {', '.join(map(str, place))}" if isinstance(place, Mapping) else type(place).__name__
+    held = f"a mapping of {', '.join(map(str, holder))}" if isinstance(holder, Mapping) else type(holder).__name__
     raise ValueError(
         f"found no labels in the sample ({held}); give them as second argument or under a key with 'label' in its "
         "name, or say where they are with labels_getter, or labels_getter=None if there are none by design"

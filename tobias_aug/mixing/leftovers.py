@@ -1,4 +1,4 @@
-"""What looks like an image, so that it must not stay unchanged beside mixed ones."""
+"""Find what looks like an image in a batch, and so must not stay unchanged beside mixed images."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_leaves
 from torchvision import tv_tensors
 
-# Plain boxes and key points end in two to four numbers, whatever their count, and cannot be told from other numbers.
+# Plain boxes and keypoints end in two to four numbers, whatever their count, as other rows of numbers do.
 _NUMBERS = 4
 
 
 def looks_like_image(item: Any, images: Tensor, one_per_image: bool = False) -> bool:
-    """Whether an item of a batch holds pixels or samples, of whatever size, dtype and container.
+    """Return whether an item of a batch holds pixels or samples, of any size, dtype and container.
 
-    What a shape says must not hang on how many objects or images there happen to be: a tensor of three dimensions is an
-    image unless its last has four entries or fewer, and one of two is an image in a list with an entry per image. Next
-    to images of height x width, so is every (height, width), (n, height, width) and (height, width, n).
+    The answer must not depend on the number of objects or images. A tensor of three dimensions is an image unless its
+    last dimension has four entries or fewer. A tensor of two is an image in a list with one entry per image. Beside
+    images of height x width, so is every (height, width), (n, height, width) and (height, width, n).
 
     Args:
         item: a leaf of the batch's nested structure.
@@ -65,12 +65,12 @@ def _has_image_shape(shape: tuple[int, ...], images: Tensor, one_per_image: bool
 
 
 def lies_in_list_per_image(spec: TreeSpec, flat: list[Any], images: int, count: int) -> list[bool]:
-    """Tell for each leaf whether it lies in a list with an entry per image, such as the targets of a detector.
+    """Return for each leaf whether it lies in a list with one entry per image, such as the targets of a detector.
 
     Args:
         spec: structure of the batch.
         flat: its leaves.
-        images: number of the leaf that holds the images; no list around it is meant.
+        images: index of the leaf that holds the images; lists around it do not count.
         count: images per batch.
     """
     inside: list[bool] = []
@@ -82,10 +82,10 @@ def lies_in_list_per_image(spec: TreeSpec, flat: list[Any], images: int, count: 
         start, children = len(inside), _children(node)
         holds_images = start <= images < start + node.num_leaves
         if node.type in (list, tuple, deque) and len(children) == count and not holds_images:
-            kinds = {child.type for child in children}
-            if kinds == {None}:
-                kinds = {getattr(item, "ndim", None) for item in flat[start : start + node.num_leaves]}
-            listed = listed or len(kinds) == 1
+            types: set[Any] = {child.type for child in children}
+            if types == {None}:
+                types = {getattr(item, "ndim", None) for item in flat[start : start + node.num_leaves]}
+            listed = listed or len(types) == 1
         for child in children:
             walk(child, listed)
 

@@ -1,4 +1,4 @@
-"""Which boxes an image keeps when some of its cells are replaced."""
+"""Boxes of an image of which some cells are replaced: which stay, and cut to what."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def keep_boxes(
     Args:
         boxes: (xmin, ymin, xmax, ymax) in pixels, half-open.
         kept: cells of the image that stay.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
+        height: height of the image, in pixels.
+        width: width of the image, in pixels.
 
     Returns:
         Which boxes stay, and all boxes, those that stay cut.
@@ -33,14 +33,14 @@ def keep_boxes(
     """
     grid = kept.shape[-1]
     edges = [boxes.new_tensor(cell_edges(side, grid)) for side in (width, height)]
-    spans, places = [], []
+    spans, centers = [], []
     for axis, edge in enumerate(edges):
         low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
         center = torch.bucketize((low + high) / 2, edge[1:-1], right=True)
-        places.append(center[:, 0])
+        centers.append(center[:, 0])
         # The center's cell counts even for a box without area.
         spans.append(((low < edge[1:]) & (high > edge[:-1])).scatter(1, center, True))
-    stays = kept[places[1], places[0]]
+    stays = kept[centers[1], centers[0]]
     touched = spans[1][:, :, None] & spans[0][:, None, :] & kept  # (box, row, column)
     cut = boxes.clone()
     for axis, edge in enumerate(edges):

@@ -1,4 +1,4 @@
-"""Detection targets under a merge: one mapping an image, as torchvision's detectors take them."""
+"""Detection targets under a merge: one mapping per image, as torchvision's detectors take them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tobias_aug.masks.cells import cells_to_pixels
 from tobias_aug.mixing.leftovers import describe, looks_like_image
 from tobias_aug.patch_merge.boxes import keep_boxes
 
-# What tells something of the whole image, however many objects it has.
+# Entries that describe the whole image, however many objects it has.
 OF_THE_IMAGE = ("image_id", "size", "orig_size")
 _FORMATS = ("XYXY", "XYWH", "CXCYWH")
 
 
 def are_targets(node: Any) -> bool:
-    """Whether a node of a nest is a list of targets: mappings, with ``tv_tensors.BoundingBoxes`` among them."""
+    """Return whether a node of a batch is a list of targets: mappings, with ``tv_tensors.BoundingBoxes`` in them."""
     return (
         isinstance(node, (list, tuple))
         and all(isinstance(target, Mapping) for target in node)
@@ -37,15 +37,15 @@ def merge_targets(
     """Drop the objects whose center was replaced, and cut the others to what stays of them.
 
     In each target, the boxes follow :func:`~tobias_aug.patch_merge.boxes.keep_boxes`; instance masks
-    (``tv_tensors.Mask`` of shape (objects, height, width)) lose the replaced pixels; every other tensor or array with
-    an entry an object (labels, areas, crowd flags) loses the entries of the dropped objects, and so does a list that
-    has an entry an object in every target. The donor's objects are not taken over.
+    (``tv_tensors.Mask`` of shape (objects, height, width)) lose the replaced pixels. Every other tensor or array with
+    one entry per object (labels, areas, crowd flags) loses the entries of the dropped objects, and so does a list that
+    has one entry per object in every target. The donor's objects are not taken over.
 
     Args:
-        targets: one mapping an image.
+        targets: one mapping per image.
         kept: cells of each image that stay.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
+        height: height of the images, in pixels.
+        width: width of the images, in pixels.
 
     Raises:
         ValueError: if the targets do not fit the images, or hold what cannot be carried.
@@ -58,7 +58,7 @@ def merge_targets(
 
 
 def _lists_of_objects(targets: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Names under which every target has a list with an entry an object; one target alone may have it by chance."""
+    """Return names of lists with one entry per object in every target; in one target alone that may be chance."""
     counted = [(target, boxes) for target in targets if (boxes := _boxes_of(target)) is not None]
     names = {name for target in targets for name, value in target.items() if isinstance(value, (list, tuple))}
     return {
@@ -102,12 +102,12 @@ def _merge_target(
             merged[name] = tv_tensors.wrap(instances.to(value.dtype), like=value)
             continue
         of_objects = name not in OF_THE_IMAGE and getattr(value, "shape", ())[:1] == (len(boxes),)
-        # A row an object is no image, whatever its length.
+        # A row per object is no image, whatever its length.
         rows = of_objects and value.ndim < 3 and tuple(value.shape) != (height, width)
-        for left in [] if rows else tree_leaves(value):
-            if isinstance(left, tv_tensors.TVTensor) or looks_like_image(left, image, one_per_image=True):
+        for leaf in [] if rows else tree_leaves(value):
+            if isinstance(leaf, tv_tensors.TVTensor) or looks_like_image(leaf, image, one_per_image=True):
                 raise ValueError(
-                    f"PatchMerge cannot carry the {describe(left)} at {name!r} of target {number}; give segmentation "
+                    f"PatchMerge cannot carry the {describe(leaf)} at {name!r} of target {number}; give segmentation "
                     "masks as one batch beside the images, instance masks as tv_tensors.Mask (objects, height, width), "
                     "or take it out"
                 )
@@ -116,8 +116,8 @@ def _merge_target(
         elif isinstance(value, np.ndarray) and of_objects:
             merged[name] = value[stays.cpu().numpy()]
         elif name in lists:
-            left_over = [entry for entry, stay in zip(value, stays.tolist(), strict=True) if stay]
-            merged[name] = tuple(left_over) if isinstance(value, tuple) else left_over
+            entries = [entry for entry, stay in zip(value, stays.tolist(), strict=True) if stay]
+            merged[name] = tuple(entries) if isinstance(value, tuple) else entries
         else:
             merged[name] = value
     return merged

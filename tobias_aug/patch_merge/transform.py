@@ -1,56 +1,51 @@
-"""PatchMerge: the merge as a batch transform for torchvision v2."""
+"""PatchMerge and its control: the merge as batch transforms for torchvision v2."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from math import prod
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 from torchvision import tv_tensors
 
-from tobias_aug.masks.cells import boolean_cells, cell_edges, random_cells
+from tobias_aug.masks.cells import random_cells
 from tobias_aug.masks.localizer import Localizer, as_localizer
 from tobias_aug.masks.online import OnlineMasks
-from tobias_aug.mixing.base import BatchMix
 from tobias_aug.mixing.labels import LabelsGetter
-from tobias_aug.patch_merge.functional import check_probability, draw_donors, draw_pairs
-from tobias_aug.patch_merge.kernels import gather_cells
-from tobias_aug.patch_merge.targets import are_targets, merge_targets
-from tobias_aug.runtime.devices import reading_waits, to_device
-from tobias_aug.runtime.renamed import current_value
+from tobias_aug.patch_merge.cell_merge import CellMerge
+from tobias_aug.runtime.devices import to_device
 
 
-class PatchMerge(BatchMix):
+class PatchMerge(CellMerge):
     """Change the background of some images of a batch, keeping their objects.
 
-    Each image is changed with probability ``p``; its partner is any image of the batch, itself included, as in the
+    Each image is changed with probability ``p``. Its partner is any image of the batch, itself included, as in the
     paper (equation 5, with the batch in the dataset's place). Labels stay those of the object. Merge before cropping:
-    the masks speak of whole images.
+    the masks describe whole images.
 
     Args:
         p: probability that an image is changed.
         masks: what makes the masks of a batch that comes without: a localizer, the name of one, or a callable such as
             :class:`~tobias_aug.OnlineMasks`. So the merge stands where any mix stands: in ``v2.RandomChoice``,
             ``v2.Compose`` or a collate function. ``None`` keeps random cells, the control of the paper's Table 5.
-        grid: cells a side; decides the random control and is checked against masks.
-        num_classes: where given, labels are softened by the share of each image that is still its own, as CutMix does;
-            where not, they stay the object's.
-        boxes: "reject" raises on boxes. "keep-center" takes the targets of a detector, a list of one mapping an image
-            with ``tv_tensors.BoundingBoxes`` in it, as in ``merge((images, targets), masks)``: objects whose center
-            lies in a kept cell stay, their boxes cut to the kept cells; the others go, with their labels and instance
-            masks. See :func:`~tobias_aug.patch_merge.targets.merge_targets`.
-        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
-        generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
+        grid: cells per side; decides the random control and is checked against masks.
+        num_classes: labels are softened by the share of each image that is still its own, as CutMix does. Default:
+            they stay the object's.
+        boxes: "reject" raises on boxes. "keep-center" takes the targets of a detector, a list with one mapping per
+            image with ``tv_tensors.BoundingBoxes`` in it, as in ``merge((images, targets), masks)``. Objects whose
+            center lies in a kept cell stay, their boxes cut to the kept cells. The others go, with their labels and
+            instance masks. See :func:`~tobias_aug.patch_merge.targets.merge_targets`.
+        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.BatchMix`.
+        generator: draws the parameters. Default: torch's own, so that loader workers and epochs differ.
         inplace: write into the images that are given, and segmentation masks beside them, and return them. Only
-            changed images are touched. Never for a batch that somebody else still reads: a cached one, a view of a
+            changed images are touched. Never use it for a batch that is read elsewhere: a cached one, a view of a
             dataset's memory, the other view of a pair.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import half_mask
         >>> images = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8)
         >>> scores = torch.rand(8, 4, 4)  # RandomCNN().cell_scores(images), or table.masks(keys)
         >>> PatchMerge(p=0.5)(images, half_mask(scores)).shape
@@ -69,119 +64,63 @@ class PatchMerge(BatchMix):
         generator: torch.Generator | None = None,
         inplace: bool = False,
     ) -> None:
-        super().__init__(num_classes, labels_getter, generator)
-        check_probability(p)
-        if grid < 1:
-            raise ValueError(f"grid must be at least 1, got {grid}")
-        make: Any = masks
+        super().__init__(p, grid, num_classes, boxes, labels_getter, generator, inplace)
+        self.masks = masks
+        self._make: Any = masks
         if isinstance(masks, (str, type)) or _is_localizer(masks):
-            make = OnlineMasks(as_localizer(masks), grid)
-        if not (make is None or callable(make)):
+            self._make = OnlineMasks(as_localizer(masks), grid)
+        if not (self._make is None or callable(self._make)):
             raise TypeError(
                 f"masks must be a localizer or a callable that makes masks of images, got {type(masks).__name__}; give "
                 "the masks of one batch with the batch, as merge(images, masks=...)"
             )
-        boxes = current_value(boxes)
-        if boxes not in ("reject", "keep-center"):
-            raise ValueError(f'boxes must be "reject" or "keep-center", got {boxes!r}')
-        self.p, self.masks, self.grid, self.boxes, self.inplace = p, masks, grid, boxes, inplace
-        self._make = make
 
     def forward(self, *inputs: Any, masks: Any = None, partner: Any = None) -> Any:
-        """Merge a batch: ``merge(images, labels)``, as all mixes, ``merge(images, masks)``, or a nest of either.
+        """Merge a batch: ``merge(images, labels)``, as all mixes, or ``merge(images, masks)``.
 
         Args:
-            inputs: a batch of images (batch, channels, height, width), or a nest (tuple, list, dict) that holds one,
-                with segmentation masks (``tv_tensors.Mask``) that move along; and labels, or the foreground cells.
+            inputs: a batch of images (batch, channels, height, width), or a nested structure (tuple, list, dict) that
+                holds one, with segmentation masks (``tv_tensors.Mask``) that move along; and labels, or the foreground
+                cells.
             masks: foreground cells of each image (batch, grid, grid), as booleans or as integers 0 and 1; or what makes
-                them of images: a localizer, or a callable such as :class:`~tobias_aug.OnlineMasks`. It is given those
-                images alone that are changed or give a background. Default: those of the constructor.
-            partner: index in the batch of the image that gives the background, for each image; drawn where not given.
+                them of images: a localizer, or a callable such as :class:`~tobias_aug.OnlineMasks`. It is given only
+                the images that are changed or give a background. Default: those of the constructor.
+            partner: index in the batch of the image that gives the background, for each image. Default: drawn.
 
         Returns:
-            The same nest with new images; with ``inplace``, with the same.
+            The same structure with new images; with ``inplace``, with the same.
 
         Raises:
-            ValueError: if the masks' number or grid does not fit, or the nest holds boxes, key points, or images that
-                the merge does not carry.
+            ValueError: if the masks' number or grid does not fit, or the structure holds boxes, keypoints, or images
+                that the merge does not carry.
             TypeError: if the masks are no masks.
         """
         if masks is None and len(inputs) == 2 and _are_masks(*inputs):
-            *inputs, masks = inputs  # type: ignore[assignment]
-        batch = inputs[0] if len(inputs) == 1 else tuple(inputs)
-        return self.apply(batch, self.make_params(batch, masks, partner))
+            masks, inputs = inputs[1], inputs[:1]
+        sample = inputs[0] if len(inputs) == 1 else inputs
+        batch = self._parse(sample, labels_required=self._softens_labels() and not isinstance(sample, Tensor))
+        return self._mixed(batch, self.draw(batch.images, batch.labels, masks, partner))
 
-    def make_params(
-        self,
-        flat_inputs: Any,
-        masks: Any = None,
-        partner: Any = None,
-    ) -> dict[str, Any]:
+    def make_params(self, flat_inputs: Any, masks: Any = None, partner: Any = None) -> dict[str, Any]:
         """Draw all that a merge depends on; :meth:`apply` with the same dictionary repeats it exactly.
 
         Returns:
-            ``changed``: which images are merged; ``partner``: who gives the background; ``donors``: which of its
-            cells goes where; ``ratio``: share of each image that is still its own; ``size``: the images' height and
-            width. All but the first are on a GPU where the masks are.
+            See :meth:`draw_cells`.
         """
-        self._reject_uncarried(flat_inputs)
-        images = self._images(flat_inputs, self._find_labels(flat_inputs, required=False))
-        count, random = len(images), self.generator
+        return self.draw(self._parse(flat_inputs, labels_required=False).images, None, masks, partner)
+
+    def draw(self, images: Tensor, labels: Tensor | None, masks: Any = None, partner: Any = None) -> dict[str, Any]:
+        """Draw the parameters, with masks and partners as :meth:`forward` takes them."""
         masks = self._make if masks is None else masks
-        masks = random_cells(count, self.grid, random) if masks is None else masks
+        if masks is None:
+            masks = random_cells(images.shape[0], self.grid, self.generator)
         make = OnlineMasks(masks, self.grid) if _is_localizer(masks) else masks
         if not callable(make):
-            masks = self._checked(masks, count)
-        partner = None if partner is None else _checked_partner(partner, count)
-        changed, partner = draw_pairs(count, self.p, partner, random)
-        if callable(make):
-            masks = self._masks_of(make, images, changed, partner)
-        params: dict[str, Any] = draw_donors(masks if reading_waits(masks) else masks.cpu(), changed, partner, random)
-        height, width = images.shape[-2:]
-        area = to_device(_cell_areas(height, width, self.grid), params["donors"].device)
-        params["size"] = (height, width)
-        params["ratio"] = ((params["donors"] < 0) * area).sum((1, 2)).float() / (height * width)
-        return params
+            return self.draw_cells(images, self._checked(masks, images.shape[0]), partner)
+        return self.draw_cells(images, lambda changed, partner: self._made(make, images, changed, partner), partner)
 
-    def mix_images(self, images: Tensor, params: dict[str, Any]) -> Tensor:
-        """Fill the slots of the images; what lies between the batch and the last two dimensions moves as one."""
-        planes = images.reshape(len(images), prod(images.shape[1:-2]), *images.shape[-2:])
-        partner, donors = params["partner"], params["donors"]
-        if not self.inplace or torch.compiler.is_compiling():
-            merged = gather_cells(planes, torch.arange(len(images)), partner, donors).view(images.shape)
-            return images.copy_(merged) if self.inplace else merged
-        if any(stride == 0 for stride, size in zip(images.stride(), images.shape, strict=True) if size > 1):
-            raise ValueError(
-                "images that share memory cannot be merged in place; clone the batch, or leave inplace out"
-            )
-        changed = params["changed"].nonzero()[:, 0]
-        on_device = to_device(changed, donors.device)
-        merged = gather_cells(planes, changed, partner.index_select(0, on_device), donors.index_select(0, on_device))
-        merged = merged.view(len(changed), *images.shape[1:])
-        if images.device.type != "cpu" or images.requires_grad:
-            return images.index_copy_(0, to_device(changed, images.device), merged)
-        # On the CPU index_copy_ goes item by item.
-        for number, image in zip(changed.tolist(), merged, strict=True):
-            images[number].copy_(image)
-        return images
-
-    def mix_masks(self, masks: Tensor, params: dict[str, Any]) -> Tensor:
-        """Segmentation masks move with their pixels."""
-        return self.mix_images(masks, params)
-
-    def _checked(self, masks: Any, count: int) -> Bool[Tensor, "batch grid grid"]:
-        cells: Tensor = boolean_cells(masks)
-        if cells.shape != (count, self.grid, self.grid):
-            raise ValueError(
-                f"{type(self).__name__}(grid={self.grid}) needs masks of shape {(count, self.grid, self.grid)} for "
-                f"{count} images, got {tuple(cells.shape)}"
-            )
-        return cells
-
-    def _masks_of(
-        self, make: Callable[[Tensor], Any], images: Tensor, changed: Tensor, partner: Tensor
-    ) -> Bool[Tensor, "batch grid grid"]:
-        """Masks of the images that take part; the others get any."""
+    def _made(self, make: Callable[[Tensor], Any], images: Tensor, changed: Tensor, partner: Tensor) -> Tensor:
+        """Return masks of the images that take part; the others get any."""
         changed, partner = changed.cpu(), partner.cpu()
         needed = changed.clone()
         needed[partner[changed]] = True
@@ -190,74 +129,24 @@ class PatchMerge(BatchMix):
             return random_cells(len(images), self.grid, torch.Generator())
         made = make(images.as_subclass(Tensor).index_select(0, to_device(taken, images.device)))
         masks = self._checked(made, len(taken))
-        place = needed.cumsum(0).sub_(1).clamp_(min=0)
-        return masks.index_select(0, to_device(place, masks.device))
-
-    def _is_leaf(self, node: Any) -> bool:
-        return self.boxes == "keep-center" and are_targets(node)
-
-    def _mix(self, item: Any, role: str | None, params: dict[str, Any]) -> Any:
-        if self._is_leaf(item):
-            return merge_targets(item, params["donors"] < 0, *params["size"])
-        return super()._mix(item, role, params)
-
-    def _softens_labels(self) -> bool:
-        return self.num_classes is not None and super()._softens_labels()
+        index = needed.cumsum(0).sub_(1).clamp_(min=0)
+        return masks.index_select(0, to_device(index, masks.device))
 
 
-def _is_localizer(given: Any) -> bool:
-    return callable(getattr(given, "cell_scores", None))
-
-
-def _are_masks(batch: Any, second: Any) -> bool:
-    """Whether what stands behind the batch are its cells, or what makes them, and not its labels."""
-    if second is None or callable(second) or _is_localizer(second):
-        return True
-    if isinstance(second, (list, tuple)) and len(second):
-        second = second[0]
-        lead = 1
-    else:
-        lead = 0
-    if isinstance(second, (list, tuple)):
-        second = np.asarray(second)
-    if not isinstance(second, (Tensor, np.ndarray)) or isinstance(second, tv_tensors.TVTensor):
-        return False
-    if second.ndim + lead == 2 and not lead and isinstance(batch, Tensor):
-        # A mask of one image is no distribution for each image of a batch.
-        return len(second) != len(batch)
-    return second.ndim + lead == 3
-
-
-def _checked_partner(given: Any, count: int) -> Tensor:
-    partner: Tensor = torch.as_tensor(given)
-    whole = not (partner.is_floating_point() or partner.is_complex() or partner.dtype == torch.bool)
-    fits = whole and partner.shape == (count,)
-    if fits and count and not reading_waits(partner):
-        fits = 0 <= int(partner.min()) <= int(partner.max()) < count
-    if not (fits or (not count and partner.shape == (0,))):
-        raise ValueError(f"partner must hold {count} indices below {count}, got {partner.tolist()}")
-    return partner.long()
-
-
-@lru_cache(maxsize=64)
-def _cell_areas(height: int, width: int, grid: int) -> Tensor:
-    """Pixels of each cell."""
-    return torch.outer(*(torch.tensor(cell_edges(side, grid)).diff() for side in (height, width)))
-
-
-class RandomMerge(PatchMerge):
+class RandomMerge(CellMerge):
     """Patch merge of random cells: the control "RM" of the paper's Table 5, as a mix of images and labels.
 
     Args:
         p: probability that an image is changed.
-        grid: cells a side.
-        num_classes: where given, labels are softened by the share of each image that is still its own; where not, they
-            stay.
-        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.base.BatchMix`.
-        generator: draws the parameters; torch's own where not given, so that loader workers and epochs differ.
+        grid: cells per side.
+        num_classes: labels are softened by the share of each image that is still its own. Default: they stay.
+        boxes: as for :class:`PatchMerge`.
+        labels_getter: where the labels are; see :class:`~tobias_aug.mixing.BatchMix`.
+        generator: draws the parameters. Default: torch's own, so that loader workers and epochs differ.
         inplace: as for :class:`PatchMerge`.
 
     Example:
+        >>> import torch
         >>> images, labels = RandomMerge(p=1.0, num_classes=10)(torch.rand(8, 3, 32, 32), torch.arange(8))
         >>> labels[0, 0] >= 0.5
         tensor(True)
@@ -274,20 +163,35 @@ class RandomMerge(PatchMerge):
         generator: torch.Generator | None = None,
         inplace: bool = False,
     ) -> None:
-        super().__init__(
-            p,
-            grid=grid,
-            num_classes=num_classes,
-            boxes=boxes,
-            labels_getter=labels_getter,
-            generator=generator,
-            inplace=inplace,
-        )
+        super().__init__(p, grid, num_classes, boxes, labels_getter, generator, inplace)
 
-    def forward(self, *inputs: Any) -> Any:  # type: ignore[override]  # it has no cells to be told
-        """Merge a batch: images and labels, or one nest that holds them."""
-        return BatchMix.forward(self, *inputs)
+    def make_params(self, flat_inputs: Any, labels: Any = None, partner: Any = None) -> dict[str, Any]:
+        """Draw cells, partners and slots; see :meth:`draw_cells`."""
+        return self.draw(self._parse(flat_inputs, labels_required=False).images, None, partner)
 
-    def make_params(self, flat_inputs: Any, labels: Any = None, partner: Tensor | None = None) -> dict[str, Any]:
-        """Draw cells, partners and places; see :meth:`PatchMerge.make_params`."""
-        return super().make_params(flat_inputs, None, partner)
+    def draw(self, images: Tensor, labels: Tensor | None, partner: Any = None) -> dict[str, Any]:
+        """Draw the parameters, with random cells for masks."""
+        return self.draw_cells(images, random_cells(images.shape[0], self.grid, self.generator), partner)
+
+
+def _is_localizer(given: Any) -> bool:
+    return callable(getattr(given, "cell_scores", None))
+
+
+def _are_masks(batch: Any, second: Any) -> bool:
+    """Whether the second of two inputs is the batch's cells, or what makes them, and not its labels."""
+    if second is None or callable(second) or _is_localizer(second):
+        return True
+    if isinstance(second, (list, tuple)) and len(second):
+        second = second[0]
+        lead = 1
+    else:
+        lead = 0
+    if isinstance(second, (list, tuple)):
+        second = np.asarray(second)
+    if not isinstance(second, (Tensor, np.ndarray)) or isinstance(second, tv_tensors.TVTensor):
+        return False
+    if second.ndim + lead == 2 and not lead and isinstance(batch, Tensor):
+        # A mask of one image is no distribution for each image of a batch.
+        return len(second) != len(batch)
+    return second.ndim + lead == 3

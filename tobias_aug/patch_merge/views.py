@@ -27,7 +27,7 @@ Transform = Callable[[Image.Image], Any]
 
 
 class _Merged(Dataset[tuple[Any, ...]]):
-    """What both datasets share: a sample's image, and its copy on another background or itself."""
+    """What both datasets share: a sample's image, and its copy on another background."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class _Merged(Dataset[tuple[Any, ...]]):
         return len(self.images)
 
     def key(self, index: int) -> str:
-        """The key of image ``index`` in the table."""
+        """Return the key of image ``index`` in the table."""
         return sample_key(self.images, index)
 
     def _sample(self, index: int) -> tuple[Image.Image, Image.Image, list[Any]]:
-        """The image, the image changed or the same object, and what else the sample holds."""
+        """Return the image, its changed copy or the same object, and what else the sample holds."""
         image, rest = split_sample(self.images[index], type(self).__name__)
         if not uniform(1, generator=self._generator).item() < self.p:
             return image, image, rest
@@ -81,7 +81,7 @@ class MergedViews(_Merged):
 
     The background comes from any image of the whole dataset, the image itself included (equation 5 of Cao and
     Wu 2022), and is put in before the view's own cropping and colors. Which of the two views is changed makes a
-    difference only to losses that are not symmetric: the released code changes the first (MoCo's query), the paper
+    difference only to losses that are not symmetric: the official code changes the first (MoCo's query), the paper
     writes the second.
 
     Args:
@@ -89,18 +89,18 @@ class MergedViews(_Merged):
             lightly's ``LightlyDataset`` without a transform. What follows the image (target, file name) is kept.
         masks: the dataset's masks, or their path; ``None`` keeps random cells, the control of the paper's Table 5.
         transform: makes a view of an image. Either one callable for both views, or a sequence of one per view. A
-            callable that returns a list by itself (lightly's multi-view transforms) is asked for each image, and
+            callable that returns a list by itself (lightly's multi-view transforms) is called for each image, and
             each view is taken from the list's entry for it.
         p: probability that a view is changed.
-        view: number of the view that is changed, from 0.
-        resolution: merge at this side and resize back, as the released code does with 224; see
+        view: index of the view that is changed.
+        resolution: merge at this side and resize back, as the official code does with 224; see
             :func:`~tobias_aug.patch_merge.pil.merge_images`.
         missing: "raise" if the table has no mask for an image, or "keep" to leave such an image as it is.
         generator: draws. Default: torch's own, so that loader workers and epochs differ.
 
-    Images are given to the transform upright and in their own mode, changed or not. One with a side below the grid (4
-    pixels) stays as it is. lightly's ``MultiViewCollate`` wants file names, which its ``LightlyDataset`` gives; over a
-    folder or torchvision's ``ImageFolder``, leave ``collate_fn`` out.
+    The transform gets images upright and in their own mode, changed or not. One with a side below the grid (4
+    pixels) stays as it is. lightly's ``MultiViewCollate`` needs the file names of a ``LightlyDataset``; over a folder
+    or torchvision's ``ImageFolder``, leave ``collate_fn`` out.
 
     Raises:
         TypeError: on reading a sample that does not start with a PIL image.
@@ -179,7 +179,7 @@ def split_sample(sample: Any, name: str) -> tuple[Image.Image, list[Any]]:
 
     Args:
         sample: a tuple or list that starts with a PIL image, or the image alone.
-        name: who asks, for the error.
+        name: name of the class, for the error.
 
     Raises:
         TypeError: if there is no PIL image.
@@ -222,7 +222,7 @@ def check_resolution(resolution: int | None, masks: MaskTable | None) -> None:
 
 
 def check_missing(missing: str) -> None:
-    """Reject any other answer to an image without a mask.
+    """Reject an unknown value of ``missing``.
 
     Raises:
         ValueError: if ``missing`` is neither "raise" nor "keep".
@@ -232,7 +232,7 @@ def check_missing(missing: str) -> None:
 
 
 def check_view(view: int, transform: Transform | Sequence[Transform]) -> None:
-    """Reject a view that does not exist, as far as the transform tells how many there are.
+    """Reject a view that does not exist, as far as the transform shows their number.
 
     Raises:
         ValueError: if ``view`` is negative, or beyond a sequence of transforms.
@@ -241,8 +241,8 @@ def check_view(view: int, transform: Transform | Sequence[Transform]) -> None:
     view = whole(view)
     count = len(transform) if isinstance(transform, Sequence) else None
     if view < 0 or (count is not None and view >= count):
-        there = "0 or more" if count is None else f"0 to {count - 1}"
-        raise ValueError(f"view is the number of the view that is changed, {there}, got {view}")
+        valid = "0 or more" if count is None else f"0 to {count - 1}"
+        raise ValueError(f"view is the number of the view that is changed, {valid}, got {view}")
 
 
 def make_views(

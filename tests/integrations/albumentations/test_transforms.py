@@ -31,9 +31,9 @@ def merged_by_loops(own, given, cells):
     """Cell by cell, for sides that the grid divides."""
     result = own.copy()
     height, width = own.shape[0] // 4, own.shape[1] // 4
-    for place, cell in enumerate(cells.ravel()):
+    for slot, cell in enumerate(cells.ravel()):
         if cell >= 0:
-            (i, j), (k, m) = divmod(place, 4), divmod(int(cell), 4)
+            (i, j), (k, m) = divmod(slot, 4), divmod(int(cell), 4)
             block = given[k * height : (k + 1) * height, m * width : (m + 1) * width]
             result[i * height : (i + 1) * height, j * width : (j + 1) * width] = block
     return result
@@ -211,7 +211,10 @@ def test_seed_decides_everything_and_files_keep_everything(transform, tmp_path):
     assert same(run(composed(5), transform), expected)
     assert not same(run(composed(6), transform), expected)
     pipeline = composed(5)
-    again = A.from_dict(json.loads(json.dumps(A.to_dict(pipeline))))
+    written = A.to_dict(pipeline)
+    name = f"tobias_aug.integrations.albumentations.{type(transform).__name__}"
+    assert written["transform"]["transforms"][0]["__class_fullname__"] == name
+    again = A.from_dict(json.loads(json.dumps(written)))
     A.save(pipeline, tmp_path / "pipeline.json")
     A.save(pipeline, tmp_path / "pipeline.yaml", data_format="yaml")
     loaded = [A.load(tmp_path / "pipeline.json"), A.load(tmp_path / "pipeline.yaml", data_format="yaml")]
@@ -285,13 +288,13 @@ def test_what_cannot_be_carried_is_rejected_by_name():
         A.Compose([TobiasPatchMerge(p=1.0)])(image=own, masks=[own[..., 0]] * 2, tobias_metadata=[donor])
 
 
-def test_what_is_wrong_is_said():
+def test_errors_say_what_is_wrong():
     own, given = image(), image(seed=1)
     merge = TobiasPatchMerge(p=1.0)
     for metadata, error in [
         ([], "tobias_metadata holds no donors; give one at least"),
         ([given], "a donor in tobias_metadata must be a dict with an 'image', got ndarray"),
-        ([{"image": given}], "must be a dict with an 'image', got 'image'"),
+        ([{"photo": given}], "must be a dict with an 'image', got 'photo'"),
         ([{"image": given[..., 0]}], r"'image' is uint8 \(40, 60, 3\) in the sample and uint8 \(40, 60\) in its donor"),
         ([{"image": given / 255}], r"'image' is uint8 .* and float64 .*they may differ in height and width alone"),
         ([{"image": given, "scores": np.ones((3, 3))}], r"\(grid=4\) needs scores of shape \(4, 4\), got \(3, 3\)"),
@@ -299,13 +302,13 @@ def test_what_is_wrong_is_said():
     ]:
         with pytest.raises(ValueError, match=error):
             merge(image=own, tobias_metadata=metadata)
-    with pytest.raises(TypeError, match="must be a list of donors .* or a callable that gives one, got int"):
+    with pytest.raises(TypeError, match="must be a list of donors .* or a callable that returns one, got int"):
         merge(image=own, tobias_metadata=5)
     with pytest.raises(ValueError, match="requires \\['tobias_metadata'\\]"):
         merge(image=own)
     with pytest.raises(ValueError, match="merges one 'image' at a time, got images, tobias_metadata"):
         merge(images=own[None], tobias_metadata=[{"image": given}])
-    with pytest.raises(ValueError, match="no localizer looks at images of 5 channels; give scores"):
+    with pytest.raises(ValueError, match="no localizer takes images of 5 channels; give scores"):
         merge(image=image((40, 60, 5)), tobias_metadata=[{"image": image((40, 60, 5))}])
     with pytest.raises(ValueError, match="unknown localizer 'cam'; choose random-cnn, border-contrast, center-prior"):
         TobiasPatchMerge(localizer="cam")

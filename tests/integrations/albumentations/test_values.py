@@ -73,7 +73,7 @@ def test_between_class_takes_donors_of_any_size(dtype):
 def test_floats_outside_the_unit_interval_are_rejected_before_they_are_resized():
     own = array("uint8", (90, 90, 3))
     normal = ((own / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).astype(np.float32)
-    look = TobiasPatchMerge()._look
+    look = TobiasPatchMerge()._localized
     expected = look(own, BorderContrast())
     assert torch.equal(look((own / 255).astype(np.float32), BorderContrast()), expected)
     transform = TobiasPatchMerge(p=1.0)

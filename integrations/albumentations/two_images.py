@@ -6,12 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import albumentations as A
 import numpy as np
-
-from ._hosts import require
-
-require("albumentations", extra="albumentations")
-import albumentations as A  # noqa: E402
 
 Donor = Mapping[str, Any]
 ATTEMPTS = 1000
@@ -24,6 +20,13 @@ class TwoImages(A.DualTransform):
     """
 
     metadata_key: str
+
+    @classmethod
+    def get_class_fullname(cls) -> str:
+        """Return the class's name in written pipelines: the package's own classes go by the package."""
+        inside = cls.__module__.startswith(f"{__package__}.")
+        name: str = f"{__package__}.{cls.__name__}" if inside else super().get_class_fullname()
+        return name
 
     @property
     def targets_as_params(self) -> list[str]:
@@ -45,7 +48,7 @@ class TwoImages(A.DualTransform):
         )
 
     def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return every target its own name, to find the donor's item by."""
+        """Pass every target its own name, to find the donor's item by."""
         result: dict[str, Any] = {}
         for key, value in kwargs.items():
             result |= super().apply_with_params({**params, "key": key}, **{key: value})
@@ -62,8 +65,8 @@ class TwoImages(A.DualTransform):
             donors = [donors]
         if not isinstance(donors, Sequence) or isinstance(donors, str):
             raise TypeError(
-                f"{self.metadata_key} must be a list of donors such as {{'image': array}}, or a callable that gives "
-                f"one, got {type(donors).__name__}"
+                f"{self.metadata_key} must be a list of donors such as {{'image': array}}, or a callable that "
+                f"returns one, got {type(donors).__name__}"
             )
         if not donors:
             raise ValueError(f"{self.metadata_key} holds no donors; give one at least")
