@@ -217,7 +217,7 @@ def filled(text: str, records: dict[str, Any]) -> str:
     """A document with its tables.
 
     Raises:
-        ValueError: if a mark is not of the form above, and its table would go on unnoticed as it is.
+        ValueError: if a mark is not of the form above, and its table would stay as it is, unnoticed.
     """
     text, count = MARKED.subn(
         lambda found: found["head"] + table(records[found["name"]], found["rows"]) + "\n" + found["tail"], text

@@ -27,12 +27,12 @@ WORDS = {
     r"wings?|ground floor": "method package, shared package",
     r"released code|published code": "official code",
     r"(?<!standard )deviations?": "std",
-    r"colou?red|colours?": "color",
+    r"coloured|colours?": "color",
     r"cent(re|res|red|ring)": "center",
     r"gr[e]y": "gray",
     r"(un|re)?labelled|labelling": "labeled",
     r"(re|de)?(normal|local|initial|optim|standard|minim|maxim|serial)is(e|ed|es|ing|ation)": "-ize",
-    r"behaviours?|neighbours?|neighbouring|honou?red|licence|spelt": "US spelling",
+    r"behaviours?|neighbours?|neighbouring|honour(ed)?|licence|spelt": "US spelling",
 }
 TEXTS = (".py", ".md", ".toml", ".yml", ".yaml", ".cff")
 # This list, the old names, texts of others, commands that were run, and records of the past.

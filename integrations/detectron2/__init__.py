@@ -10,7 +10,7 @@ from .._hosts import require
 
 require("detectron2", guide="https://detectron2.readthedocs.io/en/latest/tutorials/install.html")
 
-from tobias_aug.runtime.renamed import renamed_attribute  # noqa: E402
+from tobias_aug.runtime.renamed import UNLABELED, renamed_attribute  # noqa: E402
 
 from . import roi_heads as _roi_heads  # noqa: E402, F401
 from .backbones import VGG16  # noqa: E402
@@ -28,11 +28,7 @@ from .evaluation import VOC07Evaluator  # noqa: E402
 from .mapper import TobiasMapper, TranslatedMapper  # noqa: E402
 from .meta_arch import DomainAdaptiveRCNN  # noqa: E402
 
-_renamed = renamed_attribute(
-    __name__,
-    {"register_unlabelled_folder": "register_unlabeled_folder", "unlabelled_images": "unlabeled_images"},
-    globals(),
-)
+_renamed = renamed_attribute(__name__, UNLABELED, globals())
 
 
 def __getattr__(name: str) -> Any:

@@ -116,7 +116,7 @@ def test_progress_outside_of_training_is_rejected(progress):
         reversal_schedule(progress)
 
 
-def test_the_stepped_schedule_goes_on_from_a_checkpoint():
+def test_the_stepped_schedule_continues_from_a_checkpoint():
     layer = GradientReversal()
     schedule = ReversalSchedule(layer, total=4)
     seen = [float(layer.coefficient)]

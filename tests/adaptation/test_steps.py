@@ -99,7 +99,7 @@ def parameters(step):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_training_goes_on_after_an_interruption_as_if_there_had_been_none(tmp_path, method):
+def test_training_continues_after_an_interruption_as_if_there_had_been_none(tmp_path, method):
     whole, log = run(tmp_path / "whole", method)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", method, stop_after=5)

@@ -84,7 +84,7 @@ def test_every_method_makes_batches(method):
         assert ((labels > 0).sum(1) <= 2).all()
 
 
-def test_a_run_that_was_stopped_goes_on_as_it_would_have(tmp_path):
+def test_a_run_that_was_stopped_continues_as_it_would_have(tmp_path):
     checkpoint = tmp_path / "run.pt"
     whole = Run(arguments(), "bc-plus", 3, data()).finish(None)
     Run(arguments(), "bc-plus", 3, data()).finish(checkpoint)  # Leaves the checkpoint of its first epoch.

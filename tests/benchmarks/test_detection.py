@@ -37,7 +37,7 @@ def data(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_boxes_are_half_open_and_fog_moves_nothing(data, tmp_path):
+def test_boxes_exclude_their_last_edge_and_fog_moves_nothing(data, tmp_path):
     dicts = load_raccoons(data / "raccoon")
     assert [each["image_id"] for each in dicts] == [f"raccoon-{number}" for number in range(1, 13)]
     assert dicts[0]["annotations"][0]["bbox"] == [40, 20, 120, 100]

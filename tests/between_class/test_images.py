@@ -24,7 +24,7 @@ def reference(x1, x2, r, plus):
 
 
 def test_the_example_computed_by_hand():
-    # Deviations 2 and 1; r = 1/2 gives p = 1 / (1 + 2) = 1/3, divided by sqrt(1/9 + 4/9) = sqrt(5) / 3.
+    # Stds 2 and 1; r = 1/2 gives p = 1 / (1 + 2) = 1/3, divided by sqrt(1/9 + 4/9) = sqrt(5) / 3.
     images = torch.tensor([[2.0, -2.0], [1.0, -1.0]])[:, None, None]
     mixed = mix_images(images, torch.tensor([1, 0]), torch.tensor([0.5, 0.8]), plus=True).flatten(1)
     first = (2 / 3 + 2 / 3) / (math.sqrt(5) / 3)
@@ -140,7 +140,7 @@ def numbered(count=12, classes=3):
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_the_data_set_mixes_two_samples_of_different_classes(wrapped):
+def test_the_dataset_mixes_two_samples_of_different_classes(wrapped):
     data = numbered()
     mixed = BetweenClassDataset(Subset(data, range(12)) if wrapped else data, num_classes=3)
     assert len(mixed) == 12
@@ -156,7 +156,7 @@ def test_the_data_set_mixes_two_samples_of_different_classes(wrapped):
     assert data.read == 80
 
 
-def test_the_data_set_ignores_the_index_and_draws_every_pair_equally_often():
+def test_the_dataset_ignores_the_index_and_draws_every_pair_equally_often():
     mixed = BetweenClassDataset(numbered(4, 2), num_classes=2, generator=torch.Generator().manual_seed(0))
     seen = torch.zeros(4, 4)
     for _ in range(1600):
@@ -169,7 +169,7 @@ def test_the_data_set_ignores_the_index_and_draws_every_pair_equally_often():
     assert (seen[possible] - 200).abs().max() < 65
 
 
-def test_the_data_set_works_without_targets_and_in_workers():
+def test_the_dataset_works_without_targets_and_in_workers():
     data = [(torch.full((1, 2, 2), float(n)), n % 2) for n in range(8)]
     mixed = pickle.loads(pickle.dumps(BetweenClassDataset(data, num_classes=2)))
     loader = DataLoader(mixed, 4, num_workers=2, persistent_workers=True)

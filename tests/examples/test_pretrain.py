@@ -31,7 +31,7 @@ def table(photos, tmp_path, brightness):
     return build_masks(photos, brightness, tmp_path / "masks", workers=0, quiet=True).path
 
 
-def test_a_killed_run_goes_on_with_the_losses_of_one_that_was_not(photos, table, tmp_path):
+def test_a_killed_run_continues_with_the_losses_of_one_that_was_not(photos, table, tmp_path):
     whole = subprocess.run(
         [sys.executable, *command(photos, table, tmp_path / "whole")], check=True, capture_output=True, text=True
     )

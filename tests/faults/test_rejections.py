@@ -17,7 +17,7 @@ def command(images, out, workers=0):
     return "tobias", "masks", "build", images, "-o", out, "--localizer", "border-contrast", "--workers", workers
 
 
-def test_a_file_that_may_not_grow_ends_the_build_and_the_next_one_goes_on(server, tmp_path):
+def test_a_file_that_may_not_grow_ends_the_build_and_the_next_one_continues(server, tmp_path):
     images = photos(tmp_path / "images", 60)
     status, said = server.run(*command(images, tmp_path / "out"), largest_file=2000)
     assert status == 2
@@ -29,7 +29,7 @@ def test_a_file_that_may_not_grow_ends_the_build_and_the_next_one_goes_on(server
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
-def test_a_full_disk_ends_the_build_and_the_next_one_goes_on(server, tmp_path):
+def test_a_full_disk_ends_the_build_and_the_next_one_continues(server, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True)
@@ -65,7 +65,7 @@ def test_a_place_that_may_not_be_written_to_is_rejected(server, tmp_path):
         assert f"cannot write {folder / 'out'} (Permission denied); choose another folder" in said
 
 
-def test_a_dying_worker_ends_the_build_and_the_next_one_goes_on(server, tmp_path):
+def test_a_dying_worker_ends_the_build_and_the_next_one_continues(server, tmp_path):
     images = photos(tmp_path / "images", 600)
     running = server.start(*command(images, tmp_path / "out", workers=1))
     wait_for(running.workers)

@@ -79,7 +79,7 @@ def test_an_animation_gives_its_first_frame():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_obeyed_also_after_a_data_sets_conversion(orientation):
+def test_exif_orientation_is_obeyed_also_after_a_datasets_conversion(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     turns = [

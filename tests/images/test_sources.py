@@ -30,7 +30,7 @@ def test_links_are_followed_but_not_in_circles(photos, tmp_path):
     assert not any("up" in key for key in keys)
 
 
-def test_a_data_set_and_its_folder_agree_on_keys_and_targets(photos):
+def test_a_dataset_and_its_folder_agree_on_keys_and_targets(photos):
     files, folder = ImageFiles(photos), ImageFolder(photos)
     assert files.classes == folder.classes
     subset = Subset(folder, [3, 5])
@@ -52,7 +52,7 @@ def test_targets_are_torchvisions_where_a_class_is_empty(photos):
     assert (few.classes, few.target(0)) == (folder.classes, 2)
 
 
-def test_a_data_set_gives_images_or_says_what_it_gave():
+def test_a_dataset_gives_images_or_says_what_it_gave():
     image = Image.new("L", (4, 5))
     tensor = torch.zeros(3, 4, 5, dtype=torch.uint8)
     assert DatasetImages([(image, 1)]).load(0).mode == "RGB"

@@ -78,7 +78,7 @@ def test_any_multi_view_transform_works_in_workers(squares, table, transform, wo
     assert views[0].shape == (3, 3, 32, 32)
 
 
-def test_merged_views_are_a_lightly_data_set_with_backgrounds_from_all_of_it(squares, table):
+def test_merged_views_are_a_lightly_dataset_with_backgrounds_from_all_of_it(squares, table):
     data = MergedViews(LightlyDataset(str(squares)), table, MoCoV2Transform(input_size=32), p=1.0)
     views, targets, filenames = next(iter(DataLoader(data, batch_size=8, collate_fn=MultiViewCollate())))
     assert [view.shape for view in views] == [(8, 3, 32, 32)] * 2

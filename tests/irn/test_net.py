@@ -241,7 +241,7 @@ class TestTraining:
         torch.testing.assert_close(mean, torch.zeros(2), atol=1e-4, rtol=0)
         assert network.mean_displacement.abs().max() > 1e-3
 
-    def test_training_goes_on_where_it_stopped(self, scenes, backbone, train_small, monkeypatch):
+    def test_training_continues_where_it_stopped(self, scenes, backbone, train_small, monkeypatch):
         from tobias_aug.irn import train as irn_train
 
         whole = train_small("whole", epochs=4)

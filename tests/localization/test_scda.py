@@ -35,7 +35,7 @@ def test_hand_computed():
     assert scda_box(heat, (224, 224)) == (56, 0, 168, 112)
 
 
-def test_a_flat_heat_map_gives_the_whole_image():
+def test_a_flat_heatmap_gives_the_whole_image():
     assert scda_box(torch.ones(7, 7), (30, 20)) == (0, 0, 20, 30)
 
 

@@ -108,7 +108,7 @@ MIXES = {
 
 
 def batches(item):
-    """Batches as collate functions nest them, with the path of the item and a function that finds it."""
+    """Batches as collate functions make them, with the path of the item and a function that finds it."""
     labels = torch.arange(4)
     yield {"image": IMAGES, "label": labels, "item": item}, r"\['item'\]", lambda batch: batch["item"]
     yield (tv_tensors.Image(IMAGES), labels, item), r"\[2\]", lambda batch: batch[2]

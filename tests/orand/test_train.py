@@ -81,7 +81,7 @@ class Stopping(MapPairs):
         return super().__getitem__(index)
 
 
-def test_a_stopped_training_goes_on_as_if_nothing_had_been(tmp_path):
+def test_a_stopped_training_continues_as_if_nothing_had_been(tmp_path):
     folders = write_pairs(tmp_path)
     whole, _ = trained(MapPairs(*folders), tmp_path / "whole", checkpoint_every=2)
     with pytest.raises(KeyboardInterrupt):

@@ -80,7 +80,7 @@ def test_p_and_view_decide_what_is_changed(photos, table):
     assert 90 < changed < 150
 
 
-def test_a_data_set_keeps_what_follows_the_image(photos, table):
+def test_a_dataset_keeps_what_follows_the_image(photos, table):
     data = MergedViews(ImageFolder(photos), table, pixels, p=1.0)
     for n in range(len(data)):
         assert data[n][1] == data.images[n][1]
@@ -88,7 +88,7 @@ def test_a_data_set_keeps_what_follows_the_image(photos, table):
     assert not np.array_equal(*random[0][0])
 
 
-def test_backgrounds_come_from_the_whole_data_set():
+def test_backgrounds_come_from_the_whole_dataset():
     images = [(Image.new("RGB", (8, 8), (0, 0, n)), n) for n in range(200)]
     data = MergedViews(images, None, pixels, p=1.0, generator=torch.Generator().manual_seed(1))
     givers = [np.setdiff1d(data[7][0][0][..., 2], [7]) for _ in range(100)]

@@ -80,7 +80,7 @@ def experiment(folder, steps, stop_after=None, every=4):
 
 
 @pytest.mark.parametrize("every", [4, 5], ids=["between two lines of the log", "in the middle of one"])
-def test_training_goes_on_in_the_middle_of_an_epoch_as_if_nothing_had_been(tmp_path, every):
+def test_training_continues_in_the_middle_of_an_epoch_as_if_nothing_had_been(tmp_path, every):
     whole, model, times = experiment(tmp_path / "whole", 14, every=every)
     assert set(times) == {"step_seconds", "data_seconds"}
     with pytest.raises(KeyboardInterrupt):

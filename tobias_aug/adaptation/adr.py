@@ -42,6 +42,8 @@ def dropout_discrepancy(
         ValueError: if there is no such variant, shapes differ, or there are fewer than two classes.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import dropout_discrepancy
         >>> dropout_discrepancy(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]))
         tensor(0.4621)
     """
@@ -85,6 +87,9 @@ class ADR(nn.Module):
         ValueError: if there are no updates, or there is no such variant.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from tobias_aug.adaptation import ADR
         >>> classifier = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 10))
         >>> adr = ADR(nn.Flatten(), classifier)
         >>> loss = adr.generator_loss(torch.rand(8, 1, 8, 8))

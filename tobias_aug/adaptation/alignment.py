@@ -24,6 +24,9 @@ class FeatureAlignment(nn.Module):
         weight: of ``criterion``.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from tobias_aug.adaptation import FeatureAlignment, MMDLoss
         >>> model = FeatureAlignment(nn.Flatten(), nn.Linear(64, 10), MMDLoss())
         >>> loss = model.loss(torch.rand(8, 1, 8, 8), torch.randint(10, (8,)), torch.rand(8, 1, 8, 8))
     """

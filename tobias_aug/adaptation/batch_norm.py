@@ -44,6 +44,9 @@ def adapt_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
         TypeError: if a batch is no tensor, nor begins with one.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from tobias_aug.adaptation import adapt_batch_norm
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
         >>> adapt_batch_norm(model, torch.rand(4, 8, 2))
     """

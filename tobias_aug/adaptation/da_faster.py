@@ -35,6 +35,8 @@ def consistency_loss(
         ValueError: if the counts do not add up.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import consistency_loss
         >>> consistency_loss(torch.zeros(1, 1, 2, 2), torch.tensor([[0.0], [100.0]]), [2])
         tensor(0.2500)
     """
@@ -55,6 +57,8 @@ class ImageDiscriminator(nn.Sequential):
         channels: of the feature map.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation.da_faster import ImageDiscriminator
         >>> ImageDiscriminator(1024)(torch.rand(1, 1024, 38, 63)).shape
         torch.Size([1, 1, 38, 63])
     """
@@ -75,6 +79,8 @@ class RegionDiscriminator(nn.Sequential):
         hidden: width of both hidden layers.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation.da_faster import RegionDiscriminator
         >>> RegionDiscriminator(2048)(torch.rand(300, 2048)).shape
         torch.Size([300, 1])
     """
@@ -141,6 +147,8 @@ class DAFasterAlignment(nn.Module):
         reversal: coefficient of the gradient reversal.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import DAFasterAlignment
         >>> criterion = DAFasterAlignment(1024, 2048)
         >>> maps, regions = torch.rand(2, 1, 1024, 19, 25), torch.rand(2, 8, 2048)
         >>> list(criterion(maps[0], maps[1], regions[0], regions[1], [8], [8]))

@@ -19,6 +19,8 @@ def domain_loss(
     Each half is a mean over its own logits, so batches may differ in size; an empty one counts 0.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import domain_loss
         >>> domain_loss(torch.zeros(4), torch.zeros(2))
         tensor(0.6931)
     """
@@ -35,6 +37,8 @@ class DomainDiscriminator(nn.Sequential):
         hidden: width of both hidden layers.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import DomainDiscriminator
         >>> DomainDiscriminator(256)(torch.rand(8, 256)).shape
         torch.Size([8, 1])
     """
@@ -65,6 +69,8 @@ class DANNLoss(nn.Module):
             :func:`~tobias_aug.adaptation.reversal.reversal_schedule`.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import DANNLoss, DomainDiscriminator, reversal_schedule
         >>> criterion = DANNLoss(DomainDiscriminator(256))
         >>> criterion.reversal.set_coefficient(reversal_schedule(0.1))
         >>> loss = criterion(torch.rand(8, 256), torch.rand(8, 256))

@@ -23,6 +23,7 @@ class UnlabeledImages(Dataset[Any]):
         transform: applied to the image.
 
     Example:
+        >>> from tobias_aug.adaptation import UnlabeledImages
         >>> UnlabeledImages([("image 0", 7), ("image 1", 3)])[1]
         'image 1'
     """
@@ -53,6 +54,8 @@ def images_alone(batch: Any) -> Tensor:
         TypeError: if anything comes with the images.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import images_alone
         >>> images_alone(torch.zeros(4, 3, 8, 8)).shape
         torch.Size([4, 3, 8, 8])
     """
@@ -77,6 +80,9 @@ class DomainLoader:
         TypeError: if one of them cannot start an epoch at any batch, as a plain ``DataLoader`` cannot.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import DomainLoader, UnlabeledImages
+        >>> from tobias_aug.training import ReproducibleLoader
         >>> source, target = [(torch.zeros(1, 8, 8), 3)] * 6, UnlabeledImages([(torch.ones(1, 8, 8), 5)] * 4)
         >>> loader = DomainLoader(ReproducibleLoader(source, 2), ReproducibleLoader(target, 2))
         >>> [part.shape[0] for part in next(loader.epoch(0))]

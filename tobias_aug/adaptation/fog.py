@@ -40,6 +40,8 @@ def fog_and_color(
         ValueError: if the density or the saturation is negative, or the patchiness lies outside [0, 1].
 
     Example:
+        >>> import numpy as np
+        >>> from tobias_aug.adaptation import fog_and_color
         >>> fog_and_color(np.zeros((2, 2, 3), dtype=np.uint8), seed=0, patchiness=0)[:, 0].tolist()
         [[166, 171, 177], [78, 80, 83]]
     """

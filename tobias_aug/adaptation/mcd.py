@@ -44,6 +44,8 @@ def discrepancy(
         ValueError: if shapes differ, or there are fewer than two classes.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import discrepancy
         >>> discrepancy(torch.tensor([[100.0, 0.0]]), torch.tensor([[0.0, 100.0]]))
         tensor(1.)
     """
@@ -71,6 +73,8 @@ def class_balance(
         ValueError: if there are fewer than two classes.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import class_balance
         >>> class_balance(torch.zeros(8, 10))
         tensor(2.3026)
     """
@@ -113,6 +117,9 @@ class MCD(nn.Module):
         ValueError: if there are no updates.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from tobias_aug.adaptation import MCD
         >>> mcd = MCD(nn.Flatten(), nn.Linear(64, 10), nn.Linear(64, 10))
         >>> images, labels, target = torch.rand(8, 1, 8, 8), torch.randint(10, (8,)), torch.rand(8, 1, 8, 8)
         >>> source_loss = mcd.source_loss(images, labels)

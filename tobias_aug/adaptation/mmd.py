@@ -48,6 +48,8 @@ def mmd_squared(
         ValueError: if a batch is too small, the batches do not fit the estimator, or options do not fit together.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import mmd_squared
         >>> mmd_squared(torch.randn(64, 8), torch.randn(64, 8) + 3.0) > 1
         tensor(True)
     """
@@ -116,6 +118,8 @@ class MMDLoss(nn.Module):
         gather: estimate from the batches of all processes, which must be of one size.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import MMDLoss
         >>> loss = MMDLoss()(torch.rand(8, 256), torch.rand(8, 256))
     """
 

@@ -32,6 +32,8 @@ def unknown_loss(logits: Float[Tensor, "batch outputs *pixels"], threshold: floa
         ValueError: if ``threshold`` lies outside (0, 1), or unknown is the only output.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import unknown_loss
         >>> unknown_loss(torch.zeros(4, 2))
         tensor(0.6931)
     """
@@ -61,6 +63,9 @@ class OpenSetLoss(nn.Module):
         ValueError: if ``threshold`` lies outside (0, 1).
 
     Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from tobias_aug.adaptation import OpenSetLoss
         >>> criterion = OpenSetLoss(nn.Linear(64, 5 + 1))
         >>> loss = criterion(torch.rand(8, 64), torch.randint(5, (8,)), torch.rand(8, 64))
     """
@@ -103,6 +108,9 @@ class OSBP(nn.Module):
             and, by its running statistics, in prediction; the official code passes them one after the other.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from tobias_aug.adaptation import OSBP, OpenSetLoss
         >>> osbp = OSBP(nn.Flatten(), OpenSetLoss(nn.Linear(64, 5 + 1)))
         >>> loss = osbp.loss(torch.rand(8, 1, 8, 8), torch.randint(5, (8,)), torch.rand(8, 1, 8, 8))
     """

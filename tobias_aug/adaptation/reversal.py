@@ -20,6 +20,8 @@ def reverse_gradient(
     """Return ``values`` unchanged; on the way back the gradient is multiplied by ``-coefficient``.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import reverse_gradient
         >>> x = torch.ones(2, requires_grad=True)
         >>> reverse_gradient(x, 0.5).sum().backward()
         >>> x.grad
@@ -55,6 +57,7 @@ class GradientReversal(nn.Module):
         coefficient: the gradient is multiplied by its negative; 0 lets no gradient through.
 
     Example:
+        >>> from tobias_aug.adaptation import GradientReversal, reversal_schedule
         >>> layer = GradientReversal()
         >>> layer.set_coefficient(reversal_schedule(0.5))
         >>> layer.state_dict()["coefficient"]
@@ -95,6 +98,7 @@ def reversal_schedule(progress: float, alpha: float = 10.0, low: float = 0.0, hi
         ValueError: if ``progress`` lies outside [0, 1].
 
     Example:
+        >>> from tobias_aug.adaptation import reversal_schedule
         >>> [round(reversal_schedule(done), 4) for done in (0.0, 0.1, 1.0)]
         [0.0, 0.4621, 0.9999]
     """
@@ -112,6 +116,7 @@ class ReversalSchedule:
         schedule: from progress in [0, 1] to the coefficient.
 
     Example:
+        >>> from tobias_aug.adaptation import GradientReversal, ReversalSchedule
         >>> layer = GradientReversal()
         >>> schedule = ReversalSchedule(layer, total=1000)
         >>> schedule.step()  # after each step of the optimizer

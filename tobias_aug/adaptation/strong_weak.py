@@ -27,6 +27,8 @@ def least_squares_domain_loss(
     A discriminator that cannot tell the domains says 0.5 everywhere, and has a loss of 0.25. An empty domain counts 0.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import least_squares_domain_loss
         >>> least_squares_domain_loss(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 3, 5))
         tensor(0.2500)
     """
@@ -55,6 +57,8 @@ def focal_domain_loss(
         ValueError: if there is no such modulation, or ``gamma`` is negative.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import focal_domain_loss
         >>> focal_domain_loss(torch.zeros(1, 2), torch.zeros(1, 2))  # log(2) / 2 ** 5
         tensor(0.0217)
     """
@@ -82,6 +86,8 @@ class LocalDiscriminator(nn.Module):
             official code has for VGG.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation.strong_weak import LocalDiscriminator
         >>> LocalDiscriminator(256)(torch.rand(1, 256, 20, 30)).shape
         torch.Size([1, 1, 20, 30])
     """
@@ -122,6 +128,8 @@ class GlobalDiscriminator(nn.Module):
         ValueError: in training, on a single map of up to 8 × 8, which leaves no second position to standardize by.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation.strong_weak import GlobalDiscriminator
         >>> GlobalDiscriminator(1024)(torch.rand(1, 1024, 38, 63)).shape
         torch.Size([1, 2])
     """
@@ -159,6 +167,8 @@ class LocalAlignment(nn.Module):
         std: see :class:`LocalDiscriminator`.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import LocalAlignment
         >>> criterion = LocalAlignment(256)
         >>> loss = criterion(torch.rand(1, 256, 20, 30), torch.rand(1, 256, 24, 24))
     """
@@ -193,6 +203,8 @@ class GlobalAlignment(nn.Module):
         dropout: see :class:`GlobalDiscriminator`.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation import GlobalAlignment
         >>> criterion = GlobalAlignment(1024, gamma=3)
         >>> loss = criterion(torch.rand(1, 1024, 38, 50), torch.rand(1, 1024, 40, 40))
     """

@@ -28,6 +28,8 @@ def mean_or_zero(values: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
     parameters.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation.tensors import mean_or_zero
         >>> mean_or_zero(torch.zeros(0))
         tensor(0.)
     """
@@ -68,6 +70,8 @@ def gather_batches(values: Float[Tensor, " batch *shape"]) -> Float[Tensor, " jo
     would have had. All processes must hold batches of one size.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.adaptation.tensors import gather_batches
         >>> gather_batches(torch.ones(2, 3)).shape
         torch.Size([2, 3])
     """

@@ -33,6 +33,8 @@ class BetweenClassAudioMix(BatchMix):
         generator: draws the parameters. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import BetweenClassAudioMix
         >>> mix = BetweenClassAudioMix(num_classes=10, sample_rate=16_000)
         >>> waveforms, labels = mix(torch.randn(8, 24_014), torch.arange(8))
         >>> waveforms.shape, labels.shape

@@ -27,6 +27,8 @@ def scale_time(waveform: Float[Tensor, "*batch samples"], scale: float) -> Float
             samples, the n-th taken at ``n / scale``.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import scale_time
         >>> scale_time(torch.tensor([0.0, 2.0, 4.0]), 2.0)
         tensor([0., 1., 2., 3., 4., 4.])
     """
@@ -52,6 +54,8 @@ def trim_silence(waveform: Shaped[Tensor, "*channels samples"]) -> Shaped[Tensor
         waveform: one sound; of several channels the same samples are cut, where all of them are zero.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import trim_silence
         >>> trim_silence(torch.tensor([0, 0, 5, 0, -3, 0]))
         tensor([ 5,  0, -3])
     """
@@ -67,6 +71,8 @@ def ten_crops(waveforms: Shaped[Tensor, "*batch samples"], length: int) -> Shape
         length: samples of a crop.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import ten_crops
         >>> ten_crops(torch.ones(2, 30), 20).shape
         torch.Size([2, 10, 20])
     """
@@ -138,6 +144,8 @@ class RandomCropPadded(v2.Transform):
         generator: draws. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import RandomCropPadded
         >>> RandomCropPadded(400)(torch.randn(2, 1000)).shape
         torch.Size([2, 400])
     """
@@ -173,6 +181,8 @@ class RandomGain(v2.Transform):
         generator: draws. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import RandomGain
         >>> RandomGain()(torch.randn(64, 1000)).shape
         torch.Size([64, 1000])
     """

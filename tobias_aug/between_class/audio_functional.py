@@ -40,6 +40,7 @@ def window_length(sample_rate: int, n_fft: int | None = None) -> int:
         ValueError: if the paper has none for this rate and ``n_fft`` is not given, or ``n_fft`` is odd or not positive.
 
     Example:
+        >>> from tobias_aug.between_class.audio_functional import window_length
         >>> window_length(44_100)
         4096
     """
@@ -67,6 +68,7 @@ def a_weighting(sample_rate: int, n_fft: int) -> Float[Tensor, " frequencies"]:
         about 0 at 1 kHz, never below -80.
 
     Example:
+        >>> from tobias_aug.between_class import a_weighting
         >>> a_weighting(16_000, 16)[[0, 1, 8]].round(decimals=1)  # 0, 1 and 8 kHz
         tensor([-80.0000,   0.0000,  -1.1000], dtype=torch.float64)
     """
@@ -100,6 +102,8 @@ def a_weighted_gain(
         ValueError: if ``n_fft`` is missing for another sampling rate, or the waveforms are integers.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import a_weighted_gain
         >>> time = torch.arange(16_000) / 16_000
         >>> tones = torch.stack([torch.sin(2 * torch.pi * hertz * time) for hertz in (100, 1000)])
         >>> a_weighted_gain(tones, 16_000).round()
@@ -137,6 +141,8 @@ def loudness_ratio(
         ValueError: if gains and ratios differ in shape, as with the channels of a stereo sound.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import loudness_ratio
         >>> loudness_ratio(torch.tensor(20.0), torch.tensor(0.0), torch.tensor(0.5))  # Ten times the amplitude
         tensor(0.0909)
     """
@@ -174,6 +180,8 @@ def mix_waveforms(
         ValueError: if the waveforms differ in shape, or gains and ratios do not fit them.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import mix_waveforms
         >>> a, b, gain = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.tensor(50.0)
         >>> mix_waveforms(a, b, gain, gain, torch.tensor(0.5))
         tensor([0.7071, 0.7071])
@@ -208,6 +216,8 @@ def mix_by_loudness(
         ValueError: if shapes differ, or a sound has several channels, whose loudness is not that of the sound.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import mix_by_loudness
         >>> mix_by_loudness(torch.randn(2, 5000), torch.randn(2, 5000), torch.rand(2), 16_000).shape
         torch.Size([2, 5000])
     """

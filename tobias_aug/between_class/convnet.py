@@ -18,6 +18,7 @@ class ConvNet(nn.Module):
         dropout: behind each of the first two linear layers.
 
     Example:
+        >>> from tobias_aug.between_class import ConvNet
         >>> import torch
         >>> ConvNet(10)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])

@@ -101,6 +101,7 @@ class EnvNet(_WaveformNet):
         num_classes: size of the output.
 
     Example:
+        >>> from tobias_aug.between_class import EnvNet
         >>> import torch
         >>> EnvNet(num_classes=10)(torch.randn(2, 24_014)).shape
         torch.Size([2, 10])
@@ -124,6 +125,7 @@ class EnvNetV2(_WaveformNet):
         num_classes: size of the output.
 
     Example:
+        >>> from tobias_aug.between_class import EnvNetV2
         >>> import torch
         >>> EnvNetV2(num_classes=10)(torch.randn(2, 66_650)).shape
         torch.Size([2, 10])

@@ -38,6 +38,8 @@ class BetweenClassMix(BatchMix):
         generator: draws the parameters. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import BetweenClassMix
         >>> images, labels = torch.rand(8, 3, 32, 32), torch.arange(8)
         >>> mixed, soft = BetweenClassMix(num_classes=10)(images, labels)
         >>> mixed.shape, soft.shape
@@ -94,6 +96,8 @@ class BetweenClassDataset(Dataset[tuple[Tensor, Tensor]]):
         ValueError: if the dataset holds fewer than two classes, or ``plus`` and ``mix`` are both given.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import BetweenClassDataset
         >>> data = [(torch.full((3, 4, 4), float(n)), n % 2) for n in range(6)]
         >>> image, label = BetweenClassDataset(data, num_classes=2)[0]
         >>> image.shape, round(float(label.sum()), 6)

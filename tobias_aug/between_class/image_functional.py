@@ -32,6 +32,8 @@ def mix_images(
         ValueError: if ``plus`` is asked for images of an integer dtype.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import mix_images
         >>> images = torch.tensor([[2.0, -2.0], [1.0, -1.0]])
         >>> mix_images(images, torch.tensor([1, 0]), torch.tensor([0.5, 0.25]))
         tensor([[ 1.5000, -1.5000],
@@ -78,6 +80,8 @@ def pixel_share(
         other: std of its partner.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import pixel_share
         >>> pixel_share(torch.tensor([0.5, 0.0, 0.3]), torch.tensor([1.0, 1.0, 0.0]), torch.tensor([3.0, 2.0, 1.0]))
         tensor([0.7500, 0.0000, 0.3000])
     """
@@ -93,6 +97,8 @@ def wave_weights(
     """Return the weights of two waves whose energies add: p and 1 - p, over ``sqrt(p² + (1 - p)²)``.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.between_class import wave_weights
         >>> [round(float(weight), 4) for weight in wave_weights(torch.tensor(0.5))]
         [0.7071, 0.7071]
     """

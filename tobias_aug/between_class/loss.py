@@ -21,6 +21,8 @@ def ratio_loss(
         soft_labels: distributions over the classes, such as ``BetweenClassMix`` gives.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import ratio_loss
         >>> labels = torch.tensor([[0.75, 0.25, 0.0]])
         >>> float(ratio_loss(labels.log(), labels)) < 1e-6
         True

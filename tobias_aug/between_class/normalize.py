@@ -36,6 +36,8 @@ class BetweenClassNormalize(v2.Transform):
         ValueError: if mean and std differ in number, or a std is not positive.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import BetweenClassNormalize
         >>> normalize = BetweenClassNormalize.published("cifar10", plus=True)
         >>> normalize(torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)).dtype
         torch.float32

@@ -33,7 +33,9 @@ def _with_traceback_first(arguments: list[str]) -> list[str]:
 
 def _with_current_values(arguments: list[str]) -> list[str]:
     """Take the old values of ``--localizer`` for one version, and say the new ones."""
-    renamed = {"centre-prior": "center-prior", "--localizer=centre-prior": "--localizer=center-prior"}
+    from tobias_aug.runtime.renamed import LOCALIZERS
+
+    renamed = {**LOCALIZERS, **{f"--localizer={old}": f"--localizer={new}" for old, new in LOCALIZERS.items()}}
     for old, new in renamed.items():
         if old in arguments:
             print(f"tobias-aug: {old} is called {new} now; the old name goes with the next version", file=sys.stderr)

@@ -13,7 +13,7 @@ class Hourglass(nn.Module):
 
     The paper's default: 128 channels a scale, 4 in each skip, 3 × 3 convolutions with reflected borders, strides for
     going down, bilinear interpolation for going up, batch normalization and leaky ReLU. The image is its input here,
-    not noise. Which map the Tobias paper localizes with is not in its released code; this takes the last one.
+    not noise. Which map the Tobias paper localizes with is not in its official code; this takes the last one.
     """
 
     def __init__(self, scales: int = 5, width: int = 128, skip: int = 4) -> None:

@@ -179,7 +179,7 @@ class RandomCNN(Frozen):
 def pool_cells(features: Float[Tensor, "batch channels rows columns"], grid: int) -> Tensor:
     """Maximum of each channel in each cell of a grid.
 
-    The released code brings 7 × 7 to 4 × 4 by a 2 × 2 maximum with stride 2 and padding 1, and so does this for any
+    The official code brings 7 × 7 to 4 × 4 by a 2 × 2 maximum with stride 2 and padding 1, and so does this for any
     map that such a pooling brings to the grid; other maps are pooled over the cells' own, overlapping, windows.
 
     Raises:

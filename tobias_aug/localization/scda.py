@@ -106,7 +106,7 @@ class SCDA(Frozen):
     """The descriptor of the object in an image, for retrieval: "SCDA_flip+" of the paper, 4096 numbers.
 
     Args:
-        weights: of a VGG-16 under torchvision's names, a checkpoint's path or a state dict; random where not given.
+        weights: of a VGG-16 under torchvision's names, a checkpoint's path or a state dict. Default: random.
         seed: decides random weights.
 
     Example:

@@ -44,7 +44,7 @@ class Variant:
         base: "resnet50", the name of a VGG, "alexnet", "inception_v3", "vit_b_16" or "hourglass".
         blocks: bottlenecks in each stage of a ResNet.
         stages: how many stages of a ResNet are kept, the stem counting as one ("conv1" is 1, the whole network 5).
-        last_stride: stride of a ResNet's last stage; 1 gives a map of 14 × 14, which the released code localizes with.
+        last_stride: stride of a ResNet's last stage; 1 gives a map of 14 × 14, which the official code localizes with.
         activation: what replaces every ReLU.
         skip: whether a ResNet adds its shortcuts.
         norm: whether it normalizes.

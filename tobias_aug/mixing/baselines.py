@@ -69,6 +69,8 @@ class Mixup(_Wrapped):
         generator: draws the parameters. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import Mixup
         >>> images, labels = Mixup(num_classes=10)(torch.rand(8, 3, 32, 32), torch.arange(8))
         >>> labels.shape
         torch.Size([8, 10])
@@ -95,6 +97,9 @@ class CutMix(_Wrapped):
         generator: draws the parameters. Default: torch's own, so that loader workers and epochs differ.
 
     Example:
+        >>> import torch
+        >>> from torchvision import tv_tensors
+        >>> from tobias_aug import CutMix
         >>> images, masks = torch.rand(8, 3, 32, 32), tv_tensors.Mask(torch.zeros(8, 32, 32, dtype=torch.uint8))
         >>> images, masks = CutMix(labels_getter=None)(images, masks)
         >>> type(masks).__name__

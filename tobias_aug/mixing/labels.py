@@ -35,6 +35,8 @@ def soft_labels(
         ValueError: if ``num_classes`` is missing, does not fit the labels, or a class index lies outside it.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.mixing import soft_labels
         >>> soft_labels(torch.tensor([0, 2]), torch.tensor([1, 0]), torch.tensor([0.75, 0.5]), num_classes=3)
         tensor([[0.7500, 0.0000, 0.2500],
                 [0.5000, 0.0000, 0.5000]])
@@ -90,6 +92,8 @@ def draw_partners(count: int, generator: torch.Generator | None = None) -> Int[T
     """Draw any image of the batch for each image, itself included.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.mixing import draw_partners
         >>> draw_partners(3, torch.Generator().manual_seed(0)).shape
         torch.Size([3])
     """
@@ -114,6 +118,8 @@ def draw_other_class_partners(
         ValueError: if ``same_class="error"`` and the batch holds one class only.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.mixing import draw_other_class_partners
         >>> labels = torch.tensor([3, 3, 7, 1])
         >>> bool((labels[draw_other_class_partners(labels)] != labels).all())
         True

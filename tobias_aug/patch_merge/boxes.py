@@ -26,6 +26,8 @@ def keep_boxes(
         Which boxes stay, and all boxes, those that stay cut.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.patch_merge import keep_boxes
         >>> left = torch.tensor([[True, False], [True, False]])
         >>> keep_boxes(torch.tensor([[0.0, 1.0, 6.0, 7.0], [4.0, 1.0, 8.0, 3.0]]), left, 8, 8)
         (tensor([ True, False]), tensor([[0., 1., 4., 7.],

@@ -54,6 +54,7 @@ def merge_patches(
         TypeError: if the masks are floating point, as scores are.
 
     Example:
+        >>> from tobias_aug import merge_patches
         >>> import torch
         >>> a, b = torch.zeros(4, 4, dtype=torch.uint8), torch.arange(16, dtype=torch.uint8).view(4, 4)
         >>> left = torch.tensor([[True, False], [True, False]])
@@ -158,6 +159,7 @@ def donor_cells(
         ValueError: if the masks differ in their number of foreground cells, or ``order`` is no permutation.
 
     Example:
+        >>> from tobias_aug.patch_merge import donor_cells
         >>> import torch
         >>> mask = torch.tensor([[True, False], [False, True]])
         >>> donor_cells(mask, ~mask, torch.tensor([1, 0]))

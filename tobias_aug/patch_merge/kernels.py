@@ -44,6 +44,7 @@ def merge_cells(
         A new tensor; of A's memory layout where that is contiguous or channels last.
 
     Example:
+        >>> from tobias_aug.patch_merge import merge_cells
         >>> import torch
         >>> images = torch.arange(8.0).view(2, 1, 2, 2)
         >>> swap = torch.tensor([[[-1, -1], [3, 2]]])

@@ -44,6 +44,7 @@ class PatchMerge(CellMerge):
             dataset's memory, the other view of a pair.
 
     Example:
+        >>> from tobias_aug import PatchMerge
         >>> import torch
         >>> from tobias_aug import half_mask
         >>> images = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8)
@@ -146,6 +147,7 @@ class RandomMerge(CellMerge):
         inplace: as for :class:`PatchMerge`.
 
     Example:
+        >>> from tobias_aug import RandomMerge
         >>> import torch
         >>> images, labels = RandomMerge(p=1.0, num_classes=10)(torch.rand(8, 3, 32, 32), torch.arange(8))
         >>> labels[0, 0] >= 0.5

@@ -9,12 +9,18 @@ from typing import Any, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+LOCALIZERS = {"centre-prior": "center-prior"}
 # Values of options, and parts of what tables of earlier versions say of their localizer.
 VALUES = {
-    "centre-prior": "center-prior",
+    **LOCALIZERS,
     "colour-texture": "color-texture",
     "keep-centre": "keep-center",
     "refuse": "reject",
+}
+# Names of detectron2's datasets of images without labels.
+UNLABELED = {
+    "register_unlabelled_folder": "register_unlabeled_folder",
+    "unlabelled_images": "unlabeled_images",
 }
 # Names of settings in the settings.json of earlier versions.
 SETTINGS = {"deviation": "std"}

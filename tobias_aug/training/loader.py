@@ -25,7 +25,7 @@ class ReproducibleLoader:
 
     Before a batch is read, the generators of torch, NumPy and Python are seeded from (seed, epoch, number of the
     batch, rank), in the process that reads it. So augmentation does not depend on the number of workers, and training
-    can go on in the middle of an epoch with the very batch it would have seen.
+    can continue in the middle of an epoch with the very batch it would have seen.
 
     Args:
         dataset: map-style; its samples and the collate function may draw from any of the three generators.

@@ -62,7 +62,7 @@ def test_a_batch_has_both_domains_and_no_label_of_the_target(scenes, small):
         assert all("plain" in image["file_name"] for image in each[2:])
 
 
-def test_labels_of_a_target_data_set_are_never_read(scenes, small):
+def test_labels_of_a_target_dataset_are_never_read(scenes, small):
     cfg = small(**{**DOMAINS, "DATASETS__TARGET": ("scenes",)})
     seen = []
 
@@ -85,7 +85,7 @@ def test_an_epoch_holds_each_image_once_whatever_the_other_domains_size(scenes, 
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_loader_goes_on_with_the_batch_it_would_have_given(scenes, small, workers):
+def test_a_loader_continues_with_the_batch_it_would_have_given(scenes, small, workers):
     whole = first(build_two_domain_train_loader(small(**DOMAINS)), 10)
     later = build_two_domain_train_loader(small(**DOMAINS, DATALOADER__NUM_WORKERS=workers))
     later.start = 7
@@ -155,7 +155,7 @@ def test_a_source_image_without_annotations_is_named(scenes, small, registered, 
     assert first(build_two_domain_train_loader(cfg, mapper=dict), 1)
 
 
-def test_two_source_data_sets_of_which_one_is_unlabeled(scenes, small):
+def test_two_source_datasets_of_which_one_is_unlabeled(scenes, small):
     for names in (("scenes", "plain"), ("plain", "scenes"), ("plain",)):
         with pytest.raises(ValueError, match=rf"6 of {6 * len(names)} images of DATASETS.TRAIN have no annotations"):
             build_two_domain_train_loader(small(**{**DOMAINS, "DATASETS__TRAIN": names}))

@@ -65,7 +65,7 @@ def test_no_detections(scenes):
     assert evaluate({0: found([], [], [])})["AP50"] == 0.0
 
 
-def test_a_data_set_without_annotations_is_rejected(scenes):
+def test_a_dataset_without_annotations_is_rejected(scenes):
     with pytest.raises(ValueError, match=r"plain has no annotations to score by; name a dataset with them in DATASETS"):
         VOC07Evaluator("plain")
 
@@ -80,6 +80,6 @@ def test_images_that_share_an_id_are_named(scenes):
         VOC07Evaluator("scenes")
 
 
-def test_an_image_of_another_data_set_is_rejected(scenes):
+def test_an_image_of_another_dataset_is_rejected(scenes):
     with pytest.raises(ValueError, match="image '0.png' is none of scenes, by whose annotations"):
         evaluate({"0.png": found([], [], [])})

@@ -325,7 +325,7 @@ def test_ten_iterations_run_and_are_scored(build, name):
     )
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(build, tmp_path):
+def test_a_stopped_run_continues_to_the_same_weights(build, tmp_path):
     """Without dropout, whose draws no checkpoint of mmengine's holds."""
     still = {"model.decode_head.dropout_ratio": 0}
     whole = build("camvid240_mcd", **still)

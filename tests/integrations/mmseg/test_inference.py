@@ -122,5 +122,5 @@ def test_fog_needs_a_file_name_or_leaves_inference_alone():
             FogAndColor()({"img": image, "img_path": name})
     quiet = FogAndColor(inference=False)
     assert quiet({"img": image, "img_path": None})["img"] is image
-    of_a_data_set = quiet({"img": image, "img_path": "a.jpg", "sample_idx": 0})["img"]
-    assert np.array_equal(of_a_data_set, FogAndColor()({"img": image, "img_path": "a.jpg"})["img"])
+    of_a_dataset = quiet({"img": image, "img_path": "a.jpg", "sample_idx": 0})["img"]
+    assert np.array_equal(of_a_dataset, FogAndColor()({"img": image, "img_path": "a.jpg"})["img"])

@@ -94,7 +94,7 @@ def test_class_maps_are_relabeled_as_masks_are(scenes):
 @pytest.mark.parametrize("load", ["LoadAnnotations", "LoadPseudoLabel"])
 @pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize("ignored", [[2], [0, 1], []], ids=str)
-def test_ignored_values_are_the_data_sets_for_every_transform(scenes, load, zero, ignored):
+def test_ignored_values_are_the_datasets_for_every_transform(scenes, load, zero, ignored):
     stored = read_index_mask(scenes / "masks" / "scene_0.png").astype(int)
     expected = np.where(np.isin(stored, [*ignored, 255]), 255, stored)
     if zero:

@@ -181,7 +181,7 @@ def test_a_mask_of_another_size_or_in_color_is_rejected(scenes):
         (PNG, {"backend_args": {"backend": "petrel"}}, "read from local files"),
     ],
 )
-def test_what_the_data_set_cannot_do_is_said(scenes, prefix, options, message):
+def test_what_the_dataset_cannot_do_is_said(scenes, prefix, options, message):
     with pytest.raises(ValueError, match=message):
         data(scenes, prefix, **options)
 

@@ -102,6 +102,6 @@ def test_the_ready_configurations_pair_anew(monkeypatch, tmp_path):
     assert config.train_dataloader.dataset.type == "SourceTargetDataset"
 
 
-def test_another_data_set_is_rejected_with_the_sampler_that_fits():
+def test_another_dataset_is_rejected_with_the_sampler_that_fits():
     with pytest.raises(TypeError, match=r"pairs of a SourceTargetDataset, got a Numbers; .*InfiniteSampler"):
         SourceTargetSampler(Numbers(3))

@@ -131,7 +131,7 @@ def test_no_images_is_said(tmp_path, brightness):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_data_set_in_memory_is_keyed_by_index(tmp_path, brightness):
+def test_a_dataset_in_memory_is_keyed_by_index(tmp_path, brightness):
     images = [(Image.new("RGB", (20, 30), (10 * n, 0, 0)), 0) for n in range(5)]
     table = build_masks(images, brightness, tmp_path, workers=0, quiet=True)
     assert list(table.keys()) == ["0", "1", "2", "3", "4"]

@@ -61,7 +61,7 @@ def test_what_is_wrong_with_the_code_is_raised_before_there_is_a_folder(tmp_path
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_it_is_raised_in_the_middle_too_and_the_repaired_build_goes_on(tmp_path, brightness, name):
+def test_it_is_raised_in_the_middle_too_and_the_repaired_build_continues(tmp_path, brightness, name):
     make, kind = WRONG[name]
     with pytest.raises(kind):
         build_masks(Samples(make, at=7), brightness, tmp_path / "out", workers=0, **OPTIONS)

@@ -80,7 +80,7 @@ def test_missing_keys_are_named_or_skipped(two):
         filter_table(root / "a", [], root / "z", quiet=True)
 
 
-def test_a_stopped_call_is_no_table_and_goes_on(two, monkeypatch):
+def test_a_stopped_call_is_no_table_and_continues(two, monkeypatch):
     root, a, b = two
     sources = [root / "a", root / "b"]
     concatenate_tables(sources, root / "whole", part_size=3, quiet=True)

@@ -208,7 +208,7 @@ def test_random_cells_are_on_their_generators_device():
     assert random_cells(3, generator=torch.Generator("cuda")).is_cuda
 
 
-def test_a_table_of_the_last_release_opens_and_goes_on(photos, tmp_path, brightness):
+def test_a_table_of_the_last_release_opens_and_continues(photos, tmp_path, brightness):
     import json
 
     out = tmp_path / "out"

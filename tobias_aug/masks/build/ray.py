@@ -29,9 +29,9 @@ class RayEngine:
 
     Args:
         actors: number of actors. Default: as many as the cluster has room for.
-        gpus: GPUs of an actor; a fraction shares one. One where the cluster has any and not given.
-        cpus: CPU cores of an actor: its threads, or the processes that decode for a GPU. Where not given, one, or
-            the cluster's cores shared out over the actors if they have GPUs.
+        gpus: GPUs of an actor; a fraction shares one. Default: one where the cluster has any.
+        cpus: CPU cores of an actor: its threads, or the processes that decode for a GPU. Default: one, or the
+            cluster's cores shared out over the actors if they have GPUs.
         address: of the cluster, as ``ray.init`` takes it; "local" starts one here in any case.
 
     Example:

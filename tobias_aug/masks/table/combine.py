@@ -51,7 +51,7 @@ def concatenate_tables(
         tables: tables or their folders, all made by one localizer.
         out: folder of the new table.
         prefixes: what to put before the keys of each table, for example ``["train/", "val/"]``.
-        part_size: rows of a part; chosen as for :func:`~tobias_aug.build_masks` where not given.
+        part_size: rows of a part. Default: as for :func:`~tobias_aug.build_masks`.
         quiet: show no progress.
 
     Raises:
@@ -93,7 +93,7 @@ def filter_table(
         keep: the keys to keep, or a function that says of a key whether to keep it.
         out: folder of the new table.
         missing: "raise" if the table does not hold one of the keys, or "skip" such keys.
-        part_size: rows of a part; chosen as for :func:`~tobias_aug.build_masks` where not given.
+        part_size: rows of a part. Default: as for :func:`~tobias_aug.build_masks`.
         quiet: show no progress.
 
     Raises:

@@ -68,7 +68,7 @@ class KeyIndex:
         hit = np.flatnonzero(position < end)
         found[hit] = rows[position[hit]]
         for number in hit.tolist():
-            # Another key of the same hash, which is rare: the loop knows how to go on to the next one.
+            # Another key of the same hash, which is rare: the loop takes the next one.
             if self.keys.raw(int(found[number])) != sought[number]:
                 found[number] = self.find(keys[number])
         return found
