@@ -135,7 +135,7 @@ def test_an_image_and_its_label_are_mixed_in_one_ratio(shape, dtype):
     np.testing.assert_allclose(result["image"], mixed, atol=0.501 if dtype == "uint8" else 1e-6)
 
 
-def test_plus_weighs_by_deviations_and_wants_zero_mean_floats():
+def test_plus_weighs_by_stds_and_wants_zero_mean_floats():
     own, given = image(dtype="float32") - 0.5, 3 * (image(dtype="float32", seed=1) - 0.5)
     transform = A.Compose([TobiasBetweenClass(5, plus=True)], seed=1, save_applied_params=True)
     result = transform(image=own, label=2, tobias_metadata={"image": given, "label": 4})
