@@ -52,7 +52,7 @@ def test_agrees_with_the_equations(images, seed, plus):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("mean", [0.0, 0.5, 1.1, 30.0, 1e4])
-def test_deviations_are_exact_whatever_the_mean(mean, layout):
+def test_stds_are_exact_whatever_the_mean(mean, layout):
     images = (torch.randn(3, 3, 64, 65) + mean).contiguous(memory_format=layout)
     images[1] = mean
     expected = images.double().flatten(1).std(1, correction=0).float()

@@ -12,7 +12,7 @@ from tobias_aug.irn.net import FILE
 from tools.command_line import commands
 
 
-def test_every_command_that_promises_to_go_on_is_killed():
+def test_every_command_that_promises_to_continue_is_killed():
     promise = "run it again to resume after an interruption"
     promised = {name for name, command in commands() if promise in " ".join(command.help.split())}
     assert len(promised) > 8
