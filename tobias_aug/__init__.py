@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tobias_aug.runtime.lazy import lazy_names
+from tobias_aug.runtime.moved import find_moved_modules
 from tobias_aug.runtime.renamed import warn_renamed
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from tobias_aug.patch_merge.views import MergedImages as MergedImages
     from tobias_aug.patch_merge.views import MergedViews as MergedViews
 
+find_moved_modules()
 _find, __dir__, __all__ = lazy_names(
     __name__,
     {

@@ -37,6 +37,8 @@ WORDS = {
 TEXTS = (".py", ".md", ".toml", ".yml", ".yaml", ".cff")
 # This list, the old names, texts of others, commands that were run, and records of the past.
 LEFT = (
+    "tests/runtime/test_moved.py",
+    "tobias_aug/runtime/moved.py",
     *("tools/language.py", "tobias_aug/runtime/renamed.py", "CHANGELOG.md"),
     *("benchmarks/results/", "tests/masks/table/"),
 )
