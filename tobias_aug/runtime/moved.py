@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from types import ModuleType
+from typing import Any
 
 _MOVED = """
 between_class.functional between_class.image_functional
@@ -83,9 +83,7 @@ NAMES = {
 class _Moved(MetaPathFinder, Loader):
     """Finds a module under its old name: it is the new one, and says so."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         return spec_from_loader(fullname, self) if fullname in NEW else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
