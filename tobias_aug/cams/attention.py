@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models import VisionTransformer
 
-from tobias_aug.cams.linear_head import check_classes, check_owners
+from tobias_aug.cams.linear_head import require_owners
+from tobias_aug.class_maps.activation import require_classes
 
 
 def relevance_maps(
@@ -35,12 +36,12 @@ def relevance_maps(
         ValueError: if the network does not take images of this size, does not know a class, or there is not one class
             per owner.
     """
-    check_owners(owners, classes)
+    require_owners(owners, classes)
     tokens = Tokens.of(network)
     grid = tokens.grid(images.shape[-2], images.shape[-1])
     with torch.enable_grad(), _reading_attention(network) as attention:
         logits = network(images[owners])
-        check_classes(classes, logits.shape[1])
+        require_classes(classes, logits.shape[1])
         _check_read(attention, network)
         # Each image's logit depends on its own attention alone, so that one backward pass serves the batch.
         gradients = torch.autograd.grad(logits.float().gather(1, classes[:, None]).sum(), attention)
@@ -66,7 +67,7 @@ def rollout_maps(
         TypeError: if this is no vision transformer whose attention can be read.
         ValueError: if the network does not take images of this size, or there is not one class per owner.
     """
-    check_owners(owners, classes)
+    require_owners(owners, classes)
     tokens = Tokens.of(network)
     grid = tokens.grid(images.shape[-2], images.shape[-1])
     with torch.no_grad(), _reading_attention(network) as attention:

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tobias_aug.class_maps.activation import require_classes, weighted_features
+
 _POOLINGS = ("mean", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_max_pool2d", "max_pool2d", "amax")
 
 
@@ -34,20 +36,20 @@ def linear_head_maps(
         TypeError: if the network has no global average pooling or not one linear layer beside it, saying what it has.
         ValueError: if the network does not know a class, or there is not one class per owner.
     """
-    check_owners(owners, classes)
+    require_owners(owners, classes)
     with torch.no_grad(), _HeadWatch() as watch:
         logits = network(images)
     if watch.pooled is not None and not watch.weights and isinstance(logits, Tensor):
         planes = _pooled_classes(watch, logits)
         if planes is not None:
-            check_classes(classes, planes.shape[1])
+            require_classes(classes, planes.shape[1])
             return planes[owners, classes]
     weight = _only_linear_layer(watch, network)
-    check_classes(classes, len(weight))
-    return torch.einsum("mchw,mc->mhw", _features(watch, network)[owners], weight.float()[classes])
+    require_classes(classes, len(weight))
+    return weighted_features(_features(watch, network)[owners], weight.float()[classes])
 
 
-def check_owners(owners: Int[Tensor, " _"], classes: Int[Tensor, " _"]) -> None:
+def require_owners(owners: Int[Tensor, " _"], classes: Int[Tensor, " _"]) -> None:
     """Raise where maps are asked for without exactly one image and one class each.
 
     Raises:
@@ -55,17 +57,6 @@ def check_owners(owners: Int[Tensor, " _"], classes: Int[Tensor, " _"]) -> None:
     """
     if len(owners) != len(classes):
         raise ValueError(f"expected one class per owner, got {len(classes)} classes for {len(owners)} owners")
-
-
-def check_classes(classes: Int[Tensor, " maps"], known: int) -> None:
-    """Reject class ids that a classifier of ``known`` classes has no weights for.
-
-    Raises:
-        ValueError: naming the ids and what there is.
-    """
-    low, high = (int(classes.min()), int(classes.max())) if classes.numel() else (0, 0)
-    if low < 0 or high >= known:
-        raise ValueError(f"the network knows classes 0 to {known - 1}, asked for {low if low < 0 else high}")
 
 
 class _HeadWatch(TorchFunctionMode):
