@@ -301,7 +301,7 @@ def test_real_masks_round_trip(real_data, tmp_path):
 
 def test_what_is_no_index_mask_is_rejected(tmp_path):
     Image.new("RGB", (3, 2)).save(tmp_path / "color.png")
-    with pytest.raises(ValueError, match="color.png is a image of mode RGB; an index mask has class numbers"):
+    with pytest.raises(ValueError, match="color.png is an image of mode RGB; an index mask has class numbers"):
         read_index_mask(tmp_path / "color.png")
     write_index_mask(tmp_path / "mask.png", np.zeros((2, 3), np.uint8))
     with pytest.raises(ValueError, match="mask.png is 2 x 3, expected 4 x 3"):

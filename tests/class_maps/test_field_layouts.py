@@ -247,5 +247,5 @@ def test_other_masks_are_rejected(tmp_path, kind):
         "color": lambda: Image.new("RGB", (4, 3), (7, 7, 7)),
     }
     made[kind]().save(tmp_path / "m.png")
-    with pytest.raises(ValueError, match=r"m.png is a image of mode .*; an index mask has class numbers as pixels"):
+    with pytest.raises(ValueError, match=r"m.png is an image of mode .*; an index mask has class numbers as pixels"):
         read_index_mask(tmp_path / "m.png")

@@ -40,7 +40,7 @@ def class_activation_maps(
 
     For each scale the maps of the image and of its mirror image are cut off at 0, the latter is turned back, and both
     are added. The sum is brought to the image's size (bilinear) and summed over the scales. It is then divided by its
-    maximum + 1e-5 ("cam"), or moved and scaled to [0, 1] ("relevance" and "rollout"), class by class.
+    maximum + 1e-5 ("cam"), or shifted and scaled to [0, 1] ("relevance" and "rollout"), class by class.
 
     Args:
         network: a classifier in any mode; it is left as it was. It must be on the images' device.
@@ -62,7 +62,9 @@ def class_activation_maps(
             or sizes for another number of images, or an option is unknown.
 
     Example:
-        >>> import torch, torchvision
+        >>> import torch
+        >>> import torchvision
+        >>> from tobias_aug import class_activation_maps
         >>> network = torchvision.models.resnet18()
         >>> images = torch.randint(256, (2, 3, 60, 80), dtype=torch.uint8)
         >>> [maps.maps.shape for maps in class_activation_maps(network, images, torch.tensor([3, 5]))]
@@ -161,7 +163,7 @@ def _by_maximum(maps: Tensor) -> Tensor:
 
 
 def _to_unit_range(maps: Tensor) -> Tensor:
-    """Move and scale each map to [0, 1]; one that is the same everywhere becomes 0."""
+    """Shift and scale each map to [0, 1]; a constant map becomes 0."""
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (maps - low) / torch.where(high > low, high - low, torch.ones_like(high))
 

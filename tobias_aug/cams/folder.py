@@ -1,4 +1,4 @@
-"""Class maps of whole folders: batched, resumable, one file an image, never stopped by a bad file."""
+"""Class maps of whole folders: batched, resumable, one file per image, never stopped by a bad file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tobias_aug.runtime.run_settings import SourceFolder
 from tobias_aug.runtime.workers import watched_workers
 from tobias_aug.weights.seeded import weight_hash
 
-# Images of one size go together within so many batches' worth of names: what bounds the memory, and what is read again
-# by a run that continues.
+# Images of one size share batches within a block of names. A block is this many batches long, which bounds the memory
+# and what a resumed run reads again.
 _BLOCK_BATCHES = 4
 
 
@@ -124,7 +124,7 @@ def class_map_folder(
 
 
 def _noted(source: ImageSource) -> Any:
-    """What the settings say of the images: the folder where they are one, else the source's kind."""
+    """Return what the settings note of the images: their folder, or the source's kind if they have none."""
     root = getattr(source, "root", None)
     if root is None:
         return type(source).__name__
@@ -135,7 +135,7 @@ def _noted(source: ImageSource) -> Any:
 
 @dataclass(frozen=True)
 class _Image:
-    """What a loader worker hands over: the image as the network gets it, (height, width, 3), and its own size."""
+    """An image from a loader worker: as the network gets it, (height, width, 3), and its own size."""
 
     pixels: np.ndarray
     size: tuple[int, int]
@@ -144,7 +144,7 @@ class _Image:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A name that is read: to be written, or only because it shares batches with those that are."""
+    """A name to read: its maps are pending, or it shares a batch with one whose maps are."""
 
     name: str
     block: int
@@ -159,7 +159,7 @@ class _Job:
 
 
 class _Images(Dataset[_Image]):
-    """Decode, bring to the network's input size, and report instead of raising."""
+    """Decodes images and resizes them to the network's input size; reports errors instead of raising."""
 
     def __init__(self, source: ImageSource, size: int | None) -> None:
         self.source, self.size = source, size
@@ -177,7 +177,7 @@ class _Images(Dataset[_Image]):
 
 
 def _names(source: ImageSource) -> dict[str, int]:
-    """The index of each image by the name of its file: its key without extension."""
+    """Return the index of each image by the name of its file: its key without extension."""
     names: dict[str, int] = {}
     for index in range(len(source)):
         key = source.key(index)
@@ -189,9 +189,9 @@ def _names(source: ImageSource) -> dict[str, int]:
 
 
 def _of_pending_blocks(names: Sequence[str], pending: Sequence[str], length: int) -> list[_Entry]:
-    """All names of the blocks, of so many names each, in which any is pending.
+    """Return all names of the blocks of ``length`` names in which any is pending.
 
-    A network's answer depends, in its last bits, on what else is in the batch; so an interruption must change no batch.
+    The last bits of a network's output depend on the rest of the batch, so an interruption must change no batch.
     """
     wanted = set(pending)
     entries = [_Entry(name, number // length, name in wanted) for number, name in enumerate(names)]
@@ -231,7 +231,7 @@ def _batches_of_one_size(jobs: Iterator[_Job], batch_size: int) -> Iterator[list
 def _write_batch(
     batch: list[_Job], network: nn.Module, device: torch.device, run: FolderRun, options: CamOptions, labeled: bool
 ) -> None:
-    """Make and write what a batch lacks; where that fails, of each image by itself, to know which is to blame."""
+    """Make and write the maps that a batch lacks; if that fails, of each image by itself, to find the bad one."""
     pending = sum(job.entry.pending for job in batch)
     if not pending:
         return

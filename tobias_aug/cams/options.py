@@ -38,6 +38,7 @@ class CamOptions:
         ValueError: if an option is unknown or out of range.
 
     Example:
+        >>> from tobias_aug.cams import CamOptions
         >>> CamOptions(stride=4).settings()["stride"]
         4
     """

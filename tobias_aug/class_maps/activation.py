@@ -17,6 +17,7 @@ def weighted_features(
 
     Example:
         >>> import torch
+        >>> from tobias_aug.class_maps import weighted_features
         >>> features = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])  # two channels of 1 x 2
         >>> weighted_features(features, torch.tensor([[3.0, 0.5]]))
         tensor([[[3., 1.]]])

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from tobias_aug.class_maps.activation import require_classes, weighted_features
+from tobias_aug.class_maps import require_classes, weighted_features
 from tobias_aug.localization.frozen import Frozen
 from tobias_aug.localization.inputs import check_images, whole_number
 from tobias_aug.localization.random_cnn import RandomCNN, pool_cells
