@@ -57,7 +57,7 @@ class Images:
     """A folder of classes in memory: uint8 of shape (n, 3, 128, 128), and the number of each one's class.
 
     Args:
-        folder: one folder a class.
+        folder: one folder per class.
         without: stems of file names to leave out.
     """
 
@@ -73,7 +73,7 @@ class Images:
 class RandomCrops:
     """Batches of random crops and flips, drawn from (seed, epoch, number of the batch) alone.
 
-    A crop covers 35 to 100 % of a image, at 3/4 to 4/3 of its aspect ratio; a batch is cut in one call.
+    A crop covers 35 to 100 % of an image, at 3/4 to 4/3 of its aspect ratio; a batch is cut in one call.
     """
 
     def __init__(self, dataset: Images, side: int, batch_size: int, seed: int) -> None:

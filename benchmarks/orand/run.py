@@ -37,23 +37,19 @@ from benchmarks.orand.mosaics import PARTS, Bed, blobs, competing_ensembles, mos
 from benchmarks.orand.scores import THRESHOLD, Scores, rows_of, scores_of
 from benchmarks.records import check_replaceable, new_record
 from benchmarks.report import Row, as_dict, markdown, publish_record
-from tobias_aug.cams.folder import class_map_folder
+from tobias_aug.cams import class_map_folder
 from tobias_aug.images.sources import ImageFiles
-from tobias_aug.orand.apply import apply_orandnet
-from tobias_aug.orand.data import MapPairs
-from tobias_aug.orand.folder import fuse_folder
-from tobias_aug.orand.loss import VARIANTS, fusion_variant
-from tobias_aug.orand.net import ORANDNet
-from tobias_aug.orand.train import train_orandnet
+from tobias_aug.orand import MapPairs, ORANDNet, apply_orandnet, fuse_folder, fusion_variant, train_orandnet
+from tobias_aug.orand.loss import VARIANTS
 from tobias_aug.runtime.files import write_text
 from tobias_aug.training.launch import launch
 
-# Options that say where, how often or on what to run, and are no part of a seed's numbers.
+# Options of paths, repetitions and devices, which do not change a seed's numbers.
 ASIDE = {"data", "work", "json", "figure", "sheet", "device", "seeds", "first_seed"}
 
 
 def classifiers(args: argparse.Namespace, images: Images, held_out: Images) -> dict[str, tuple[nn.Module, float]]:
-    """Train both classifiers; give each with its accuracy on the images held out."""
+    """Train both classifiers; return each with its accuracy on the images held out."""
     found = {}
     for name, epochs in zip(args.classifiers, args.epochs, strict=False):
         options = {"batch_size": args.batch_size, "device": args.device, "precision": args.precision, "crop": args.crop}
@@ -85,7 +81,7 @@ def make_maps(args: argparse.Namespace, networks: dict[str, nn.Module], bed: Bed
 
 
 def fuse_and_train(args: argparse.Namespace, bed: Bed, work: Path, seed: int) -> dict[str, Path]:
-    """Fuse the scored images' maps, train ORANDNet with each loss and apply it; give every method's folder."""
+    """Fuse the scored images' maps, train ORANDNet with each loss and apply it; return every method's folder."""
     folders = dict(blobs(bed, work))
     if not args.classifiers:
         return folders
@@ -133,7 +129,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--crop", type=int, help="side in pixels of a CNN's training crops. Default: the network's own")
     parser.add_argument("--scales", type=float, nargs="+", help="of a CNN's maps. Default: 1, 0.5, 1.5 and 2")
     parser.add_argument("--no-flip", dest="flip", action="store_false", help="make maps without the mirror image")
-    parser.add_argument("--images", "--images", type=int, help="images to train ORANDNet on. Default: all")
+    parser.add_argument("--images", type=int, help="images to train ORANDNet on. Default: all")
     parser.add_argument("--losses", nargs="*", choices=VARIANTS, help="of ORANDNet. Default: those that the bed allows")
     parser.add_argument("--steps", type=int, default=5000, help="of ORANDNet")
     parser.add_argument("--map-batch", type=int, default=1, help="images per batch for ORANDNet")
@@ -154,7 +150,7 @@ def options() -> argparse.ArgumentParser:
 def one_seed(
     args: argparse.Namespace, seed: int, images: Images, networks: dict[str, nn.Module]
 ) -> dict[str, dict[str, float]]:
-    """All numbers of one seed, by method; the first seed draws the figures."""
+    """Return all numbers of one seed, by method; the first seed draws the figures."""
     work = args.work / f"{args.bed}-{args.part}-{seed}"
     if args.bed == "mosaics":
         bed = mosaics(args.data, images, args.images, args.part, seed, work / "images")
