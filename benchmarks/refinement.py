@@ -1,10 +1,10 @@
-"""What refinement gains and costs, on images of PASCAL VOC whose true masks were made coarse and moved.
+"""What refinement gains and costs, on images of PASCAL VOC whose true masks were made coarse and shifted.
 
     python -m benchmarks.refinement --data ../shared/data --json FILE
 
-Every third of the images: the masks of its classes are reduced to cells of 16 pixels and moved by 8, then refined. Rows
-without refinement are of the best of four thresholds; maps refined by PAMR are cut at 0.3, those of the dense CRF at
-0.5, and labels are made at 0.3 before they are refined. Seconds are CPU time of one thread per image, means over the
+Every third of the images: the masks of its classes are reduced to cells of 16 pixels and shifted by 8, then refined.
+Rows without refinement are of the best of four thresholds. Maps refined by PAMR are cut at 0.3, those of the dense CRF
+at 0.5, and labels are made at 0.3 before they are refined. Seconds are CPU time of one thread per image, means over the
 images; for IRN those of a network with random weights, whose edges cost the same.
 """
 
@@ -23,21 +23,18 @@ import torchvision
 from benchmarks.command import command, new_parser
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
-from tobias_aug.class_maps import ClassMaps, read_index_mask
-from tobias_aug.class_maps.pseudo_labels import index_mask
-from tobias_aug.class_maps.resize import resize_maps
+from tobias_aug.class_maps import ClassMaps, index_mask, read_index_mask, resize_maps
 from tobias_aug.images.decode import read_rgb
-from tobias_aug.irn.net import IRNet
-from tobias_aug.irn.walk import random_walk
-from tobias_aug.metrics.segmentation import SegmentationConfusion
-from tobias_aug.refine.refine import refine_class_maps, refine_labels
+from tobias_aug.irn import IRNet, random_walk
+from tobias_aug.metrics import SegmentationConfusion
+from tobias_aug.refine import refine_class_maps, refine_labels
 
 Sample = tuple[np.ndarray, np.ndarray, ClassMaps]
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
 
 
 def coarse_maps(truth: np.ndarray, cell: int = 16, shift: int = 8) -> ClassMaps:
-    """Maps of the classes of an index mask: of its cells, each class over its maximum, moved down and to the right."""
+    """Return coarse maps of an index mask's classes: means of cells, each over its maximum, shifted down and right."""
     classes = np.setdiff1d(truth, [0, 255])
     masks = torch.from_numpy((truth == classes[:, None, None]).astype(np.float32))
     cells = F.adaptive_avg_pool2d(masks, [-(-side // cell) for side in truth.shape])
@@ -47,7 +44,7 @@ def coarse_maps(truth: np.ndarray, cell: int = 16, shift: int = 8) -> ClassMaps:
 
 
 def read_samples(voc: Path, every: int) -> list[Sample]:
-    """Image, true mask and coarse maps of every so many images of a VOC tree."""
+    """Return image, true mask and coarse maps of every ``every``-th image of a VOC tree."""
     samples = []
     for path in sorted((voc / "SegmentationClassAug").glob("*.png"))[::every]:
         truth = read_index_mask(path)
@@ -56,41 +53,41 @@ def read_samples(voc: Path, every: int) -> list[Sample]:
 
 
 def refined_labels(image: np.ndarray, maps: ClassMaps, method: str) -> np.ndarray:
-    """The index mask at 0.3, refined as labels."""
+    """Return the index mask at 0.3, refined as labels."""
     pixels = np.concatenate([[0], maps.keys + 1]).astype(np.uint8)
-    places = np.searchsorted(pixels, index_mask(maps, 0.3))
-    found: np.ndarray = pixels[refine_labels(places, image, len(pixels), method)]
-    return found
+    indices = np.searchsorted(pixels, index_mask(maps, 0.3))
+    refined: np.ndarray = pixels[refine_labels(indices, image, len(pixels), method)]
+    return refined
 
 
 def scored(samples: list[Sample], predict: Callable[[np.ndarray, ClassMaps], np.ndarray]) -> tuple[float, float]:
-    """Mean IoU of what is predicted, and the CPU seconds of an image."""
+    """Return the mean IoU of the predicted masks, and CPU seconds per image."""
     confusion, seconds = SegmentationConfusion(21), []
     for image, truth, maps in samples:
-        begun = process_time()
-        found = predict(image, maps)
-        seconds.append(process_time() - begun)
-        confusion.update(found, truth)
+        start = process_time()
+        predicted = predict(image, maps)
+        seconds.append(process_time() - start)
+        confusion.update(predicted, truth)
     return confusion.scores().mean_iou, mean(seconds)
 
 
 def irn_seconds(samples: list[Sample]) -> tuple[float, float]:
-    """CPU seconds of an image's edges by a ResNet-50, and of the walk between them."""
+    """Return CPU seconds per image of the edges by a ResNet-50, and of the walk between them."""
     torch.manual_seed(0)
     network, edge_seconds, walk_seconds = IRNet(torchvision.models.resnet50()).eval(), [], []
     for image, _, maps in samples:
-        begun = process_time()
+        start = process_time()
         edges = network.edges(torch.from_numpy(image.copy()).permute(2, 0, 1))
         middle = process_time()
         small = F.interpolate(torch.from_numpy(maps.maps)[None], edges.shape[-2:], mode="bilinear")[0]
         random_walk(small, edges)
-        edge_seconds.append(middle - begun)
+        edge_seconds.append(middle - start)
         walk_seconds.append(process_time() - middle)
     return mean(edge_seconds), mean(walk_seconds)
 
 
 def rows_of(samples: list[Sample]) -> list[Row]:
-    """Mean IoU without and with each refinement, and what each costs."""
+    """Return the mean IoU without and with each refinement, and the CPU time of each."""
     count = len(samples)
     plain = max(scored(samples, lambda _, maps, at=at: index_mask(maps, at))[0] for at in THRESHOLDS)  # type: ignore[misc]
     methods: dict[str, Callable[[np.ndarray, ClassMaps], np.ndarray]] = {
@@ -123,7 +120,7 @@ def rows_of(samples: list[Sample]) -> list[Row]:
 def main() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--every", type=int, default=3, help="take every so many of the images")
+    parser.add_argument("--every", type=int, default=3, help="take every EVERY-th of the images")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     check_replaceable(args.json, {"every": args.every})

@@ -55,7 +55,7 @@ class Images:
     """A folder of classes in memory: uint8 of shape (n, 3, 128, 128), and the number of each one's class.
 
     Args:
-        folder: one folder a class.
+        folder: one folder per class.
         without: stems of file names to leave out.
     """
 

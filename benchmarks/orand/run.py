@@ -37,13 +37,10 @@ from benchmarks.orand.mosaics import PARTS, Bed, blobs, competing_ensembles, mos
 from benchmarks.orand.scores import THRESHOLD, Scores, rows_of, scores_of
 from benchmarks.records import check_replaceable, new_record
 from benchmarks.report import Row, as_dict, markdown, publish_record
-from tobias_aug.cams.folder import class_map_folder
+from tobias_aug.cams import class_map_folder
 from tobias_aug.images.sources import ImageFiles
-from tobias_aug.orand.apply import apply_orandnet
-from tobias_aug.orand.data import MapPairs
-from tobias_aug.orand.folder import fuse_folder
-from tobias_aug.orand.loss import VARIANTS, fusion_variant
-from tobias_aug.orand.net import ORANDNet
+from tobias_aug.orand import MapPairs, ORANDNet, apply_orandnet, fuse_folder, fusion_variant
+from tobias_aug.orand.loss import VARIANTS
 from tobias_aug.runtime.files import write_text
 
 WANTED = ("imagenette128/train/*/*", "imagenette128/val/*/*", "ilsvrc_boxes/images", "ilsvrc_boxes/boxes.csv")
@@ -51,12 +48,12 @@ LAYOUT = (
     "this benchmark reads ten classes of ImageNet at 128 x 128 in imagenette128/train and imagenette128/val, "
     "one folder per class, and images with boxes in ilsvrc_boxes"
 )
-# Options that say where, how often or on what to run, and are no part of a seed's numbers.
+# Options of paths, repetitions and devices, which do not change a seed's numbers.
 ASIDE = {"data", "work", "json", "figure", "sheet", "device", "seeds", "first_seed"}
 
 
 def classifiers(args: argparse.Namespace, images: Images, held_out: Images) -> dict[str, tuple[nn.Module, float]]:
-    """Train both classifiers; give each with its accuracy on the images held out."""
+    """Train both classifiers; return each with its accuracy on the images held out."""
     found = {}
     for name, epochs in zip(args.classifiers, args.epochs, strict=False):
         options = {"batch_size": args.batch_size, "device": args.device, "precision": args.precision, "crop": args.crop}
@@ -88,9 +85,9 @@ def make_maps(args: argparse.Namespace, networks: dict[str, nn.Module], bed: Bed
 
 
 def fuse_and_train(args: argparse.Namespace, bed: Bed, work: Path, seed: int) -> dict[str, Path]:
-    """Fuse the scored images' maps, train ORANDNet with each loss and apply it; give every method's folder."""
-    from tobias_aug.orand.train import train_orandnet
-    from tobias_aug.training.fabric import launch
+    """Fuse the scored images' maps, train ORANDNet with each loss and apply it; return every method's folder."""
+    from tobias_aug.orand import train_orandnet
+    from tobias_aug.training import launch
 
     folders = dict(blobs(bed, work))
     if not args.classifiers:
@@ -160,7 +157,7 @@ def options() -> argparse.ArgumentParser:
 def one_seed(
     args: argparse.Namespace, seed: int, images: Images, networks: dict[str, nn.Module]
 ) -> dict[str, dict[str, float]]:
-    """All numbers of one seed, by method; the first seed draws the figures."""
+    """Return all numbers of one seed, by method; the first seed draws the figures."""
     work = args.work / f"{args.bed}-{args.part}-{seed}"
     if args.bed == "mosaics":
         bed = mosaics(args.data, images, args.images, args.part, seed, work / "images")

@@ -11,9 +11,8 @@ import numpy as np
 
 from benchmarks.localization.images import SIDE, load
 from benchmarks.report import Row
-from tobias_aug.class_maps import class_map_files, read_class_maps
-from tobias_aug.class_maps.pseudo_labels import strongest_class
-from tobias_aug.metrics.segmentation import IGNORED, SegmentationScores, ThresholdSweep
+from tobias_aug.class_maps import UNCERTAIN, class_map_files, read_class_maps, strongest_class
+from tobias_aug.metrics import SegmentationScores, ThresholdSweep
 
 Scores = tuple[float, float, float]
 
@@ -38,7 +37,7 @@ def boxes_as_masks(folder: Path, classes: list[str], side: int = SIDE) -> dict[s
 
 def without_border(mask: np.ndarray) -> np.ndarray:
     """The mask with its border marked as not to be scored."""
-    inside = np.full_like(mask, IGNORED)
+    inside = np.full_like(mask, UNCERTAIN)
     inside[BORDER:-BORDER, BORDER:-BORDER] = mask[BORDER:-BORDER, BORDER:-BORDER]
     return inside
 
@@ -89,7 +88,7 @@ def precision_at(curve: Sequence[Scores], recall: float) -> float | None:
 def scores_of(
     folder: Path, truth: Mapping[str, np.ndarray], classes: int, halves: Sequence[Sequence[str]], inside: bool
 ) -> tuple[dict[str, float], list[Scores]]:
-    """All numbers of one method, and its scores at every threshold.
+    """Return all numbers of one method, and its scores at every threshold.
 
     Args:
         folder: the method's maps.
@@ -110,13 +109,13 @@ def scores_of(
         common = int(100 * THRESHOLD)
         cut = {name: without_border(mask) for name, mask in truth.items()}
         middle = means(sweep(folder, cut, classes, [*halves[0], *halves[1]]).scores()[common])
-        for place, values in ((f"at {THRESHOLD}", curve[common]), ("inside", middle)):
-            found |= {f"{score} {place}": value for score, value in zip(SCORES, values, strict=True)}
+        for where, values in ((f"at {THRESHOLD}", curve[common]), ("inside", middle)):
+            found |= {f"{score} {where}": value for score, value in zip(SCORES, values, strict=True)}
     return found, curve
 
 
 def rows_of(runs: Sequence[Mapping[str, Mapping[str, float]]], beside: str = "average") -> list[Row]:
-    """Mean and standard deviation over the seeds, next to the naive ensemble's mean.
+    """Return mean and std over the seeds, beside the mean of the naive ensemble.
 
     What a method did not reach with every seed has no row: a mean over fewer would be of the better ones.
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.report import Row, interleaved, time_row
 from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps
-from tobias_aug.orand.folder import fuse_class_maps, fuse_folder
+from tobias_aug.orand import fuse_class_maps, fuse_folder
 from tobias_aug.runtime.files import atomic_path
 
 CLASSES, SIDE, PAIRS, LIMIT = 21, 500, 6, 2.0

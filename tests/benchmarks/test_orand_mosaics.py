@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.orand.mosaics import blob, chosen_part, draw_pairs, side_by_side
-from tobias_aug.metrics.segmentation import IGNORED
+from tobias_aug.class_maps import UNCERTAIN
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=40).filter(lambda labels: len(set(labels)) > 1), st.data())
@@ -40,11 +40,11 @@ def test_the_part_to_choose_on_and_the_reported_one_share_nothing(names):
 
 @pytest.mark.parametrize("tail", [(), (3,)])
 def test_images_and_masks_go_side_by_side(tail):
-    left, right = np.full((4, 5, *tail), 1, np.uint8), np.full((4, 6, *tail), IGNORED, np.uint8)
+    left, right = np.full((4, 5, *tail), 1, np.uint8), np.full((4, 6, *tail), UNCERTAIN, np.uint8)
     both = side_by_side(left, right)
     assert both.shape == (4, 11, *tail)
     assert (both[:, :5] == 1).all()
-    assert (both[:, 5:] == IGNORED).all()
+    assert (both[:, 5:] == UNCERTAIN).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

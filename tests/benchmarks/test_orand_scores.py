@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from benchmarks.orand.run import scores_of
 from benchmarks.orand.scores import BORDER, boxes_as_masks, crosswise, means, precision_at, rows_of, without_border
-from tobias_aug.class_maps import ClassMaps, write_class_maps
-from tobias_aug.metrics.segmentation import IGNORED, SegmentationScores, ThresholdSweep
+from tobias_aug.class_maps import UNCERTAIN, ClassMaps, write_class_maps
+from tobias_aug.metrics import SegmentationScores, ThresholdSweep
 
 
 def half(values, truth):
@@ -45,7 +45,7 @@ def test_an_eighth_of_the_border_is_left_out_on_every_side(shape):
     inside = without_border(mask)
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     near = np.minimum.reduce([rows, columns, shape[0] - 1 - rows, shape[1] - 1 - columns]) < BORDER
-    assert (inside[near] == IGNORED).all()
+    assert (inside[near] == UNCERTAIN).all()
     assert (inside[~near] == mask[~near]).all()
 
 

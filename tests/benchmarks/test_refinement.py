@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.refinement import coarse_maps, read_samples, rows_of, scored
-from tobias_aug.class_maps.pseudo_labels import index_mask
+from tobias_aug.class_maps import index_mask
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from tobias_aug import class_activation_maps
-from tobias_aug.cams.attention import relevance_maps, rollout_maps
+from tobias_aug.cams import relevance_maps, rollout_maps
 
 PAIRS = torch.tensor([0, 0, 1]), torch.tensor([4, 1, 3])
 

@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 from tobias_aug import class_activation_maps
-from tobias_aug.cams.linear_head import linear_head_maps
+from tobias_aug.cams import linear_head_maps
 from tobias_aug.images.decode import IMAGENET_MEAN, IMAGENET_STD
 
 

@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch.nn import init
 
-from tobias_aug.cams.classifiers import load_classifier
+from tobias_aug.cams import load_classifier
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,16 @@ import torchvision
 from torch import nn
 
 from tobias_aug import class_activation_maps
-from tobias_aug.cams.linear_head import linear_head_maps
+from tobias_aug.cams import linear_head_maps
 
 
 class Pool(nn.Module):
     """A body, and a linear layer before or after global average pooling, in one of the ways that people write it."""
 
-    def __init__(self, way, bias):
+    def __init__(self, pooling, bias):
         super().__init__()
         torch.manual_seed(0)
-        self.way = way
+        self.pooling = pooling
         self.body = nn.Sequential(nn.Conv2d(3, 8, 3, stride=4, padding=1), nn.ReLU())
         self.drop = nn.Dropout(0.5)
         self.classifier = nn.Conv2d(8, 5, 1, bias=bias)
@@ -24,31 +24,31 @@ class Pool(nn.Module):
 
     def forward(self, images):
         features = self.drop(self.body(images))
-        if self.way == "pools first":
+        if self.pooling == "pools first":
             return self.classifier(features.mean((2, 3), keepdim=True)).flatten(1)
-        if self.way == "linear":
+        if self.pooling == "linear":
             weight = self.classifier.weight.flatten(1)
             return nn.functional.linear(features.permute(0, 2, 3, 1), weight, self.classifier.bias).mean((1, 2))
         planes = self.classifier(features)
-        if self.way == "adaptive":
+        if self.pooling == "adaptive":
             return nn.functional.adaptive_avg_pool2d(planes, 1).flatten(1)
-        if self.way == "whole":
+        if self.pooling == "whole":
             return nn.functional.avg_pool2d(planes, planes.shape[2:]).flatten(1)
-        if self.way == "keepdim":
+        if self.pooling == "keepdim":
             return planes.mean((2, 3), keepdim=True)
-        if self.way == "relu":
+        if self.pooling == "relu":
             return nn.functional.relu(planes, inplace=True).mean((2, 3))
-        if self.way == "maximum":
+        if self.pooling == "maximum":
             return planes.amax((2, 3))
         return planes.mean((2, 3))
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("way", ["mean", "adaptive", "whole", "keepdim", "linear"])
-def test_maps_are_those_of_pooling_first(way, bias):
+@pytest.mark.parametrize("pooling", ["mean", "adaptive", "whole", "keepdim", "linear"])
+def test_maps_are_those_of_pooling_first(pooling, bias):
     images = torch.randn(2, 3, 40, 56)
     first = class_activation_maps(Pool("pools first", bias), images, [[0, 3], [4]])
-    after = class_activation_maps(Pool(way, bias), images, [[0, 3], [4]])
+    after = class_activation_maps(Pool(pooling, bias), images, [[0, 3], [4]])
     for one, other in zip(first, after, strict=True):
         torch.testing.assert_close(torch.from_numpy(other.maps), torch.from_numpy(one.maps), rtol=0, atol=1e-4)
         assert one.maps.max() > 0.5

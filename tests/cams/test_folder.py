@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tobias_aug import TobiasError, class_activation_maps
-from tobias_aug.cams.folder import _batches_of_one_size, _Entry, _Image, _Job, class_map_folder
-from tobias_aug.class_maps import class_map_files, read_class_maps
-from tobias_aug.class_maps.image_labels import read_labels
+from tobias_aug.cams import class_map_folder
+from tobias_aug.cams.folder import _batches_of_one_size, _Entry, _Image, _Job
+from tobias_aug.class_maps import class_map_files, read_class_maps, read_labels
 from tobias_aug.images.decode import read_rgb, squash, to_tensor
 
 NAMES = [f"{'cat' if number % 2 else 'dog'}/{number:02d}" for number in range(12)]
@@ -111,7 +111,7 @@ def test_images_wait_for_others_of_their_size_in_their_block_alone():
     assert sorted(given, key=int) == [str(number) for number in range(60)]
 
 
-def test_another_run_goes_on_and_another_network_is_rejected(photos, tmp_path):
+def test_another_run_continues_and_another_network_is_rejected(photos, tmp_path):
     class Stops(TinyCNN):
         def forward(self, images):
             if len(self.seen) == 7:
@@ -121,13 +121,13 @@ def test_another_run_goes_on_and_another_network_is_rejected(photos, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(photos, out, Stops(), scales=(1,))
-    there = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
-    assert 0 < len(there) < 12
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("*.npz")}
+    assert 0 < len(written) < 12
     (out / "cat" / ".01.npz.99.tmp").write_bytes(b"half")
     again = TinyCNN()
     again.__class__ = type("Stops", (TinyCNN,), {})  # the name of the class is noted
     assert run(photos, out, again, scales=(1,)).done == 12
-    assert all(path.stat().st_mtime_ns == when for path, when in there.items())
+    assert all(path.stat().st_mtime_ns == when for path, when in written.items())
     assert len(list(out.rglob("*.npz"))) == 12
     assert not list(out.rglob("*.tmp"))
     other = Stops()
@@ -137,7 +137,7 @@ def test_another_run_goes_on_and_another_network_is_rejected(photos, tmp_path):
             run(photos, out, network, **options)
 
 
-def test_a_run_that_goes_on_makes_the_same_batches(photos, tmp_path):
+def test_a_resumed_run_makes_the_same_batches(photos, tmp_path):
     class Mixes(TinyCNN):
         """What it says of an image depends on all images of the batch."""
 
@@ -224,7 +224,7 @@ class Counting(TinyCNN):
 
 
 @pytest.mark.parametrize("sizes", [1, 50])
-def test_memory_does_not_grow_with_the_data_set(tmp_path, sizes):
+def test_memory_does_not_grow_with_the_dataset(tmp_path, sizes):
     peaks = []
     for count in (16, 48):
         network = Counting()

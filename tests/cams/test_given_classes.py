@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from tobias_aug import class_activation_maps
-from tobias_aug.cams.attention import relevance_maps, rollout_maps
-from tobias_aug.cams.linear_head import linear_head_maps
+from tobias_aug.cams import linear_head_maps, relevance_maps, rollout_maps
 
 
 class Tiny(nn.Module):

@@ -6,9 +6,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tobias_aug.cams.folder import class_map_folder
-from tobias_aug.class_maps import read_class_maps
-from tobias_aug.class_maps.image_labels import match_labels, read_labels
+from tobias_aug.cams import class_map_folder
+from tobias_aug.class_maps import match_labels, read_class_maps, read_labels
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -2,11 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tobias_aug.class_maps import ClassMaps
-from tobias_aug.class_maps.named_images import NamedImages
+from tobias_aug.class_maps import ClassMaps, NamedImages
 from tobias_aug.errors import ImageError
-from tobias_aug.refine.crf import crf_labels, crf_probabilities
-from tobias_aug.refine.refine import refine_class_maps, refine_labels, refined_index_mask
+from tobias_aug.refine import crf_labels, crf_probabilities, refine_class_maps, refine_labels, refined_index_mask
 
 
 def test_images_are_found_by_path_or_by_name(photos):

@@ -1,4 +1,4 @@
-"""Our own way through .npz files: the bytes are numpy's, and what is damaged is not read."""
+"""Our own reader and writer of .npz files: the bytes are numpy's, and damaged files are rejected."""
 
 import io
 import zipfile
@@ -52,12 +52,12 @@ def written(tmp_path_factory):
     return path, path.read_bytes(), maps
 
 
-@given(place=st.integers(0), change=st.integers(1, 255))
-def test_a_changed_byte_is_found(written, place, change):
+@given(index=st.integers(0), change=st.integers(1, 255))
+def test_a_changed_byte_is_found(written, index, change):
     """Wherever it is: the file is rejected, or what is read is what was written (a date, say, is not read)."""
     path, content, maps = written
     changed = bytearray(content)
-    changed[place % len(content)] ^= change
+    changed[index % len(content)] ^= change
     path.write_bytes(changed)
     with suppress(ValueError):
         read = read_class_maps(path)
@@ -71,7 +71,7 @@ def test_a_changed_pixel_and_a_cut_are_named(tmp_path):
     write_class_maps(path, ClassMaps(np.array([0]), np.full((1, 4, 4), 0.25, np.float32)))
     content = path.read_bytes()
     path.write_bytes(content.replace(np.float32(0.25).tobytes(), np.float32(0.5).tobytes(), 1))
-    with pytest.raises(ValueError, match="holds no class maps .*checksum of maps.npy is another one: the file is dam"):
+    with pytest.raises(ValueError, match="holds no class maps .*checksum of maps.npy differs: the file is damaged"):
         read_class_maps(path)
     path.write_bytes(content[:-1])
     with pytest.raises(ValueError, match="holds no class maps .*BadZipFile"):

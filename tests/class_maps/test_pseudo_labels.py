@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tobias_aug.class_maps import ClassMaps, read_index_mask
-from tobias_aug.class_maps.pseudo_labels import index_mask, power_threshold, strongest_class
+from tobias_aug.class_maps import ClassMaps, index_mask, power_threshold, read_index_mask, strongest_class
 
 KEYS = np.array([14, 3, 19])
 unit = st.floats(0, 1, width=32) | st.sampled_from([0.25, 0.5])

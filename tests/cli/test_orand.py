@@ -11,10 +11,16 @@ import torch
 import torchvision
 
 from tobias_aug import probabilistic_and, probabilistic_or
-from tobias_aug.class_maps import ClassMaps, read_class_maps, read_index_mask, write_class_maps, write_index_mask
-from tobias_aug.class_maps.pseudo_labels import index_mask
-from tobias_aug.metrics.folders import sweep_maps
-from tobias_aug.orand.folder import label_folder
+from tobias_aug.class_maps import (
+    ClassMaps,
+    index_mask,
+    label_folder,
+    read_class_maps,
+    read_index_mask,
+    write_class_maps,
+    write_index_mask,
+)
+from tobias_aug.metrics import sweep_maps
 
 NAMES = ["a", "b", "c"]
 
@@ -47,8 +53,8 @@ def test_fuse(tobias, cams, operation, rule):
         operation,
         "--ground-truth-labels",
     )
-    status, said, progress = tobias(*command)
-    assert (status, said) == (0, f"{out}: 3 fused maps\n")
+    status, output, progress = tobias(*command)
+    assert (status, output) == (0, f"{out}: 3 fused maps\n")
     assert "fusion: 3/3 images" in progress
     for name in NAMES:
         fused = read_class_maps(out / f"{name}.npz")
@@ -74,25 +80,25 @@ def test_a_bad_file_is_listed_and_mended_by_another_run(tobias, cams):
     good = (cams / "vit" / "b.npy").read_bytes()
     (cams / "vit" / "b.npy").write_bytes(good[:-30])
     (cams / "vit" / "c.npy").unlink()
-    status, said, _ = tobias("orand", "fuse", cams / "cnn", cams / "vit", "-o", cams / "fused")
+    status, output, _ = tobias("orand", "fuse", cams / "cnn", cams / "vit", "-o", cams / "fused")
     assert status == 1
-    assert said.splitlines()[0].endswith("fused: 1 fused maps")
-    assert "failed: b: ValueError:" in said
-    assert f"failed: c: FileNotFoundError: no class maps of this name in {cams / 'vit'}" in said
+    assert output.splitlines()[0].endswith("fused: 1 fused maps")
+    assert "failed: b: ValueError:" in output
+    assert f"failed: c: FileNotFoundError: no class maps of this name in {cams / 'vit'}" in output
     listed = [json.loads(line) for line in (cams / "fused" / "failures.jsonl").read_text().splitlines()]
     assert [failure["key"] for failure in listed] == ["b", "c"]
     (cams / "vit" / "b.npy").write_bytes(good)
     shutil.copy(cams / "vit" / "b.npy", cams / "vit" / "c.npy")
-    status, said, _ = tobias("orand", "fuse", cams / "cnn", cams / "vit", "-o", cams / "fused")
-    assert (status, said) == (0, f"{cams / 'fused'}: 3 fused maps\n")
+    status, output, _ = tobias("orand", "fuse", cams / "cnn", cams / "vit", "-o", cams / "fused")
+    assert (status, output) == (0, f"{cams / 'fused'}: 3 fused maps\n")
     assert (cams / "fused" / "failures.jsonl").read_text() == ""
 
 
 def test_maps_outside_the_unit_range_are_a_failure(tobias, cams):
     np.save(cams / "vit" / "b.npy", {2: np.full((6, 9), 3.0)})
-    status, said, _ = tobias("orand", "fuse", cams / "cnn", cams / "vit", "-o", cams / "fused")
+    status, output, _ = tobias("orand", "fuse", cams / "cnn", cams / "vit", "-o", cams / "fused")
     assert status == 1
-    assert "failed: b: ValueError: the second maps must lie in [0, 1], got [3, 3]; divide each class by its" in said
+    assert "failed: b: ValueError: the second maps must lie in [0, 1], got [3, 3]; divide each class by its" in output
 
 
 def test_cams(tobias, photos, tmp_path):
@@ -103,20 +109,20 @@ def test_cams(tobias, photos, tmp_path):
     (tmp_path / "labels.csv").write_text("".join(f"cat/{number:02d}.jpg,0\n" for number in range(1, 12, 2)))
     shared = ("--input-size", 32, "--workers", 0, "--device", "cpu", "--stride", 2)
     cnn = ("orand", "cams", photos, "--arch", "shufflenet_v2_x0_5", "--weights", tmp_path / "cnn.pth", *shared)
-    status, said, _ = tobias(*cnn, "-o", tmp_path / "cnn", "--scales", "1,2", "--labels", "folder-names")
-    assert (status, said) == (0, f"{tmp_path / 'cnn'}: 12 class maps\n")
+    status, output, _ = tobias(*cnn, "-o", tmp_path / "cnn", "--scales", "1,2", "--labels", "folder-names")
+    assert (status, output) == (0, f"{tmp_path / 'cnn'}: 12 class maps\n")
     vit = ("orand", "cams", photos, "--arch", "timm:vit_tiny_patch16_224", "--weights", tmp_path / "vit.pth", *shared)
-    status, said, _ = tobias(*vit, "-o", tmp_path / "vit", "--no-flip", "--labels", tmp_path / "labels.csv")
+    status, output, _ = tobias(*vit, "-o", tmp_path / "vit", "--no-flip", "--labels", tmp_path / "labels.csv")
     assert status == 1
-    assert "6 class maps" in said
-    assert "failed: dog/00: no class of dog/00.jpg among the labels" in said
+    assert "6 class maps" in output
+    assert "failed: dog/00: no class of dog/00.jpg among the labels" in output
     one, other = (read_class_maps(tmp_path / each / "cat" / "01.npz") for each in ("cnn", "vit"))
     assert one.keys.tolist() == other.keys.tolist() == [0]
     assert one.size == other.size == (43, 24)  # of a photo of 86 x 47
     assert one.metadata["scales"] == [1.0, 2.0]
     assert (other.metadata["stage"], other.metadata["flip"]) == ("relevance", False)
-    status, said, _ = tobias("orand", "fuse", tmp_path / "cnn", tmp_path / "vit", "-o", tmp_path / "both")
-    assert (status, said.splitlines()[0]) == (1, f"{tmp_path / 'both'}: 6 fused maps")
+    status, output, _ = tobias("orand", "fuse", tmp_path / "cnn", tmp_path / "vit", "-o", tmp_path / "both")
+    assert (status, output.splitlines()[0]) == (1, f"{tmp_path / 'both'}: 6 fused maps")
     assert tobias("orand", "labels", tmp_path / "both", "-o", tmp_path / "masks", "--low", 0.3)[0] == 0
     assert read_index_mask(tmp_path / "masks" / "cat" / "01.png").shape == (43, 24)
     masks = tmp_path / "masks"
@@ -126,8 +132,8 @@ def test_cams(tobias, photos, tmp_path):
 
 
 def test_labels(tobias, cams):
-    status, said, _ = tobias("orand", "labels", cams / "cnn", "-o", cams / "out", "--low", 0.4, "--high", 0.6)
-    assert (status, said) == (0, f"{cams / 'out'}: 3 pseudo masks\n")
+    status, output, _ = tobias("orand", "labels", cams / "cnn", "-o", cams / "out", "--low", 0.4, "--high", 0.6)
+    assert (status, output) == (0, f"{cams / 'out'}: 3 pseudo masks\n")
     for name in NAMES:
         expected = index_mask(read_class_maps(cams / "cnn" / f"{name}.npy"), 0.4, 0.6)
         assert np.array_equal(read_index_mask(cams / "out" / f"{name}.png"), expected)
@@ -144,9 +150,9 @@ def test_evaluate_a_sweep_finds_the_threshold_that_made_the_truth(tobias, cams):
         write_index_mask(cams / "truth" / f"{name}.png", index_mask(read_class_maps(cams / "cnn" / f"{name}.npy"), 0.7))
     found = cams / "found"
     options = ("--truth", cams / "truth", "--sweep", "--json", found.with_suffix(".json"))
-    status, said, _ = tobias("orand", "evaluate", cams / "cnn", *options, "--plot", found.with_suffix(".png"))
+    status, output, _ = tobias("orand", "evaluate", cams / "cnn", *options, "--plot", found.with_suffix(".png"))
     assert status == 0
-    assert said.splitlines()[0] == "best mIoU of 100 thresholds at 0.70"
+    assert output.splitlines()[0] == "best mIoU of 100 thresholds at 0.70"
     content = json.loads(found.with_suffix(".json").read_text())
     assert (content["threshold"], content["miou"], content["images"]) == (0.7, 100.0, 3)
     assert len(content["sweep"]) == 100
@@ -161,9 +167,9 @@ def test_evaluate_real_masks(tobias, real_data, tmp_path):
     names = listing.read_text().split()
     out = tmp_path / "scores.json"
     evaluate = ("--truth", truth, "--list", listing, "--json", out)
-    status, said, _ = tobias("orand", "evaluate", truth, *evaluate)
+    status, output, _ = tobias("orand", "evaluate", truth, *evaluate)
     assert status == 0
-    assert said.splitlines()[-2].split() == ["mean", "100.00", "100.00", "100.00"]
+    assert output.splitlines()[-2].split() == ["mean", "100.00", "100.00", "100.00"]
     content = json.loads(out.read_text())
     assert (content["miou"], content["precision"], content["recall"]) == (100.0, 100.0, 100.0)
     assert content["images"] == len(names) == 20
@@ -182,19 +188,19 @@ def test_evaluate_real_masks(tobias, real_data, tmp_path):
     row = content["classes"][lost]
     assert row["iou"] == row["recall"] == pytest.approx(100 * (true - missed) / true)
     assert content["classes"][0]["iou"] == pytest.approx(100 * background / (background + missed))
-    there = len(set(np.concatenate([np.unique(mask) for mask in masks.values()])) - {255})
-    assert content["miou"] == pytest.approx((100 * (there - 2) + row["iou"] + content["classes"][0]["iou"]) / there)
+    present = len(set(np.concatenate([np.unique(mask) for mask in masks.values()])) - {255})
+    assert content["miou"] == pytest.approx((100 * (present - 2) + row["iou"] + content["classes"][0]["iou"]) / present)
 
 
 def test_what_a_list_names_and_is_not_there_is_listed(tobias, cams):
     (cams / "truth").mkdir()
     write_index_mask(cams / "truth" / "a.png", np.zeros((6, 9), np.uint8))
     (cams / "list.txt").write_text("a\nz\n")
-    status, said, _ = tobias(
+    status, output, _ = tobias(
         "orand", "evaluate", cams / "truth", "--truth", cams / "truth", "--list", cams / "list.txt"
     )
     assert status == 1
-    assert "1 images scored\nfailed: z: FileNotFoundError: no prediction of this name in" in said
+    assert "1 images scored\nfailed: z: FileNotFoundError: no prediction of this name in" in output
 
 
 @pytest.mark.parametrize(
@@ -222,9 +228,9 @@ def test_rejections_are_one_line_and_status_two(tobias, cams, monkeypatch, argum
 
 @pytest.mark.parametrize("command", [[], ["fuse"], ["labels"], ["evaluate"]])
 def test_every_command_has_help(tobias, command):
-    status, said, _ = tobias("orand", *command, "--help")
+    status, output, _ = tobias("orand", *command, "--help")
     assert status == 0
-    assert "Usage" in said
+    assert "Usage" in output
 
 
 def test_memory_does_not_grow_with_the_folder(tmp_path):

@@ -10,7 +10,7 @@ pytest.importorskip("lightning", reason="needs the extra train")
 from tests.orand.blobs import SIZE, write_pairs
 from tobias_aug.class_maps import read_class_maps
 from tobias_aug.cli import main
-from tobias_aug.orand.folder import fuse_folder
+from tobias_aug.orand import fuse_folder
 
 SMALL = ("--padding", 1, "--width", 4, "--size", 16, "--batch-size", 2, "--device", "cpu")
 
@@ -23,8 +23,8 @@ def tobias(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["tobias-aug", "orand", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
             main()
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
+        captured = capsys.readouterr()
+        return left.value.code or 0, captured.out, captured.err
 
     return run
 
@@ -33,20 +33,20 @@ def test_train_and_apply(tobias, tmp_path):
     cnn, vit = write_pairs(tmp_path, images=4, classes=2)
     run, out = tmp_path / "run", tmp_path / "out"
     training = ("train", cnn, vit, "-o", run, *SMALL, "--steps", 2, "--precision", "bf16")
-    status, said, _ = tobias(*training)
+    status, output, _ = tobias(*training)
     assert status == 0
-    assert "step 2/2  loss " in said
-    assert said.splitlines()[-1] == f"{run}: 4 images trained on for 2 steps"
+    assert "step 2/2  loss " in output
+    assert output.splitlines()[-1] == f"{run}: 4 images trained on for 2 steps"
     assert tobias(*training)[:2] == (0, f"continuing after step 2\n{run}: 4 images trained on for 2 steps\n")
     status, _, rejection = tobias(*training, "--lr", 0.5)
     assert status == 2
     assert "choose another folder, or give the settings of this one" in rejection
 
     (vit / "3.npz").unlink()
-    status, said, _ = tobias("apply", cnn, vit, "--run", run, "-o", out, "--device", "cpu")
+    status, output, _ = tobias("apply", cnn, vit, "--run", run, "-o", out, "--device", "cpu")
     assert status == 1
-    assert said.splitlines()[0] == f"{out}: 3 maps"
-    assert f"failed: 3: FileNotFoundError: no class maps of this name in {vit}" in said
+    assert output.splitlines()[0] == f"{out}: 3 maps"
+    assert f"failed: 3: FileNotFoundError: no class maps of this name in {vit}" in output
     found = read_class_maps(out / "1.npz")
     assert found.keys.tolist() == read_class_maps(cnn / "1.npz").keys.tolist()
     assert found.maps.shape == (2, SIZE, SIZE)
@@ -87,6 +87,6 @@ def test_rejections(tobias, tmp_path):
 
 @pytest.mark.parametrize("command", ["train", "apply"])
 def test_every_command_has_help(tobias, command):
-    status, said, _ = tobias(command, "--help")
+    status, output, _ = tobias(command, "--help")
     assert status == 0
-    assert "Usage" in said
+    assert "Usage" in output

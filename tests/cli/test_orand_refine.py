@@ -9,14 +9,14 @@ from PIL import Image
 
 from tobias_aug.class_maps import ClassMaps, read_class_maps, read_index_mask, write_class_maps
 from tobias_aug.images.decode import read_rgb
-from tobias_aug.refine.refine import refine_class_maps, refined_index_mask
+from tobias_aug.refine import refine_class_maps, refined_index_mask
 
 KEYS = np.array([2, 11])
 
 
 @pytest.fixture
 def folders(tmp_path):
-    """Images of two images in a folder below, a quarter-size map of each, and a map without an image."""
+    """Two images in a folder below, a quarter-size map of each, and a map without an image."""
     random = np.random.default_rng(0)
     (tmp_path / "images" / "below").mkdir(parents=True)
     (tmp_path / "cams").mkdir()
@@ -41,9 +41,9 @@ def test_refine(tobias, folders, method):
         pytest.importorskip("pydensecrf.densecrf", reason="needs the extra crf, which compiles C++")
     out = folders / "out"
     command = ("orand", "refine", folders / "cams", "--images", folders / "images", "-o", out, "--method", method)
-    status, said, _ = tobias(*command)
+    status, output, _ = tobias(*command)
     assert status == 1
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         f"{out}: 2 refined maps",
         f"failed: c: FileNotFoundError: no image of this name in {folders / 'images'}",
     ]
@@ -67,8 +67,8 @@ def test_refined_labels(tobias, folders):
     (folders / "cams" / "c.npz").unlink()
     out = folders / "out"
     options = ("--low", 0.4, "--high", 0.6, "--refine", "pamr", "--images", folders / "images", "--device", "cpu")
-    status, said, _ = tobias("orand", "labels", folders / "cams", "-o", out, *options)
-    assert (status, said) == (0, f"{out}: 2 pseudo masks\n")
+    status, output, _ = tobias("orand", "labels", folders / "cams", "-o", out, *options)
+    assert (status, output) == (0, f"{out}: 2 pseudo masks\n")
     for name in "ab":
         expected = refined_index_mask(*given(folders, name), 0.4, 0.6)
         assert np.array_equal(read_index_mask(out / f"{name}.png"), expected)
@@ -76,15 +76,15 @@ def test_refined_labels(tobias, folders):
 
 def test_what_does_not_fit_is_rejected(tobias, folders, monkeypatch):
     cams, out = folders / "cams", folders / "out"
-    status, _, said = tobias("orand", "labels", cams, "-o", out, "--low", 0.3, "--refine", "pamr")
+    status, _, output = tobias("orand", "labels", cams, "-o", out, "--low", 0.3, "--refine", "pamr")
     assert status == 2
-    assert "with both --refine and --images, or with neither" in said
+    assert "with both --refine and --images, or with neither" in output
     (folders / "images" / "a.png").write_bytes((folders / "images" / "below" / "a.png").read_bytes())
-    status, _, said = tobias("orand", "refine", cams, "--images", folders / "images", "-o", out)
+    status, _, output = tobias("orand", "refine", cams, "--images", folders / "images", "-o", out)
     assert status == 2
-    assert "have the same name; masks are matched by name, rename one" in said
+    assert "have the same name; masks are matched by name, rename one" in output
     for module in ("pydensecrf", "pydensecrf.densecrf"):
         monkeypatch.setitem(sys.modules, module, None)
-    status, _, said = tobias("orand", "refine", cams, "--images", folders / "images", "-o", out, "--method", "crf")
+    status, _, output = tobias("orand", "refine", cams, "--images", folders / "images", "-o", out, "--method", "crf")
     assert status == 2
-    assert "pip install '.[crf]'" in said
+    assert "pip install '.[crf]'" in output

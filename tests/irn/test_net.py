@@ -12,10 +12,7 @@ from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps, 
 from tobias_aug.cli import main
 from tobias_aug.errors import TobiasError
 from tobias_aug.images.decode import normalize
-from tobias_aug.irn.apply import walk_class_maps, walk_folder
-from tobias_aug.irn.data import LabeledCrops
-from tobias_aug.irn.net import IRNet, read_irn, save_irn
-from tobias_aug.irn.walk import random_walk
+from tobias_aug.irn import IRNet, LabeledCrops, random_walk, read_irn, save_irn, walk_class_maps, walk_folder
 
 
 @pytest.fixture
@@ -175,7 +172,7 @@ def test_walked_maps_in_half_precision_differ_little(network, scenes):
     assert 0 < abs(full - half).mean() < 0.03
     with pytest.raises(TobiasError, match='precision is "bf16" there and not set here'):
         walk_folder(*given, scenes / "bf16", steps=4, quiet=True)
-    with pytest.raises(ValueError, match="precision must be .fp32. or .bf16., got 'fp8'"):
+    with pytest.raises(ValueError, match="unknown precision 'fp8'; choose fp32 or bf16"):
         walk_folder(*given, scenes / "out", precision="fp8")
 
 
@@ -187,7 +184,7 @@ def test_walked_maps_of_two_networks_are_not_mixed(network, scenes):
     (scenes / "run").mkdir()
     save_irn(scenes / "run" / "irn.pt", network, 64)
     assert walk("run").done == 4
-    # The same weights elsewhere are the same network; other weights, or another crop, in the same place are not.
+    # The same weights in another folder are the same network; other weights, or another crop, are not.
     (scenes / "run").rename(scenes / "moved")
     (scenes / "out" / "a.npz").unlink()
     assert walk("moved").done == 4
@@ -213,7 +210,7 @@ class TestTraining:
 
     @pytest.fixture
     def train_small(self, scenes, backbone, fabric):
-        from tobias_aug.irn.train import train_irn
+        from tobias_aug.irn import train_irn
 
         def run(name, **options):
             small = {"batch_size": 2, "crop_size": 64, "radius": 4, "log_every": 1, "checkpoint_every": 2}
@@ -241,7 +238,7 @@ class TestTraining:
         torch.testing.assert_close(mean, torch.zeros(2), atol=1e-4, rtol=0)
         assert network.mean_displacement.abs().max() > 1e-3
 
-    def test_training_continues_where_it_stopped(self, scenes, backbone, train_small, monkeypatch):
+    def test_training_resumes_where_it_stopped(self, scenes, backbone, train_small, monkeypatch):
         from tobias_aug.irn import train as irn_train
 
         whole = train_small("whole", epochs=4)
@@ -279,20 +276,20 @@ class TestTraining:
         given = (scenes / "images", scenes / "cams")
         options = ("--backbone", "resnet18", "--weights", scenes / "cls.pth", "--workers", 0, "--device", "cpu")
         small = ("--epochs", 1, "--batch-size", 2, "--crop-size", 64, "--low", 0.2, "--high", 0.8)
-        status, said = run("irn-train", *given, "-o", scenes / "run", *options, *small)
+        status, captured = run("irn-train", *given, "-o", scenes / "run", *options, *small)
         assert status == 0
-        assert f"{scenes / 'run'}: a trained network" in said.out
+        assert f"{scenes / 'run'}: a trained network" in captured.out
         network, crop_size = read_irn(scenes / "run" / "irn.pt")
         assert torch.equal(network.stages[0][0].weight, backbone.conv1.weight)
 
         apply = ("irn-apply", *given, "--run", scenes / "run", "-o", scenes / "out", "--device", "cpu")
         (scenes / "images" / "d.png").unlink()
-        status, said = run(*apply)
+        status, captured = run(*apply)
         assert status == 1
-        assert said.out.splitlines()[0] == f"{scenes / 'out'}: 3 refined maps"
+        assert captured.out.splitlines()[0] == f"{scenes / 'out'}: 3 refined maps"
         image = np.array(Image.open(scenes / "images" / "a.png"))
         expected = walk_class_maps(network, read_class_maps(scenes / "cams" / "a.npz"), image, crop_size=crop_size)
         np.testing.assert_allclose(read_class_maps(scenes / "out" / "a.npz").maps, expected.maps, rtol=1e-6)
-        status, said = run(*apply[:4], scenes / "none", *apply[5:])
+        status, captured = run(*apply[:4], scenes / "none", *apply[5:])
         assert status == 2
-        assert "run orand irn-train to its end" in said.err
+        assert "run orand irn-train to its end" in captured.err

@@ -8,17 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tobias_aug.irn.affinity import affinity, directions
-from tobias_aug.irn.walk import random_walk, transitions
+from tobias_aug.irn import directions, random_walk, transitions
+from tobias_aug.irn.affinity import affinity
 
 
 def dense_affinity(edges, radius):
     """Every pair of pixels by the definition: 1 - the strongest edge at a distance below one from the line between."""
     rows, columns = edges.shape
-    places = list(np.ndindex(rows, columns))
-    matrix = np.zeros((len(places), len(places)))
-    for one, (y, x) in enumerate(places):
-        for other, (v, u) in enumerate(places):
+    pixels = list(np.ndindex(rows, columns))
+    matrix = np.zeros((len(pixels), len(pixels)))
+    for one, (y, x) in enumerate(pixels):
+        for other, (v, u) in enumerate(pixels):
             length = np.hypot(v - y, u - x)
             if one == other:
                 matrix[one, other] = 1
@@ -28,12 +28,12 @@ def dense_affinity(edges, radius):
                     for row in range(min(y, v), max(y, v) + 1)
                     for column in range(min(x, u), max(x, u) + 1)
                 ]
-                way = [
+                path = [
                     edges[row, column]
                     for row, column in box
                     if abs((v - y) * (column - x) - (u - x) * (row - y)) / length < 1 - 1e-12
                 ]
-                matrix[one, other] = 1 - max(way)
+                matrix[one, other] = 1 - max(path)
     return matrix
 
 
@@ -63,11 +63,13 @@ def test_the_walk_is_the_dense_matrix_to_irns_power(radius, beta, times):
 def test_affinities_are_the_definition():
     edges = np.random.default_rng(1).random((7, 8))
     matrix = dense_affinity(edges, 5).reshape(7, 8, 7, 8)
-    for way in directions(5):
-        found = affinity(torch.from_numpy(edges)[None], way)[0].numpy()
+    for direction in directions(5):
+        found = affinity(torch.from_numpy(edges)[None], direction)[0].numpy()
         sources = np.argwhere(np.ones((7, 8)))[:, :2]
         pairs = [
-            matrix[y, x, y + way.down, x + way.right] for y, x in sources if y + way.down < 7 and 0 <= x + way.right < 8
+            matrix[y, x, y + direction.down, x + direction.right]
+            for y, x in sources
+            if y + direction.down < 7 and 0 <= x + direction.right < 8
         ]
         np.testing.assert_allclose(found.ravel(), pairs, rtol=1e-12)
 
@@ -99,7 +101,8 @@ def test_nothing_passes_a_wall_and_everything_spreads_inside():
 
 PEAK = """
 import torch
-from tobias_aug.irn.walk import random_walk
+
+from tobias_aug.irn import random_walk
 
 def peak():
     with open("/proc/self/status") as status:
@@ -115,8 +118,8 @@ print(peak() - before)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_a_voc_image_needs_megabytes_and_not_hundreds():
     """The dense matrix of 125 x 94 pixels alone has 552 MB; the peak does not depend on the number of steps."""
-    said = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
-    assert float(said.stdout) < 50
+    result = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 50
 
 
 def test_logits_are_rejected():

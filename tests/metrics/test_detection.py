@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tobias_aug.metrics import detection
-from tobias_aug.metrics.detection import (
+from tobias_aug.metrics import (
     Detections,
     Truth,
+    detection,
     eleven_point_average_precision,
     precision_recall,
     voc_average_precision,

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tobias_aug.metrics.plots import plot_sweep
-from tobias_aug.metrics.segmentation import SegmentationConfusion, ThresholdSweep
+from tobias_aug.metrics import SegmentationConfusion, ThresholdSweep, plot_sweep
 
 # A 3 x 4 image of three classes: background, aeroplane (1), person (15).
 TRUTH = np.array([[0, 0, 0, 255], [1, 1, 15, 15], [1, 1, 15, 0]], np.uint8)
@@ -29,7 +28,7 @@ def test_scores_by_hand():
 
 
 def test_the_last_class_counts():
-    """The released evaluation of ORANDNet drops class 20 and every pixel predicted as it."""
+    """The official evaluation of ORANDNet drops class 20 and every pixel predicted as it."""
     confusion = SegmentationConfusion()
     confusion.update(np.array([[20, 20, 0, 0]], np.uint8), np.array([[20, 0, 0, 0]], np.uint8))
     assert confusion.scores().mean_iou == pytest.approx((50 + 200 / 3) / 2)
@@ -56,9 +55,9 @@ def test_counts_are_those_of_a_plain_loop_over_all_masks(pairs):
     expected = np.zeros((3, 3), int)
     for prediction, truth in pairs:
         confusion.update(prediction, truth)
-        for said, true in zip(prediction.flat, truth.flat, strict=True):
+        for predicted, true in zip(prediction.flat, truth.flat, strict=True):
             if true != 255:
-                expected[true, 0 if said == 255 else said] += 1
+                expected[true, 0 if predicted == 255 else predicted] += 1
     assert np.array_equal(confusion.counts, expected)
 
 

@@ -22,9 +22,9 @@ def write_pairs(root: Path, images: int = 6, classes: int = 1) -> tuple[Path, Pa
     for folder in ("cnn", "vit"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for number in range(images):
-        places = random.integers(8, SIZE - 8, (classes, 2))
+        centers = random.integers(8, SIZE - 8, (classes, 2))
         for folder, shift, spread in (("cnn", 0, 40.0), ("vit", 5, 80.0)):
-            maps = np.stack([blob(row + shift, column, spread) for row, column in places])
+            maps = np.stack([blob(row + shift, column, spread) for row, column in centers])
             keys = np.arange(classes) + number % 3
             write_class_maps(root / folder / f"{number}.npz", ClassMaps(keys, maps, {"ground_truth_labels": True}))
     return root / "cnn", root / "vit"

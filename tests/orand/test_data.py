@@ -4,10 +4,8 @@ import torch
 
 from tests.orand.blobs import SIZE, write_pairs
 from tobias_aug import probabilistic_and, probabilistic_or
-from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps
-from tobias_aug.class_maps.resize import resize_maps
-from tobias_aug.orand.data import MapPairs, collate_pairs
-from tobias_aug.orand.folder import fuse_folder
+from tobias_aug.class_maps import ClassMaps, read_class_maps, resize_maps, write_class_maps
+from tobias_aug.orand import MapPairs, collate_pairs, fuse_folder
 
 
 @pytest.fixture

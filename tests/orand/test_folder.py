@@ -4,7 +4,7 @@ import numpy as np
 
 from tobias_aug import probabilistic_and
 from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps
-from tobias_aug.orand.folder import fuse_folder
+from tobias_aug.orand import fuse_folder
 
 NAMES = [f"{number:02d}" for number in range(12)]
 DAMAGED = ["03", "04", "11"]

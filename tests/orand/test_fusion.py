@@ -8,7 +8,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from tobias_aug import probabilistic_and, probabilistic_or
-from tobias_aug.orand.fusion import ORANDFusion, average
+from tobias_aug.orand import ORANDFusion, average
 
 RULES = {
     probabilistic_or: lambda a, b: a + b - a * b,
@@ -30,9 +30,9 @@ def pairs(draw, dtype="float32"):
 def reference(rule, first, second):
     """Equation 1, map by map, in NumPy's double precision."""
     fused = np.zeros(first.shape)
-    for place in np.ndindex(first.shape[:-2]):
-        values = RULES[rule](first[place].astype(float), second[place].astype(float))
-        fused[place] = values / values.max() if values.max() > 0 else values
+    for index in np.ndindex(first.shape[:-2]):
+        values = RULES[rule](first[index].astype(float), second[index].astype(float))
+        fused[index] = values / values.max() if values.max() > 0 else values
     return fused
 
 
@@ -52,9 +52,9 @@ def test_symmetry_range_and_a_maximum_of_one(rule, pair):
     fused = rule(*pair)
     assert np.array_equal(fused, rule(*pair[::-1]))
     assert ((fused >= 0) & (fused <= 1)).all()
-    for place in np.ndindex(fused.shape[:-2]):
-        empty = not RULES[rule](*(maps[place].astype(float) for maps in pair)).any()
-        assert fused[place].max() == (0 if empty else 1)
+    for index in np.ndindex(fused.shape[:-2]):
+        empty = not RULES[rule](*(maps[index].astype(float) for maps in pair)).any()
+        assert fused[index].max() == (0 if empty else 1)
 
 
 @given(pairs("float64"))

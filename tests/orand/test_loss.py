@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tobias_aug import orand_loss
-from tobias_aug.orand.loss import VARIANTS, compete, fusion_variant
+from tobias_aug.orand import compete, fusion_variant
+from tobias_aug.orand.loss import VARIANTS
 
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 
@@ -62,11 +63,11 @@ def competing(logits, target, smoothing, classes):
             seen, wanted = np.array([0, *logit[:, row, column]]), goal[:, row, column]
             log_p = seen - seen.max() - np.log(np.exp(seen - seen.max()).sum())
             shares = wanted**2 / wanted.sum() if wanted.sum() else 0 * wanted
-            for place, weight in enumerate([1 - shares.sum(), *shares]):
+            for index, weight in enumerate([1 - shares.sum(), *shares]):
                 labels = np.full(count + 1, smoothing / count)
-                labels[place] = 1 - smoothing
-                tops[place] -= weight * (labels * log_p).sum()
-                bottoms[place] += weight
+                labels[index] = 1 - smoothing
+                tops[index] -= weight * (labels * log_p).sum()
+                bottoms[index] += weight
         halves = [top / bottom if bottom > 0 else 0 for top, bottom in zip(tops, bottoms, strict=True)]
         losses.append((halves[0] + np.mean(halves[1:])) / 2)
     return np.mean(losses)
@@ -123,7 +124,7 @@ def test_of_images_of_one_class_the_competing_loss_is_the_papers_with_its_gradie
 
 
 def test_in_the_competing_loss_a_class_loses_what_another_one_wins():
-    """What is learned of a class where the other one is stronger: less than alone, in each of the two places."""
+    """What is learned of a class where the other one is stronger: less than alone, in each of the two positions."""
     target = torch.tensor([[[0.8, 0.2]], [[0.4, 0.9]]])
     learned = {}
     for variant in ("paper", "competing"):
@@ -133,10 +134,10 @@ def test_in_the_competing_loss_a_class_loses_what_another_one_wins():
             logits = (logits - 4 * gradient).detach().requires_grad_()
         every = torch.cat([torch.zeros(1, 1, 2), logits])
         learned[variant] = every.softmax(0)[1:] if variant == "competing" else logits.sigmoid()
-    for loser, place in ((1, 0), (0, 1)):
-        alone, competing = (learned[variant][loser, 0, place] for variant in ("paper", "competing"))
+    for loser, index in ((1, 0), (0, 1)):
+        alone, competing = (learned[variant][loser, 0, index] for variant in ("paper", "competing"))
         assert competing < alone - 0.1
-        assert learned["competing"][1 - loser, 0, place] > competing + 0.2
+        assert learned["competing"][1 - loser, 0, index] > competing + 0.2
 
 
 @given(arrays("float32", shapes, elements=st.floats(0, 1, width=32)))

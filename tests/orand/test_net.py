@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models import vgg16
 
 from tobias_aug import ORANDNet, orand_loss
-from tobias_aug.class_maps.resize import resize_maps
+from tobias_aug.class_maps import resize_maps
 from tobias_aug.orand.loss import VARIANTS
 
 SCORES = ("score", "score_pool4", "score_pool3")
@@ -63,7 +63,7 @@ def test_so_they_have_with_every_padding_and_way_to_crop(variant, height, width,
 @pytest.mark.parametrize("padding", [1, 32, 100])
 @pytest.mark.parametrize("size", [233, 240, 251])
 def test_every_score_map_lies_where_its_pixels_are(path, padding, size):
-    """Through pooling a rising ramp is shifted one way and a falling one the other; their mean says where a pixel is.
+    """Pooling shifts a rising ramp one way and a falling one the other; their mean is the position of a pixel.
 
     Bilinear interpolation keeps a ramp, so that the middle of the image must be where it was, to a rounding error.
     """
@@ -108,7 +108,7 @@ def vgg():
     tensors = {f"features.{name}": torch.randn(value.shape) for name, value in layers.state_dict().items()}
     tensors["classifier.0.weight"] = torch.arange(25088.0).expand(4096, -1)
     tensors["classifier.3.weight"] = torch.arange(4096.0).expand(4096, -1)
-    return tensors | {f"classifier.{place}.bias": torch.full((4096,), 7.0) for place in (0, 3)}
+    return tensors | {f"classifier.{index}.bias": torch.full((4096,), 7.0) for index in (0, 3)}
 
 
 def test_weights_of_a_vgg16(vgg, tmp_path):

@@ -15,11 +15,8 @@ from tests.orand import two_processes
 from tests.orand.blobs import write_pairs
 from tobias_aug import ORANDNet, TobiasError
 from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps
-from tobias_aug.orand.apply import apply_orandnet, load_orandnet
-from tobias_aug.orand.data import MapPairs
-from tobias_aug.orand.folder import fuse_folder
-from tobias_aug.orand.loss import VARIANTS, fusion_variant
-from tobias_aug.orand.train import train_orandnet
+from tobias_aug.orand import MapPairs, apply_orandnet, fuse_folder, fusion_variant, load_orandnet, train_orandnet
+from tobias_aug.orand.loss import VARIANTS
 
 
 def made(width=8, **options):
@@ -81,7 +78,7 @@ class Stopping(MapPairs):
         return super().__getitem__(index)
 
 
-def test_a_stopped_training_continues_as_if_nothing_had_been(tmp_path):
+def test_a_stopped_training_resumes_as_if_it_never_stopped(tmp_path):
     folders = write_pairs(tmp_path)
     whole, _ = trained(MapPairs(*folders), tmp_path / "whole", checkpoint_every=2)
     with pytest.raises(KeyboardInterrupt):
@@ -213,8 +210,8 @@ def test_a_checkpoint_brings_its_network_back(tmp_path):
 
 def test_network_and_pairs_must_be_of_one_variant(tmp_path):
     folders = write_pairs(tmp_path)
-    said = 'the network is of the official variant, the pairs are of the paper one; give MapPairs variant="official"'
-    with pytest.raises(ValueError, match=said):
+    message = 'the network is of the official variant, the pairs are of the paper one; give MapPairs variant="official"'
+    with pytest.raises(ValueError, match=message):
         trained(MapPairs(*folders), tmp_path / "run", made(variant="official"))
     with pytest.raises(ValueError, match='give MapPairs variant="paper"'):
         trained(MapPairs(*folders, variant="official"), tmp_path / "run", made(variant="competing"))
@@ -227,9 +224,9 @@ def test_two_processes_train_as_one_does_with_both_batches(tmp_path):
     assert done.returncode == 0, done.stderr
     initial, (expected, _) = two_processes.made(), two_processes.trained(tmp_path, "one", batch_size=4)
     found = torch.load(tmp_path / "found.pt", weights_only=True)
-    apart = sum((found[name] - value).square().sum() for name, value in expected.state_dict().items())
+    difference = sum((found[name] - value).square().sum() for name, value in expected.state_dict().items())
     moved = sum((initial.state_dict()[name] - value).square().sum() for name, value in expected.state_dict().items())
-    assert apart.sqrt() < 1e-4 * moved.sqrt()
+    assert difference.sqrt() < 1e-4 * moved.sqrt()
     # Each of the damaged file's neighbors was read by one process or the other, and it is listed once.
     assert [line["key"] for line in map(json.loads, (tmp_path / "two" / "failures.jsonl").open())] == ["1"]
 

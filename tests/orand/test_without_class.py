@@ -1,4 +1,4 @@
-"""Images without a class through every command: no failure, counted apart, background where their size is known."""
+"""Images without a class through every command: no failure, counted, background if their size is known."""
 
 import json
 
@@ -7,11 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from tobias_aug.class_maps import ClassMaps, read_class_maps, read_index_mask, write_class_maps, write_index_mask
+from tobias_aug.class_maps import (
+    ClassMaps,
+    label_folder,
+    read_class_maps,
+    read_index_mask,
+    write_class_maps,
+    write_index_mask,
+)
 from tobias_aug.cli import main
-from tobias_aug.metrics.folders import sweep_maps
-from tobias_aug.orand.data import MapPairs
-from tobias_aug.orand.folder import fuse_folder, label_folder
+from tobias_aug.metrics import sweep_maps
+from tobias_aug.orand import MapPairs, fuse_folder
 
 EMPTY = {
     "irn": {"keys": torch.zeros(0, dtype=torch.long)},
@@ -26,8 +32,8 @@ def tobias(monkeypatch, capsys):
         monkeypatch.setattr("sys.argv", ["tobias-aug", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
             main()
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
+        captured = capsys.readouterr()
+        return left.value.code or 0, captured.out, captured.err
 
     return run
 
@@ -51,18 +57,18 @@ def coco(tmp_path):
 
 def test_fuse_then_labels(tobias, coco):
     fuse = ("orand", "fuse", coco / "a", coco / "b", "-o", coco / "fused")
-    said = f"{coco / 'fused'}: 5 fused maps\nwithout a class: 3 images, such as clip\n"
-    assert tobias(*fuse)[:2] == (0, said)
-    assert tobias(*fuse)[:2] == (0, said)
+    output = f"{coco / 'fused'}: 5 fused maps\nwithout a class: 3 images, such as clip\n"
+    assert tobias(*fuse)[:2] == (0, output)
+    assert tobias(*fuse)[:2] == (0, output)
     labels = ("orand", "labels", coco / "fused", "--low", 0.5, "-o")
-    status, said, _ = tobias(*labels, coco / "masks", "--images", coco / "images")
-    assert (status, said.splitlines()[0]) == (0, f"{coco / 'masks'}: 5 pseudo masks")
+    status, output, _ = tobias(*labels, coco / "masks", "--images", coco / "images")
+    assert (status, output.splitlines()[0]) == (0, f"{coco / 'masks'}: 5 pseudo masks")
     for name in EMPTY:
         assert np.array_equal(read_index_mask(coco / "masks" / f"{name}.png"), np.zeros((20, 30)))
     assert (read_index_mask(coco / "masks" / "full.png") == 15).sum() == 150
-    status, said, _ = tobias(*labels, coco / "sizeless")
+    status, output, _ = tobias(*labels, coco / "sizeless")
     assert status == 0
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         f"{coco / 'sizeless'}: 3 pseudo masks",
         "without a class: 3 images, such as clip",
         "skipped: 2 of them, whose size is not known; --images gives them a background",
@@ -76,8 +82,8 @@ def test_refinement(tobias, coco, command):
     options = ("--low", 0.3, "--refine", "pamr") if command == "labels" else ()
     out = coco / "out"
     run = ("orand", command, coco / "a", "--images", coco / "images", "-o", out, "--device", "cpu", *options)
-    status, said, _ = tobias(*run)
-    assert (status, said.splitlines()[1]) == (0, "without a class: 3 images, such as clip")
+    status, output, _ = tobias(*run)
+    assert (status, output.splitlines()[1]) == (0, "without a class: 3 images, such as clip")
     for name in EMPTY:
         if command == "labels":
             assert np.array_equal(read_index_mask(out / f"{name}.png"), np.zeros((20, 30)))
@@ -87,9 +93,9 @@ def test_refinement(tobias, coco, command):
 
 def test_evaluate(tobias, coco):
     sweep = ("orand", "evaluate", coco / "a", "--truth", coco / "truth", "--sweep", "--json", coco / "scores.json")
-    status, said, _ = tobias(*sweep)
+    status, output, _ = tobias(*sweep)
     assert status == 0
-    assert "5 images scored\nwithout a class: 3 images, such as clip" in said
+    assert "5 images scored\nwithout a class: 3 images, such as clip" in output
     content = json.loads((coco / "scores.json").read_text())
     assert (content["miou"], content["images"], content["failures"]) == (100.0, 5, {})
 
@@ -130,15 +136,16 @@ def test_small_maps_say_so_and_get_the_images_size(tobias, coco):
         label_folder(coco / "small", coco / "out", low=0.5, quiet=True)
     assert read_index_mask(coco / "out" / "full.png").shape == (5, 8)
     fuse_folder(coco / "small", coco / "small", coco / "fused", "and", quiet=True)
-    status, _, said = tobias("orand", "labels", coco / "fused", "--low", 0.5, "-o", coco / "said")
+    status, _, output = tobias("orand", "labels", coco / "fused", "--low", 0.5, "-o", coco / "output")
     assert status == 0
     assert (
-        "warning: 2 masks are smaller than their images, such as full by 4, as their maps are; give the images" in said
+        "warning: 2 masks are smaller than their images, such as full by 4, as their maps are; give the images"
+        in output
     )
-    status, _, said = tobias(
+    status, _, output = tobias(
         "orand", "labels", coco / "fused", "--low", 0.5, "-o", coco / "full", "--images", coco / "images"
     )
-    assert (status, "warning" in said) == (0, False)
+    assert (status, "warning" in output) == (0, False)
     assert read_index_mask(coco / "full" / "full.png").shape == (20, 30)
     counted, result = sweep_maps(coco / "small", coco / "truth", quiet=True)
     assert (result.done, result.failures) == (2, [])
@@ -150,7 +157,7 @@ def test_small_maps_say_so_and_get_the_images_size(tobias, coco):
 def test_lists_of_the_field_are_read(tobias, coco, form, encoding):
     lines = "".join(form.replace("{}", name) + "\r\n" for name in ("full", "clip"))
     (coco / "list.txt").write_bytes(lines.encode(encoding))
-    status, said, _ = tobias(
+    status, output, _ = tobias(
         "orand", "evaluate", coco / "truth", "--truth", coco / "truth", "--list", coco / "list.txt"
     )
-    assert (status, "2 images scored" in said) == (0, True)
+    assert (status, "2 images scored" in output) == (0, True)

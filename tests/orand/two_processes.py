@@ -8,9 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tobias_aug.orand.data import MapPairs
-from tobias_aug.orand.net import ORANDNet
-from tobias_aug.orand.train import train_orandnet
+from tobias_aug.orand import MapPairs, ORANDNet, train_orandnet
 from tobias_aug.training.fabric import launch
 
 

@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from tobias_aug.refine.crf import FOR_LABELS, FOR_PROBABILITIES, Pairwise, crf_labels, crf_probabilities
+from tobias_aug.refine import FOR_LABELS, FOR_PROBABILITIES, Pairwise, crf_labels, crf_probabilities
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def scene():
 def exact_mean_field(energies, image, pairwise, iterations):
     """Fully connected mean field with every pair of pixels, kernels normalized symmetrically, Potts model."""
     labels, height, width = energies.shape
-    places = np.stack(np.mgrid[:height, :width], axis=-1).reshape(-1, 2).astype(float)
+    positions = np.stack(np.mgrid[:height, :width], axis=-1).reshape(-1, 2).astype(float)
     colors = image.reshape(-1, 3).astype(float)
 
     def kernel(features):
@@ -28,8 +28,8 @@ def exact_mean_field(energies, image, pairwise, iterations):
         rows = alike.sum(1)
         return alike / np.sqrt(rows[:, None] * rows[None])
 
-    far = np.concatenate([places / pairwise.far_pixels, colors / pairwise.far_colors], axis=1)
-    message = pairwise.near_strength * kernel(places / pairwise.near_pixels) + pairwise.far_strength * kernel(far)
+    far = np.concatenate([positions / pairwise.far_pixels, colors / pairwise.far_colors], axis=1)
+    message = pairwise.near_strength * kernel(positions / pairwise.near_pixels) + pairwise.far_strength * kernel(far)
     unary = energies.reshape(labels, -1).astype(float)
     beliefs = np.exp(-unary) / np.exp(-unary).sum(0)
     for _ in range(iterations):

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tobias_aug.refine.pamr import pamr
+from tobias_aug.refine import pamr
 
 
 def reference(maps, image, dilations, iterations):
     """Pixel by pixel, in double precision, from the formula."""
     maps, image = maps.double().numpy().copy(), image.double().numpy()
     _, rows, columns = maps.shape
-    weights, places = {}, {}
+    weights, positions = {}, {}
     for y, x in np.ndindex(rows, columns):
         around = [
             (min(max(y + d * dy, 0), rows - 1), min(max(x + d * dx, 0), columns - 1), (dy, dx) != (0, 0))
@@ -23,8 +23,8 @@ def reference(maps, image, dilations, iterations):
         ]
         window = np.array([image[:, row, column] for row, column, _ in around])
         std = window.std(axis=0, ddof=1)
-        places[y, x] = [(row, column) for row, column, other in around if other]
-        unlike = [np.abs(image[:, y, x] - image[:, row, column]) for row, column in places[y, x]]
+        positions[y, x] = [(row, column) for row, column, other in around if other]
+        unlike = [np.abs(image[:, y, x] - image[:, row, column]) for row, column in positions[y, x]]
         scores = np.exp(-(np.array(unlike) / (1e-8 + 0.1 * std)).mean(axis=1))
         weights[y, x] = scores / scores.sum()
     for _ in range(iterations):
@@ -32,7 +32,7 @@ def reference(maps, image, dilations, iterations):
         for y, x in np.ndindex(rows, columns):
             maps[:, y, x] = sum(
                 weight * before[:, row, column]
-                for weight, (row, column) in zip(weights[y, x], places[y, x], strict=True)
+                for weight, (row, column) in zip(weights[y, x], positions[y, x], strict=True)
             )
     return maps
 
@@ -101,8 +101,8 @@ def test_the_scale_of_the_colors_does_not_matter():
 def test_a_batch_is_its_images_one_by_one():
     maps, batch = torch.rand(2, 3, 4, 10, 12), torch.rand(2, 3, 3, 10, 12)
     whole = pamr(maps, batch, iterations=2)
-    for place in np.ndindex(2, 3):
-        torch.testing.assert_close(whole[place], pamr(maps[place], batch[place], iterations=2))
+    for index in np.ndindex(2, 3):
+        torch.testing.assert_close(whole[index], pamr(maps[index], batch[index], iterations=2))
 
 
 def test_a_image_of_another_size_is_brought_to_the_maps():

@@ -5,13 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tobias_aug.class_maps import ClassMaps
-from tobias_aug.class_maps.pseudo_labels import index_mask
-from tobias_aug.class_maps.resize import at_size
-from tobias_aug.refine import refine
-from tobias_aug.refine.crf import crf_labels, crf_probabilities
-from tobias_aug.refine.pamr import pamr
-from tobias_aug.refine.refine import refine_class_maps, refine_labels, refined_index_mask
+from tobias_aug.class_maps import ClassMaps, at_size, index_mask
+from tobias_aug.refine import (
+    crf_labels,
+    crf_probabilities,
+    pamr,
+    refine,
+    refine_class_maps,
+    refine_labels,
+    refined_index_mask,
+)
 
 KEYS = np.array([14, 3])
 

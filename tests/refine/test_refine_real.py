@@ -5,12 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tobias_aug.class_maps import ClassMaps, read_index_mask
-from tobias_aug.class_maps.pseudo_labels import index_mask
-from tobias_aug.class_maps.resize import resize_maps
+from tobias_aug.class_maps import ClassMaps, index_mask, read_index_mask, resize_maps
 from tobias_aug.images.decode import read_rgb
-from tobias_aug.metrics.segmentation import SegmentationConfusion
-from tobias_aug.refine.refine import refine_class_maps, refine_labels
+from tobias_aug.metrics import SegmentationConfusion
+from tobias_aug.refine import refine_class_maps, refine_labels
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +62,7 @@ def test_refined_labels_are_better_too(degraded, method, gain):
     def refined(image, maps):
         labels = index_mask(maps, 0.3)
         pixels = np.concatenate([[0], maps.keys + 1]).astype(np.uint8)
-        places = np.searchsorted(pixels, labels)
-        return pixels[refine_labels(places, image, len(pixels), method)]
+        positions = np.searchsorted(pixels, labels)
+        return pixels[refine_labels(positions, image, len(pixels), method)]
 
     assert mean_iou(degraded, refined) > mean_iou(degraded, lambda _, maps: index_mask(maps, 0.3)) + gain

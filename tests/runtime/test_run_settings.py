@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests.orand.blobs import SIZE, write_pairs
-from tobias_aug.class_maps import ClassMaps, write_class_maps
+from tobias_aug.class_maps import ClassMaps, label_folder, write_class_maps
 from tobias_aug.errors import TobiasError
-from tobias_aug.orand.folder import fuse_folder, label_folder
+from tobias_aug.orand import fuse_folder
 from tobias_aug.runtime.run_settings import SourceFolder, reject_other_settings
 
 RUNS = {
@@ -28,23 +28,23 @@ def project(tmp_path):
 @pytest.mark.parametrize("moved", ["all", "sources", "results"])
 def test_a_moved_folder_is_resumed(project, tmp_path, run, moved):
     RUNS[run](project)
-    there = tmp_path / "there"
+    target = tmp_path / "there"
     if moved == "all":
-        project.rename(there)
+        project.rename(target)
     else:
-        there.mkdir()
+        target.mkdir()
         for name in ("cnn", "vit", "out"):
             move = shutil.move if (name == "out") == (moved == "results") else shutil.copytree
-            move(project / name, there / name)
-    made = sorted((there / "out").glob("*.[np]*"))
-    (lost,) = (there / "out").glob("3.*")
+            move(project / name, target / name)
+    made = sorted((target / "out").glob("*.[np]*"))
+    (lost,) = (target / "out").glob("3.*")
     before = lost.read_bytes()
     lost.unlink()
-    assert RUNS[run](there).done == 6
+    assert RUNS[run](target).done == 6
     assert lost.read_bytes() == before if run == "labels" else lost.is_file()
-    assert len(sorted((there / "out").glob("*.[np]*"))) == len(made)
+    assert len(sorted((target / "out").glob("*.[np]*"))) == len(made)
     # The new path is noted, so that this folder is known by it from now on.
-    assert str(there / "cnn") in (there / "out" / "settings.json").read_text()
+    assert str(target / "cnn") in (target / "out" / "settings.json").read_text()
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -58,10 +58,10 @@ def test_sources_with_other_content_are_rejected_by_name(project, tmp_path, run)
     with pytest.raises(TobiasError) as rejection:
         RUNS[run](tmp_path / "there")
     key = "first" if run == "fuse" else "maps"
-    said = str(rejection.value)
-    assert f"{key} is {project / 'cnn'} there and {tmp_path / 'there' / 'cnn'} here" in said
-    assert "which does not hold the same files; choose another folder, or give the settings of this one" in said
-    assert "second" not in said
+    message = str(rejection.value)
+    assert f"{key} is {project / 'cnn'} there and {tmp_path / 'there' / 'cnn'} here" in message
+    assert "which does not hold the same files; choose another folder, or give the settings of this one" in message
+    assert "second" not in message
 
 
 @pytest.mark.parametrize("more", [True, False])
@@ -101,14 +101,14 @@ def test_any_nesting_is_compared(tmp_path):
     file = tmp_path / "settings.json"
     reject_other_settings(file, given)
     reject_other_settings(file, given)
-    for change, said in (
+    for change, reason in (
         ({"net": {"width": 8}}, "net.width is 4 there and 8 here"),
         ({"net": {"width": 4, "depth": 1}}, "net.depth is not set there and 1 here"),
         ({"net": {}}, "net.width is 4 there and not set here"),
         ({"scales": (1.0, 0.25)}, r"scales\[1\] is 0.5 there and 0.25 here"),
         ({"scales": (1.0,)}, r"scales is \[1.0, 0.5\] there and \[1.0\] here"),
     ):
-        with pytest.raises(TobiasError, match=f"other settings: {said}; choose another folder"):
+        with pytest.raises(TobiasError, match=f"other settings: {reason}; choose another folder"):
             reject_other_settings(file, {**given, **change})
     file.write_text("{")
     with pytest.raises(TobiasError, match="settings.json is damaged .*; choose another folder"):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models import VisionTransformer
 
-from tobias_aug.cams.linear_head import check_classes, check_owners
+from tobias_aug.cams.linear_head import require_owners
+from tobias_aug.class_maps import require_classes
 
 
 def relevance_maps(
@@ -23,24 +24,24 @@ def relevance_maps(
     owners: Int[Tensor, " _"],
     classes: Int[Tensor, " _"],
 ) -> Float[Tensor, "maps rows columns"]:
-    """How much each patch of image ``owners[i]`` speaks for ``classes[i]``.
+    """Return the relevance of each patch of image ``owners[i]`` for ``classes[i]``.
 
-    Chefer, Gur and Wolf, "Generic attention-model explainability", ICCV 2021, equations 5 and 6: with A the attention
-    of a layer (heads, tokens, tokens) and dA the gradient of the class's logit, A' = mean over heads of relu(dA * A);
-    R starts as the identity and becomes R + A' R layer by layer; the map is the class token's row of R. Where the
-    network averages its patch tokens instead of reading a class token, the mean of their rows.
+    Chefer, Gur and Wolf, "Generic attention-model explainability", ICCV 2021, equations 5 and 6. With A the attention
+    of a layer (heads, tokens, tokens) and dA the gradient of the class's logit, A' = mean over heads of relu(dA * A).
+    R starts as the identity and becomes R + A' R, layer by layer. The map is the class token's row of R, or the mean of
+    the patch tokens' rows where the network averages those.
 
     Raises:
         TypeError: if this is no vision transformer whose attention can be read.
         ValueError: if the network does not take images of this size, does not know a class, or there is not one class
             per owner.
     """
-    check_owners(owners, classes)
+    require_owners(owners, classes)
     tokens = Tokens.of(network)
     grid = tokens.grid(images.shape[-2], images.shape[-1])
     with torch.enable_grad(), _reading_attention(network) as attention:
         logits = network(images[owners])
-        check_classes(classes, logits.shape[1])
+        require_classes(classes, logits.shape[1])
         _check_read(attention, network)
         # Each image's logit depends on its own attention alone, so that one backward pass serves the batch.
         gradients = torch.autograd.grad(logits.float().gather(1, classes[:, None]).sum(), attention)
@@ -57,7 +58,7 @@ def rollout_maps(
     owners: Int[Tensor, " _"],
     classes: Int[Tensor, " _"],
 ) -> Float[Tensor, "maps rows columns"]:
-    """What each patch of image ``owners[i]`` hands on to the class token; the same for every class.
+    """Return what each patch of image ``owners[i]`` passes to the class token; the same for every class.
 
     Attention rollout, Abnar and Zuidema, ACL 2020: the product over the layers, the last one first, of
     (mean over heads of A + identity) / 2.
@@ -66,7 +67,7 @@ def rollout_maps(
         TypeError: if this is no vision transformer whose attention can be read.
         ValueError: if the network does not take images of this size, or there is not one class per owner.
     """
-    check_owners(owners, classes)
+    require_owners(owners, classes)
     tokens = Tokens.of(network)
     grid = tokens.grid(images.shape[-2], images.shape[-1])
     with torch.no_grad(), _reading_attention(network) as attention:
@@ -80,13 +81,13 @@ def rollout_maps(
 
 @dataclass(frozen=True)
 class Tokens:
-    """How a vision transformer lays an image out as tokens.
+    """The layout of an image as tokens of a vision transformer.
 
     Attributes:
-        prefix: number of tokens before the patches: class, distillation and register tokens.
-        read: how many of them the classifier reads; 0 where it averages the patches.
+        prefix: number of class, distillation and register tokens, which come before the patches.
+        read: how many of them the classifier reads; 0 if it averages the patches.
         patch: height and width of a patch in pixels.
-        size: height and width of the only images that the network takes; ``None`` where it takes any.
+        size: height and width of the only images that the network takes; ``None`` if it takes any.
         pads: whether it pads images that the patches do not divide.
     """
 
@@ -116,14 +117,14 @@ class Tokens:
         if read is None:
             raise TypeError(f"expected a classifier on the class token or on the mean, got {network.global_pool!r}")
         size = tuple(embed.img_size) if getattr(embed, "strict_img_size", True) else None
-        # A distilled DeiT answers with the mean of what its first two tokens say.
+        # A distilled DeiT returns the mean of what its first two tokens predict.
         read = 2 if read and hasattr(network, "head_dist") else read
         return cls(
             network.num_prefix_tokens, read, tuple(embed.patch_size), size, getattr(embed, "dynamic_img_pad", False)
         )
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of patches.
+        """Return the number of rows and columns of patches.
 
         Raises:
             ValueError: if the network does not take images of this size.
@@ -141,7 +142,7 @@ class Tokens:
         return -(-height // self.patch[0]), -(-width // self.patch[1])
 
     def first_row(self, attention: Tensor) -> Tensor:
-        """The row of the identity that the classifier reads: of one token, or the mean over several."""
+        """Return the row of the identity that the classifier reads: of one token, or the mean over several."""
         row = attention.new_zeros(len(attention), attention.shape[-1])
         row[:, slice(0, self.read) if self.read else slice(self.prefix, None)] = 1
         return row / row.sum(1, keepdim=True)
@@ -151,7 +152,7 @@ class Tokens:
 
 
 def is_vision_transformer(network: Any) -> bool:
-    """Whether this is torchvision's or timm's kind of VisionTransformer."""
+    """Return whether this is torchvision's or timm's VisionTransformer."""
     return isinstance(network, VisionTransformer) or (
         all(hasattr(network, name) for name in ("patch_embed", "num_prefix_tokens", "global_pool"))
     )
@@ -159,9 +160,9 @@ def is_vision_transformer(network: Any) -> bool:
 
 @contextmanager
 def _reading_attention(network: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the attention of a forward pass, (batch, heads, tokens, tokens) a layer, on whatever path it takes.
+    """Collect the attention of a forward pass: (batch, heads, tokens, tokens) per layer.
 
-    timm's other path, without the fused function, is closed meanwhile.
+    timm's path without the fused function is switched off inside the block.
     """
     unfused = [module for module in network.modules() if getattr(module, "fused_attn", None) is False]
     watch = _AttentionWatch()
@@ -176,7 +177,7 @@ def _reading_attention(network: nn.Module) -> Iterator[list[Tensor]]:
 
 
 class _AttentionWatch(TorchFunctionMode):
-    """Computes attention openly where a network calls a fused function, and keeps it; touches no module."""
+    """Computes attention step by step where a network calls a fused function, and keeps it; changes no module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,7 +208,7 @@ class _AttentionWatch(TorchFunctionMode):
         scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
         attention = (scores if attn_mask is None else scores + attn_mask).float().softmax(-1)
         if torch.is_grad_enabled() and not attention.requires_grad:
-            # The first layer of a frozen network: the graph begins here.
+            # The first layer of a frozen network: the graph starts here.
             attention.requires_grad_()
         self.attention.append(attention)
         return attention.to(value.dtype) @ value
@@ -236,8 +237,8 @@ class _AttentionWatch(TorchFunctionMode):
         unusual = (bias_k, bias_v, key_padding_mask, attn_mask)
         if query is not key or key is not value or in_weight is None or any(each is not None for each in unusual):
             raise TypeError("cannot read attention with masks or between different tokens; expected self-attention")
-        # (tokens, batch, width) is a view of what lies in memory the other way round; a linear layer on the view would
-        # copy its weights once per token in bfloat16.
+        # (tokens, batch, width) is a transposed view; a linear layer on it would copy its weights once per token in
+        # bfloat16.
         tokens = query.transpose(0, 1)
         batch, length = tokens.shape[:2]
 
@@ -253,6 +254,6 @@ def _check_read(attention: list[Tensor], network: nn.Module) -> None:
     shapes = {tuple(each.shape) for each in attention}
     if len({(shape[0], *shape[2:]) for shape in shapes}) != 1 or any(shape[2] != shape[3] for shape in shapes):
         raise TypeError(
-            f"expected one self-attention a layer, over all tokens, in {type(network).__name__}; "
+            f"expected one self-attention per layer, over all tokens, in {type(network).__name__}; "
             f"read {len(attention)} of shapes {sorted(shapes)}"
         )

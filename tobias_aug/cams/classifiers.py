@@ -1,4 +1,4 @@
-"""Classifiers by name, filled from a user's own checkpoint."""
+"""Classifiers by name, with the weights of a user's own checkpoint."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tobias_aug.weights.checkpoints import common_prefix, load_weights, read_che
 def load_classifier(
     arch: str, weights: str | Path | Mapping[str, Tensor], *, input_size: int | None = None
 ) -> nn.Module:
-    """Build a torchvision or timm classifier with as many classes as its checkpoint has, and fill it.
+    """Build a torchvision or timm classifier with as many classes as its checkpoint has, and load that.
 
     Args:
         arch: a torchvision name such as "resnet18" or "vit_b_16", or "timm:" and a timm name.
-        weights: see :func:`~tobias_aug.weights.checkpoints.read_checkpoint`; nothing in it is run.
-        input_size: side in pixels that a vision transformer was trained at, where it is not its usual one.
+        weights: see :func:`~tobias_aug.weights.checkpoints.read_checkpoint`; no code in it is run.
+        input_size: side in pixels that a vision transformer was trained at. Default: its usual one.
 
     Raises:
         ValueError: if ``arch`` is unknown, or the checkpoint does not fit, naming the tensors.
@@ -43,7 +43,7 @@ def load_classifier(
 
 
 def _classes_of(network: nn.Module, tensors: Mapping[str, Tensor]) -> int | None:
-    """The number of rows that the checkpoint's classifier has, where it is not the network's: what differs in that."""
+    """Return the rows of the checkpoint's classifier: the only number in which tensors differ from the network's."""
     wanted = network.state_dict()
     prefix = common_prefix(wanted, tensors)
     found = {

@@ -1,10 +1,10 @@
-"""Class maps of whole folders: batched, resumable, one file an image, never stopped by a bad file."""
+"""Class maps of whole folders: batched, resumable, one file per image, never stopped by a bad file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from tobias_aug.cams.attention import Tokens
-from tobias_aug.cams.cams import class_activation_maps, default_method, default_scales
-from tobias_aug.cams.label_checks import labels_of
+from tobias_aug.cams.cams import class_activation_maps
+from tobias_aug.cams.labels import labels_of
+from tobias_aug.cams.options import CamOptions
 from tobias_aug.class_maps import write_class_maps
 from tobias_aug.errors import WriteError
-from tobias_aug.images.decode import IMAGENET_MEAN, IMAGENET_STD, squash, to_tensor
+from tobias_aug.images.decode import squash, to_tensor
 from tobias_aug.images.opening import as_source
 from tobias_aug.images.sources import ImageSource
 from tobias_aug.runtime.devices import pick_device
@@ -29,8 +30,8 @@ from tobias_aug.runtime.run_settings import SourceFolder
 from tobias_aug.runtime.workers import watched_workers
 from tobias_aug.weights.seeding import weight_hash
 
-# Images of one size go together within so many batches' worth of names: what bounds the memory, and what is read again
-# by a run that continues.
+# Images of one size share batches within a block of names. A block is this many batches long, which bounds the memory
+# and what a resumed run reads again.
 _BLOCK_BATCHES = 4
 
 
@@ -42,20 +43,14 @@ def class_map_folder(
     *,
     labels: Mapping[Any, Any] | str | None = None,
     input_size: int | None = None,
-    method: str | None = None,
-    scales: Sequence[float | int] | None = None,
-    flip: bool = True,
-    threshold: float | int | None = None,
-    stride: int = 1,
-    precision: str = "fp32",
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    options: CamOptions | None = None,
     batch_size: int = 16,
     workers: int | None = None,
     device: str | torch.device = "auto",
     extension: str = ".npz",
     max_pixels: int | None = None,
     quiet: bool = False,
+    **changes: Any,
 ) -> FolderResult:
     """Write the class maps of each image of a folder or dataset; run it again to resume after an interruption.
 
@@ -72,16 +67,16 @@ def class_map_folder(
             file); see :func:`~tobias_aug.class_maps.image_labels.match_labels` for other names than keys.
             "folder-names" numbers the folders right below ``images`` in alphabetical order, as torchvision's
             ``ImageFolder`` does. Default: what the network predicts.
-        input_size: side in pixels that images are squashed to for the network; their own size where not given,
-            unless the network is a vision transformer that takes one size only.
-        method, scales, flip, threshold, stride, precision, mean, std: see
-            :func:`~tobias_aug.cams.cams.class_activation_maps`.
+        input_size: side in pixels that images are resized to for the network, without keeping the aspect ratio.
+            Default: their own size, or the only one that a vision transformer takes.
+        options: the method, the scales and all else; see :class:`~tobias_aug.cams.CamOptions`.
         batch_size: images that the network gets at once; those of one size go together.
-        workers: processes that decode; one a core, at most 8, on a GPU and one on a CPU where not given.
+        workers: processes that decode. Default: one per core, at most 8, on a GPU; one on a CPU.
         device: "auto" takes a GPU where there is one.
         extension: ".npz" or ".safetensors".
         max_pixels: as for :func:`~tobias_aug.build_masks`.
         quiet: show no progress.
+        changes: single options by name, such as ``stride=4``; they replace those of ``options``.
 
     Raises:
         ImageError: if there are no images.
@@ -91,9 +86,8 @@ def class_map_folder(
         TobiasError: if ``out`` holds maps of another network or other options, or is being written.
     """
     source, device = as_source(images, max_pixels), pick_device(device)
-    method = method or default_method(network)
-    scales = tuple(scales) if scales is not None else default_scales(method)
-    only = Tokens.of(network).size if method != "cam" else None
+    options = replace(options or CamOptions(), **changes).complete(network)
+    only = Tokens.of(network).size if options.method != "cam" else None
     if input_size is None and only is not None and only[0] == only[1]:
         input_size = only[0]
     names = _names(source)
@@ -102,27 +96,17 @@ def class_map_folder(
     network.to(memory_format=torch.channels_last)
     height, width = (input_size, input_size) if input_size is not None else only or (224, 224)
     blank = torch.zeros(1, 3, height, width, dtype=torch.uint8, device=device)
-    options: dict[str, Any] = {
-        "method": method,
-        "scales": [float(scale) for scale in scales],
-        "flip": flip,
-        "threshold": threshold,
-        "stride": stride,
-        "precision": precision,
-        "mean": [float(value) for value in mean],
-        "std": [float(value) for value in std],
-    }
     # A network or options that fit no image are rejected here, before anything is written.
-    class_activation_maps(network, blank, [[0]], **options)
+    class_activation_maps(network, blank, [[0]], options)
     labels, by_folder = labels_of(source, labels, network, blank)
     settings = {
-        "stage": method,
+        "stage": options.method,
         "images": _noted(source),
         "network": type(network).__name__,
         "weights": weight_hash(network),
         "ground_truth_labels": labels is not None,
         "input_size": input_size,
-        **options,
+        **options.settings(),
         **by_folder,
     }
     with folder_run(list(names), Path(out), extension, settings, "class maps", quiet) as run:
@@ -141,7 +125,7 @@ def class_map_folder(
 
 
 def _noted(source: ImageSource) -> Any:
-    """What the settings say of the images: the folder where they are one, else the source's kind."""
+    """Return what the settings note of the images: their folder, or the source's kind if they have none."""
     root = getattr(source, "root", None)
     if root is None:
         return type(source).__name__
@@ -152,7 +136,7 @@ def _noted(source: ImageSource) -> Any:
 
 @dataclass(frozen=True)
 class _Image:
-    """What a loader worker hands over: the image as the network gets it, (height, width, 3), and its own size."""
+    """An image from a loader worker: as the network gets it, (height, width, 3), and its own size."""
 
     pixels: np.ndarray
     size: tuple[int, int]
@@ -161,7 +145,7 @@ class _Image:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A name that is read: to be written, or only because it shares batches with those that are."""
+    """A name to read: its maps are pending, or it shares a batch with one whose maps are."""
 
     name: str
     block: int
@@ -176,7 +160,7 @@ class _Job:
 
 
 class _Images(Dataset[_Image]):
-    """Decode, bring to the network's input size, and report instead of raising."""
+    """Decodes images and resizes them to the network's input size; reports errors instead of raising."""
 
     def __init__(self, source: ImageSource, size: int | None) -> None:
         self.source, self.size = source, size
@@ -194,7 +178,7 @@ class _Images(Dataset[_Image]):
 
 
 def _names(source: ImageSource) -> dict[str, int]:
-    """The index of each image by the name of its file: its key without extension."""
+    """Return the index of each image by the name of its file: its key without extension."""
     names: dict[str, int] = {}
     for index in range(len(source)):
         key = source.key(index)
@@ -206,9 +190,9 @@ def _names(source: ImageSource) -> dict[str, int]:
 
 
 def _of_pending_blocks(names: Sequence[str], pending: Sequence[str], length: int) -> list[_Entry]:
-    """All names of the blocks, of so many names each, in which any is pending.
+    """Return all names of the blocks of ``length`` names in which any is pending.
 
-    A network's answer depends, in its last bits, on what else is in the batch; so an interruption must change no batch.
+    The last bits of a network's output depend on the rest of the batch, so an interruption must change no batch.
     """
     wanted = set(pending)
     entries = [_Entry(name, number // length, name in wanted) for number, name in enumerate(names)]
@@ -246,9 +230,9 @@ def _batches_of_one_size(jobs: Iterator[_Job], batch_size: int) -> Iterator[list
 
 
 def _write_batch(
-    batch: list[_Job], network: nn.Module, device: torch.device, run: FolderRun, options: dict[str, Any], labeled: bool
+    batch: list[_Job], network: nn.Module, device: torch.device, run: FolderRun, options: CamOptions, labeled: bool
 ) -> None:
-    """Make and write what a batch lacks; where that fails, of each image by itself, to know which is to blame."""
+    """Make and write the maps that a batch lacks; if that fails, of each image by itself, to find the bad one."""
     pending = sum(job.entry.pending for job in batch)
     if not pending:
         return
@@ -257,7 +241,7 @@ def _write_batch(
     sizes = [job.image.size for job in batch]
     try:
         with watched_workers():
-            maps = class_activation_maps(network, images, classes, sizes=sizes, **options)
+            maps = class_activation_maps(network, images, classes, options, sizes=sizes)
     except torch.OutOfMemoryError:
         raise
     except (ValueError, RuntimeError) as error:  # Such as a class that the network lacks, or an image too small for it.

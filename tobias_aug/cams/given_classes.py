@@ -1,4 +1,4 @@
-"""The classes that a caller gives for a batch of images, in each form that the field has for them."""
+"""The classes of a batch of images, in each form in which callers pass them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def class_lists(classes: Any, count: int, known: Callable[[], int]) -> list[list
         classes: one id per image, as a tensor, an array or a sequence; any number of ids per image, as a sequence of
             sequences; or multi-hot (images, classes) of 0 and 1, as a tensor or an array.
         count: number of images.
-        known: counts the classes of the network, which multi-hot rows must have.
+        known: returns the number of classes of the network, which is the length of multi-hot rows.
 
     Raises:
         TypeError: if an id is no whole number.
         ValueError: if there are classes for another number of images, an image has a class twice, or a multi-hot array
-            is none or has another number of classes.
+            has other values than 0 and 1, or another number of classes.
     """
     if isinstance(classes, (Tensor, np.ndarray)):
         array = classes.detach().cpu().numpy() if isinstance(classes, Tensor) else classes

@@ -1,7 +1,7 @@
 """CAM of a CNN that averages its last feature map and classifies by one linear layer, in either order.
 
-Zhou et al., "Learning deep features for discriminative localization", CVPR 2016. The mean and a linear layer commute:
-a network that classifies by a 1 x 1 convolution and averages after it (SEAM, SqueezeNet) has its maps at hand.
+Zhou et al., "Learning deep features for discriminative localization", CVPR 2016. The mean and a linear layer commute.
+A network that classifies by a 1 x 1 convolution and averages after it (SEAM, SqueezeNet) computes its maps itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tobias_aug.class_maps import require_classes, weighted_features
+
 _POOLINGS = ("mean", "adaptive_avg_pool2d", "avg_pool2d", "adaptive_max_pool2d", "max_pool2d", "amax")
 
 
@@ -23,32 +25,33 @@ def linear_head_maps(
     owners: Int[Tensor, " _"],
     classes: Int[Tensor, " _"],
 ) -> Float[Tensor, "maps rows columns"]:
-    """The features of image ``owners[i]``, summed with the weights that the classifier has for ``classes[i]``.
+    """Return the features of image ``owners[i]``, summed with the classifier's weights of ``classes[i]``.
 
-    Before any bias the class's logit is the mean of its map; that this is so is checked on every batch. A layer norm
-    between pooling and classifier (ConvNeXt) scales and shifts the map by what it measured on the pooled features,
-    which keeps that equality. Where the network pools last, the map is what it pooled: before the classifier's bias,
-    or behind what follows it (the ReLU of SqueezeNet).
+    Before any bias, the class's logit is the mean of its map; this is checked on every batch. A layer norm between
+    pooling and classifier (ConvNeXt) scales and shifts the map by the statistics of the pooled features, which keeps
+    that equality. If the network pools last, the map is what it pooled: before the classifier's bias, or after what
+    follows it (the ReLU of SqueezeNet).
 
     Raises:
-        TypeError: if the network has no global average pooling or not one linear layer beside it, saying what it has.
+        TypeError: if the network has no global average pooling, or not exactly one linear layer with it; names what it
+            has.
         ValueError: if the network does not know a class, or there is not one class per owner.
     """
-    check_owners(owners, classes)
+    require_owners(owners, classes)
     with torch.no_grad(), _HeadWatch() as watch:
         logits = network(images)
     if watch.pooled is not None and not watch.weights and isinstance(logits, Tensor):
         planes = _pooled_classes(watch, logits)
         if planes is not None:
-            check_classes(classes, planes.shape[1])
+            require_classes(classes, planes.shape[1])
             return planes[owners, classes]
     weight = _only_linear_layer(watch, network)
-    check_classes(classes, len(weight))
-    return torch.einsum("mchw,mc->mhw", _features(watch, network)[owners], weight.float()[classes])
+    require_classes(classes, len(weight))
+    return weighted_features(_features(watch, network)[owners], weight.float()[classes])
 
 
-def check_owners(owners: Int[Tensor, " _"], classes: Int[Tensor, " _"]) -> None:
-    """Raise where maps are asked for without exactly one image and one class each.
+def require_owners(owners: Int[Tensor, " _"], classes: Int[Tensor, " _"]) -> None:
+    """Require one image and one class for each map.
 
     Raises:
         ValueError: if owners and classes differ in number.
@@ -57,19 +60,8 @@ def check_owners(owners: Int[Tensor, " _"], classes: Int[Tensor, " _"]) -> None:
         raise ValueError(f"expected one class per owner, got {len(classes)} classes for {len(owners)} owners")
 
 
-def check_classes(classes: Int[Tensor, " maps"], known: int) -> None:
-    """Reject class ids that a classifier of ``known`` classes has no weights for.
-
-    Raises:
-        ValueError: naming the ids and what there is.
-    """
-    low, high = (int(classes.min()), int(classes.max())) if classes.numel() else (0, 0)
-    if low < 0 or high >= known:
-        raise ValueError(f"the network knows classes 0 to {known - 1}, asked for {low if low < 0 else high}")
-
-
 class _HeadWatch(TorchFunctionMode):
-    """Notes what a forward pass pools last, and what it does with the pooled features; touches no module."""
+    """Records what a forward pass pools last and what it does with the result; changes no module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +80,7 @@ class _HeadWatch(TorchFunctionMode):
         name, source = getattr(function, "__name__", ""), args[0] if args else None
         if not isinstance(source, Tensor) or not isinstance(result, Tensor):
             return result
-        if name in _POOLINGS and source.ndim == 4 and _is_one_value_a_channel(source, result):
+        if name in _POOLINGS and source.ndim == 4 and _is_one_value_per_channel(source, result):
             self.pooled, self.weights, self.input, self.norm = source, [], None, None
             self.bias = self._bias_of(source)
         elif name == "linear" or name.startswith("conv2d"):
@@ -101,7 +93,7 @@ class _HeadWatch(TorchFunctionMode):
         return result
 
     def _bias_of(self, pooled: Tensor) -> Tensor | None:
-        """The bias that the pooled map holds, where it is a layer's output as it was: no ReLU came between."""
+        """Return the bias within the pooled map, if that is a layer's output unchanged: no ReLU came between."""
         if self.dense is None:
             return None
         output, version, bias = self.dense
@@ -109,11 +101,11 @@ class _HeadWatch(TorchFunctionMode):
 
 
 def _version(tensor: Tensor) -> int:
-    """How often a tensor has been written to in place, which inference mode does not count."""
+    """Return how often a tensor has been written to in place; 0 in inference mode, which does not count."""
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _is_one_value_a_channel(source: Tensor, result: Tensor) -> bool:
+def _is_one_value_per_channel(source: Tensor, result: Tensor) -> bool:
     batch, first, _, last = source.shape
     return len(result) == batch and result.numel() in (batch * first, batch * last)
 
@@ -121,7 +113,7 @@ def _is_one_value_a_channel(source: Tensor, result: Tensor) -> bool:
 def _same_layer_norm(
     pooled: Tensor, shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The layer norm with the statistics of the pooled features, for every position of the map that was pooled."""
+    """Return the layer norm with the statistics of the pooled features, for every position of the feature map."""
 
     def apply(features: Tensor, pooled: Tensor) -> Tensor:
         std, mean = torch.std_mean(pooled, dim=1, correction=0)
@@ -135,7 +127,7 @@ def _same_layer_norm(
 
 
 def _pooled_classes(watch: _HeadWatch, logits: Tensor) -> Float[Tensor, "batch classes rows columns"] | None:
-    """The map that was pooled last, classes first, where its mean is the network's answer; else ``None``."""
+    """Return the map that was pooled last, classes first, if its mean is the network's output; else ``None``."""
     assert watch.pooled is not None
     seen = logits.float().flatten(1)
     for planes in (watch.pooled.float(), watch.pooled.permute(0, 3, 1, 2).float()):
@@ -166,7 +158,7 @@ def _only_linear_layer(watch: _HeadWatch, network: nn.Module) -> Tensor:
 
 
 def _features(watch: _HeadWatch, network: nn.Module) -> Tensor:
-    """The feature map, channels first, of which the linear layer saw the mean."""
+    """Return the feature map, channels first, whose mean the linear layer saw."""
     assert watch.pooled is not None
     assert watch.input is not None
     seen = watch.input.float().flatten(1)
@@ -180,6 +172,6 @@ def _features(watch: _HeadWatch, network: nn.Module) -> Tensor:
         if torch.allclose(features.mean((2, 3)), seen, rtol=0, atol=tolerance):
             return features
     raise TypeError(
-        f"CAM needs a linear layer right on the mean of the features; in {type(network).__name__} something else "
+        f"CAM needs a linear layer directly on the mean of the features; in {type(network).__name__} something else "
         "stands between the pooled features and it"
     )

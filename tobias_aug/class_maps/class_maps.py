@@ -1,4 +1,4 @@
-"""ClassMaps: one map a class, as the methods of weak supervision hand them on; files of our own that hold them."""
+"""ClassMaps: one map per class of an image, and the library's own files of them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ class ClassMaps:
     Attributes:
         keys: class ids, 0-based and without background: class ``k`` is pixel value ``k + 1`` of an index mask. An image
             without a class has none.
-        maps: one map a class; higher is more object. Without a class (0, height, width), or (0, 0, 0) where the
-            image's size is not known.
-        metadata: what JSON can hold. "stage" says what made the maps, "thresholds" which thresholds went into them,
-            "ground_truth_labels" whether the classes are the image's true ones (``False``: predicted; ``None``: not
-            known), "stride" by how much the maps are smaller than the image, where that is known.
+        maps: one map per class; higher is more object. Without a class (0, height, width), or (0, 0, 0) for an image
+            of unknown size.
+        metadata: as JSON can hold it. "stage" is what made the maps, and "thresholds" are those that went into them.
+            "ground_truth_labels" is whether the classes are the image's true ones (``False``: predicted; ``None``: not
+            known). "stride" is by how much the maps are smaller than the image, if that is known.
 
     Raises:
-        ValueError: if keys and maps do not belong together, a key is negative or there twice, or a map holds NaN or
-            infinity.
+        ValueError: if keys and maps differ in number, a key is negative or occurs twice, or a value is NaN or infinite.
     """
 
     keys: Int64[np.ndarray, " classes"]
@@ -58,19 +57,19 @@ class ClassMaps:
 
 
 def value_range(maps: Float32[np.ndarray, "classes height width"]) -> tuple[float, float]:
-    """The lowest and the highest value: NaN where there is any, 0 without pixels. One pass, no Boolean array."""
+    """Return the lowest and the highest value: NaN if there is any, 0 without pixels. One pass, no Boolean array."""
     if not maps.size:
         return 0.0, 0.0
     # Flat, because torch rejects the negative stride that a single reversed map has.
-    least, most = torch.aminmax(torch.from_numpy(np.require(maps, np.float32, ["C", "W"]).reshape(-1)))
-    return float(least), float(most)
+    low, high = torch.aminmax(torch.from_numpy(np.require(maps, np.float32, ["C", "W"]).reshape(-1)))
+    return float(low), float(high)
 
 
 def join_by_class(first: ClassMaps, second: ClassMaps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Put the maps of two files side by side by class id, whatever their order.
+    """Join the maps of two files by class id, in any order.
 
-    A class that only one file holds has a map of zeros in the other: that classifier did not find it. A file without
-    a class fits any size.
+    A class that only one file holds has a map of zeros in the other: that classifier did not find it. Maps without a
+    class fit any size.
 
     Returns:
         The class ids, ascending, and for each the first and the second map.
@@ -89,6 +88,12 @@ def join_by_class(first: ClassMaps, second: ClassMaps) -> tuple[np.ndarray, np.n
     return keys, _at(first, keys, size), _at(second, keys, size)
 
 
+def stride_of(*maps: ClassMaps) -> dict[str, int]:
+    """Return the metadata "stride" of what is made of several maps: the largest that any of them states, if any."""
+    known = [each.metadata["stride"] for each in maps if len(each.keys) and each.metadata.get("stride")]
+    return {"stride": max(known)} if known else {}
+
+
 def _at(source: ClassMaps, keys: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if len(keys) and np.array_equal(source.keys, keys):
         return source.maps
@@ -98,13 +103,12 @@ def _at(source: ClassMaps, keys: np.ndarray, size: tuple[int, int]) -> np.ndarra
 
 
 def write_class_maps(path: str | Path, content: ClassMaps) -> None:
-    """Write maps as ``.npz`` or ``.safetensors``, as the name says, atomically.
+    """Write maps as ``.npz`` or ``.safetensors``, by the path's extension, atomically.
 
-    The file always says "stage", "thresholds" and "ground_truth_labels" in its metadata, ``None`` where the maps do
-    not.
+    The file's metadata always has "stage", "thresholds" and "ground_truth_labels"; ``None`` if the maps lack them.
 
     Raises:
-        ValueError: if the name ends otherwise.
+        ValueError: if the path has another extension.
         ImportError: if it ends in ``.safetensors`` and safetensors is not installed.
     """
     path = Path(path)
@@ -126,7 +130,7 @@ def read_own(path: Path) -> ClassMaps:
     """Read what :func:`write_class_maps` wrote.
 
     Raises:
-        ValueError: if the file is damaged, something else, or of another format version.
+        ValueError: if the file is damaged, of another kind, or of another format version.
         ImportError: if it ends in ``.safetensors`` and safetensors is not installed.
     """
     try:

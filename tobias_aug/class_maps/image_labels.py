@@ -1,4 +1,4 @@
-"""Which classes an image holds, by its folder or by a list."""
+"""The classes of images, by their folders or by a list."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tobias_aug.class_maps import read_text
 from tobias_aug.class_maps.plain_pickle import read_object_npy
 from tobias_aug.images.opening import as_source
 from tobias_aug.images.sources import EXTENSIONS
+from tobias_aug.runtime.text import read_text
 
 
 class MultiHotLabels(dict[Any, list[int]]):
@@ -25,7 +25,7 @@ class MultiHotLabels(dict[Any, list[int]]):
 
 
 def folder_labels(images: Any) -> tuple[dict[str, list[int]], list[str]]:
-    """Classes by the folder right below the root, numbered in alphabetical order, as torchvision's ``ImageFolder``.
+    """Return classes by the folder right below the root, numbered alphabetically, as torchvision's ``ImageFolder``.
 
     Returns:
         The class of each key that has such a folder, and the folders' names by class.
@@ -40,12 +40,12 @@ def folder_labels(images: Any) -> tuple[dict[str, list[int]], list[str]]:
 def read_labels(path: str | Path) -> dict[Any, list[int]]:
     """Read the classes of images from a CSV file, or from IRN's ``cls_labels.npy``.
 
-    A CSV file has rows ``key,class``; a key has as many rows as classes, and ``key,`` says that it has none. A first
-    row of words is its header. An ``.npy`` file is a pickled dictionary of multi-hot rows by an image's name or number;
-    nothing in it is run.
+    A CSV file has rows ``key,class``. A key has one row per class; ``key,`` is an image without a class. A first row of
+    words is the header. An ``.npy`` file is a pickled dictionary of multi-hot rows by an image's name or number; no
+    code in it is run.
 
     Raises:
-        ValueError: naming the row that is of another form.
+        ValueError: if a row is of another form, naming it.
     """
     path = Path(path)
     labels = _from_npy(path) if path.suffix == ".npy" else _from_csv(path)
@@ -55,14 +55,14 @@ def read_labels(path: str | Path) -> dict[Any, list[int]]:
 
 
 def match_labels(labels: Mapping[Any, Any], keys: Iterable[str]) -> dict[str, list[int]]:
-    """Return the classes of each image, whatever the labels call it.
+    """Return the classes of each image, by any name that labels have for it.
 
     That is its key, the key without extension, the file's name alone, or its number: 2007000032 for VOC's
     ``2007_000032.jpg``, 9 for COCO's ``COCO_train2014_000000000009.jpg``. Images without a label are left out.
 
     Raises:
         TypeError: if a class is no whole number.
-        ValueError: if a label that is no key means several images, or an image has a class twice.
+        ValueError: if a label means several images, or an image has a class twice.
     """
     found: dict[str, list[int]] = {}
     meant: dict[Any, str] = {}
@@ -116,7 +116,7 @@ def _from_csv(path: Path) -> dict[Any, list[int]]:
 
 
 def _is_header(cells: list[str]) -> bool:
-    """Whether a row holds two words, neither an image's name nor a number."""
+    """Return whether a row holds two words, neither an image's name nor a number."""
     named = PurePosixPath(cells[0]).suffix.lower() in EXTENSIONS
     return len(cells) == 2 and not named and cells[1][:1].isalpha()
 

@@ -1,4 +1,4 @@
-"""Index masks in the form of PASCAL VOC: a PNG with a palette, class numbers as pixels, 255 where nobody knows."""
+"""Index masks as in PASCAL VOC: a PNG with a palette, class numbers as pixels, 255 for uncertain."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from tobias_aug.class_maps.layouts import file_name
 from tobias_aug.images.decode import open_image
 from tobias_aug.runtime.files import atomic_path
 
@@ -40,12 +41,12 @@ VOC_CLASSES = (
 
 
 def voc_palette() -> UInt8[np.ndarray, "256 3"]:
-    """The 256 colors of PASCAL VOC: bits 0, 3, 6 of a number are the highest bits of red, 1, 4, 7 of green, ..."""
+    """Return the 256 colors of VOC: bits 0, 3, 6 of a number are the highest bits of red, 1, 4, 7 of green, ..."""
     number = np.arange(256)[:, None]
     channel = np.arange(3)
     colors = np.zeros((256, 3), dtype=np.int64)
-    for place in range(3):
-        colors |= (number >> (3 * place + channel) & 1) << (7 - place)
+    for bit in range(3):
+        colors |= (number >> (3 * bit + channel) & 1) << (7 - bit)
     return colors.astype(np.uint8)
 
 
@@ -53,11 +54,11 @@ def write_index_mask(path: str | Path, mask: UInt8[np.ndarray, "height width"]) 
     """Write class numbers as a PNG with the palette of VOC, atomically.
 
     Args:
-        path: name ending in ``.png``.
+        path: ends in ``.png``.
         mask: 0 for background, ``k + 1`` for class id ``k``, 255 for uncertain.
 
     Raises:
-        ValueError: if the mask is not uint8 of two dimensions, or the name ends otherwise.
+        ValueError: if the mask is not uint8 of two dimensions, or the path has another extension.
     """
     path = Path(path)
     if mask.ndim != 2 or mask.dtype != np.uint8:
@@ -95,8 +96,13 @@ def read_index_mask(path: str | Path, size: tuple[int, int] | None = None) -> UI
     return mask
 
 
+def index_mask_files(folder: str | Path) -> dict[str, Path]:
+    """Return the PNGs below a folder by :func:`~tobias_aug.class_maps.file_name`, in alphabetical order."""
+    return {file_name(path, folder): path for path in sorted(Path(folder).rglob("*.png"))}
+
+
 def _class_numbers(pixels: np.ndarray) -> np.ndarray | None:
-    """The number of each pixel as uint8; ``None`` where a mask cannot hold one, or where there is transparency."""
+    """Return class numbers as uint8; ``None`` if they are out of range, or there is transparency."""
     if pixels.ndim == 3:
         if (pixels[..., 1] != 255).any():
             return None

@@ -1,4 +1,4 @@
-"""The layouts in which the field keeps its class activation maps, and the files of a folder that hold them."""
+"""The file layouts of class activation maps in the field, and the files of a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tobias_aug.class_maps.plain_pickle import read_object_npy
 FIELDS = ("high_res", "hr_cam", "attn_highres", "highres", "rw", "cam")
 QUARTER = "cam"  # The one field that IRN and all that build on it keep at a quarter of the image's size.
 EXTENSIONS = (".npz", ".safetensors", ".npy")
-# Probabilities that were stored in half precision sum to 1 within so much.
+# Tolerance of sums to 1 of probabilities that were stored in half precision.
 _ROUNDING = 2e-3
 
 
@@ -30,9 +30,9 @@ def read_class_maps(path: str | Path, field: str | None = None) -> ClassMaps:
     CRF       ``{0: background, class id + 1: (H, W)}``, of PSA, SEAM and MCTformer; the background is left out
     ========= =========================================================================================
 
-    Class ids are 0-based and without background in the result. The CRF's files look like MCTformer's; they are told by
-    the id 0 and by planes that sum to 1 at every pixel. An image without a class has no id, or only -1, in any layout.
-    Nothing in the file is run.
+    In the result, class ids are 0-based and without background. The CRF's files look like MCTformer's; they are
+    recognized by the id 0 and by planes that sum to 1 at every pixel. An image without a class has no id, or only -1,
+    in any layout. No code in the file is run.
 
     Args:
         path: ``.npz``, ``.safetensors`` or ``.npy``.
@@ -40,14 +40,15 @@ def read_class_maps(path: str | Path, field: str | None = None) -> ClassMaps:
             "cam" (a quarter of it). Default: the first of these that is there.
 
     Returns:
-        The maps; ``metadata["layout"]`` and ``metadata["field"]`` say what they were read from, and
-        ``metadata["stride"]`` is 4 for the field "cam".
+        The maps; ``metadata`` has the "layout" and the "field" that they were read from, and "stride" 4 for the field
+        "cam".
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is of another kind, damaged, or asks for code.
 
     Example:
+        >>> from tobias_aug.class_maps import read_class_maps
         >>> read_class_maps("2007_000033.npy").keys  # doctest: +SKIP
         array([0])
     """
@@ -119,9 +120,9 @@ def _class_maps(keys: np.ndarray, maps: np.ndarray, about: dict[str, Any]) -> Cl
 
 
 def _holds_background(keys: np.ndarray, maps: np.ndarray, layout: str) -> bool:
-    """Whether id 0 is the background of probabilities.
+    """Return whether id 0 is the background of probabilities.
 
-    Maps that were divided by their maximum do not sum to 1; but for a single one of IRN's that is the same everywhere.
+    Maps that were divided by their maximum do not sum to 1, except a single constant map of IRN.
     """
     if layout not in ("irn", "mctformer") or (layout == "irn" and len(keys) == 1):
         return False
@@ -136,7 +137,7 @@ def _without_class(maps: np.ndarray | None, about: dict[str, Any]) -> ClassMaps:
 
 
 def class_map_files(folder: str | Path) -> dict[str, Path]:
-    """The files of class maps below a folder, by :func:`file_name`, in alphabetical order.
+    """Return the files of class maps below a folder, by :func:`file_name`, in alphabetical order.
 
     Raises:
         ValueError: if there is no such folder, it holds none, or two files have one name.
@@ -150,14 +151,16 @@ def class_map_files(folder: str | Path) -> dict[str, Path]:
             found[name] = path
     if not found:
         state = "holds no class maps" if folder.is_dir() else "is not a folder"
-        raise ValueError(f"{folder} {state}; give a folder with {', '.join(EXTENSIONS)} files, one an image")
+        raise ValueError(f"{folder} {state}; give a folder with {', '.join(EXTENSIONS)} files, one per image")
     return found
 
 
 def file_name(path: str | Path, folder: str | Path) -> str:
-    """What files of one image have in common: the path below their folder, without its extension.
+    """Return what the files of one image have in common: the path below their folder, without extension.
 
     Example:
+        >>> from pathlib import Path
+        >>> from tobias_aug.class_maps import file_name
         >>> file_name(Path("cams/cat/01.npz"), Path("cams"))
         'cat/01'
     """
@@ -167,11 +170,11 @@ def file_name(path: str | Path, folder: str | Path) -> str:
 def find_name(line: str, known: Mapping[str, Any]) -> str:
     """Return which of the names by :func:`file_name` a line of the field's lists means.
 
-    A line is a name, with or without folders and extension, and perhaps more behind it: ``2007_000032``,
-    ``a.jpg``, ``/JPEGImages/a.jpg /SegmentationClass/a.png``, ``2008_000008 -1``. Where none is known, it is the name
-    that the line would have.
+    A line is a name, with or without folders and extension, and perhaps more after it: ``2007_000032``, ``a.jpg``,
+    ``/JPEGImages/a.jpg /SegmentationClass/a.png``, ``2008_000008 -1``. If no name is known, the line's own is returned.
 
     Example:
+        >>> from tobias_aug.class_maps import find_name
         >>> find_name("/JPEGImages/a.jpg /SegmentationClass/a.png", {"a": 0})
         'a'
     """

@@ -1,10 +1,10 @@
-"""Files of class maps that belong together: of one image, in several folders."""
+"""Files of class maps of one image in several folders."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tobias_aug.class_maps import class_map_files
+from tobias_aug.class_maps.layouts import class_map_files
 from tobias_aug.runtime.run_settings import SourceFolder
 
 
@@ -15,8 +15,9 @@ class MatchedFolders:
         folders: one or more.
 
     Attributes:
-        names: that any of the folders has, in alphabetical order.
+        names: all that any of the folders has, in alphabetical order.
         common: those that all of them have.
+        missing: for each name that a folder lacks, which folder that is, in words.
 
     Raises:
         ValueError: if a folder holds no class maps, or the folders have no name in common.
@@ -27,23 +28,27 @@ class MatchedFolders:
         self._files = [class_map_files(folder) for folder in folders]
         self.names = sorted(set().union(*self._files))
         self.common = [name for name in self.names if all(name in files for files in self._files)]
+        self.missing = {name: self._lack(name) for name in sorted(set(self.names) - set(self.common))}
         if not self.common:
             raise ValueError(
                 f"{' and '.join(map(str, self.folders))} have no file name in common; files are matched by their names"
             )
 
     def paths(self, name: str) -> list[Path]:
-        """The files of an image, in the folders' order.
+        """Return the files of an image, in the folders' order.
 
         Raises:
             FileNotFoundError: naming the folder that lacks it.
         """
-        for files, folder in zip(self._files, self.folders, strict=True):
-            if name not in files:
-                raise FileNotFoundError(f"no class maps of this name in {folder}")
+        if name in self.missing:
+            raise FileNotFoundError(self.missing[name])
         return [files[name] for files in self._files]
 
     def sources(self) -> list[SourceFolder]:
-        """What the settings of a run note, in the folders' order."""
+        """Return what the settings of a run note, in the folders' order."""
         pairs = zip(self.folders, self._files, strict=True)
         return [SourceFolder(folder, files.values()) for folder, files in pairs]
+
+    def _lack(self, name: str) -> str:
+        folders = zip(self.folders, self._files, strict=True)
+        return f"no class maps of this name in {next(folder for folder, files in folders if name not in files)}"

@@ -1,4 +1,4 @@
-"""The images of class maps: found by name, read as the refinements want them."""
+"""The images of class maps, found by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from tobias_aug.class_maps import file_name
+from tobias_aug.class_maps.layouts import file_name
 from tobias_aug.errors import ImageError
 from tobias_aug.images.decode import open_image, read_rgb
 from tobias_aug.images.sources import ImageFiles
@@ -16,14 +16,17 @@ from tobias_aug.runtime.run_settings import SourceFolder
 
 
 class NamedImages:
-    """The images below a folder, by the names of their class maps: ``cat/01`` or, wherever it lies, ``01``.
+    """The images below a folder, by the names of their class maps: ``cat/01``, or ``01`` in any folder.
 
     Args:
         folder: searched at any depth.
         names: of the class maps.
 
+    Attributes:
+        missing: the names without an image.
+
     Raises:
-        ImageError: if there are no images, or one of the names means several.
+        ImageError: if there are no images, or one of the names fits several.
     """
 
     def __init__(self, folder: str | Path, names: Iterable[str]) -> None:
@@ -33,16 +36,19 @@ class NamedImages:
         for path in self._files:
             for name in {file_name(path, self.folder), path.stem}:
                 self._paths.setdefault(name, []).append(path)
+        self.missing: list[str] = []
         for name in names:
             found = self._found(name)
-            if len(found) > 1:
+            if not found:
+                self.missing.append(name)
+            elif len(found) > 1:
                 raise ImageError(f"{found[0]} and {found[1]} have the same name; masks are matched by name, rename one")
 
     def _found(self, name: str) -> list[Path]:
         return self._paths.get(name) or self._paths.get(name.rpartition("/")[2], [])
 
     def path(self, name: str) -> Path:
-        """The file of an image.
+        """Return the path of an image.
 
         Raises:
             FileNotFoundError: if there is none.
@@ -57,22 +63,22 @@ class NamedImages:
         return np.array(read_rgb(self.path(name)))
 
     def size(self, name: str) -> tuple[int, int]:
-        """Height and width of the upright image, without decoding it."""
+        """Return height and width of the upright image, without decoding it."""
         with open_image(self.path(name)) as image:
             width, height = image.size
             try:
                 turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
-            except Exception:  # Damaged EXIF raises anything, and says nothing of the orientation.
+            except Exception:  # Damaged EXIF raises anything; the image then counts as upright.
                 turned = False
         return (width, height) if turned else (height, width)
 
     def source(self) -> SourceFolder:
-        """What the settings of a run note."""
+        """Return what the settings of a run note."""
         return SourceFolder(self.folder, self._files)
 
 
 def require_rgb(image: Shaped[np.ndarray, "..."]) -> None:
-    """Raise where an array is no image as it was decoded.
+    """Require an RGB image as it was decoded.
 
     Raises:
         ValueError: if it is not uint8 of shape (height, width, 3).

@@ -1,4 +1,4 @@
-"""Read and write ``.npz`` files without copies on the way: arrays go straight between their memory and the file."""
+"""Read and write ``.npz`` files without copies: arrays go directly between memory and file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-LOCAL_HEADER = 30  # Bytes of a zip member's own header before its name and what it adds.
-LARGEST_COMPRESSED = 1 << 31  # Bytes: a small file can be made to inflate to any number of them.
+LOCAL_HEADER = 30  # Bytes of a zip member's local header before its name and extra field.
+LARGEST_COMPRESSED = 1 << 31  # Bytes; a small file can inflate to any number of them.
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -38,7 +38,7 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     Raises:
         KeyError: if the file lacks one of them.
         ValueError: if one of them is damaged, or holds Python objects.
-        zipfile.BadZipFile: if the file is damaged, or none.
+        zipfile.BadZipFile: if the file is damaged, or no zip file.
     """
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         return {name: _read(archive, archive.getinfo(f"{name}.npy"), file) for name in names}
@@ -60,17 +60,17 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: io.BufferedRead
     file.seek(info.header_offset)
     start = file.read(LOCAL_HEADER)
     file.seek(int.from_bytes(start[26:28], "little") + int.from_bytes(start[28:30], "little"), io.SEEK_CUR)
-    begin = file.tell()
+    header_start = file.tell()
     shape, fortran, dtype = _header(file)
-    header = file.tell() - begin
+    header = file.tell() - header_start
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != info.file_size - header:
         raise ValueError(f"{info.filename} of {dtype}, {shape}, has {info.file_size - header} bytes")
     array = np.empty(shape[::-1] if fortran else shape, dtype)
     data = _bytes_of(array)
-    file.seek(begin)
+    file.seek(header_start)
     checksum = zlib.crc32(file.read(header))
     if file.readinto(data) < len(data) or zlib.crc32(data, checksum) != info.CRC:
-        raise ValueError(f"the checksum of {info.filename} is another one: the file is damaged")
+        raise ValueError(f"the checksum of {info.filename} differs: the file is damaged")
     return array.T if fortran else array
 
 

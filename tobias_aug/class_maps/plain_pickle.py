@@ -1,7 +1,7 @@
-"""Read the pickled ``.npy`` files of the field without running what a pickle asks to run.
+"""Read the pickled ``.npy`` files of the field without running code of the pickle.
 
-numpy's and torch's own reconstruction is not called either: a forged state can make both read foreign memory. Arrays
-and tensors are rebuilt here from their bytes.
+numpy's and torch's own reconstruction is not called either, since a forged state can make both read foreign memory.
+Arrays and tensors are rebuilt here from their bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 LARGE = 1 << 16
-LARGEST_REPEATED = 1 << 28  # Numbers that a tensor may repeat to: a small file can be made to ask for any.
+LARGEST_REPEATED = 1 << 28  # Numbers in a tensor of repeated values; a small file can ask for any.
 
 
 def read_object_npy(path: Path) -> Any:
@@ -62,16 +62,16 @@ def _unpickle(file: io.BufferedReader, path: Path) -> np.ndarray:
     except Exception as error:  # A damaged pickle raises anything: EOFError, IndexError, UnpicklingError, ...
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error})") from error
     if not isinstance(found, np.ndarray):
-        raise ValueError(f"{path} is damaged (a {type(found).__name__} in an array's place)")
+        raise ValueError(f"{path} is damaged (a {type(found).__name__} instead of an array)")
     return found
 
 
 class _RejectedError(Exception):
-    """A name that a pickle asked for and does not get."""
+    """A name that a pickle asked for and that is not admitted."""
 
 
 class _Dtype:
-    """A number's type, or Python's objects; nothing with fields."""
+    """The type of numbers or of Python objects; no type with fields."""
 
     def __init__(self, code: str, *_: Any) -> None:
         self.numpy = np.dtype(code)
@@ -88,7 +88,7 @@ class _Dtype:
 
 
 class _Array:
-    """An array in the making; its state brings the rest."""
+    """An array under construction, until its state is set."""
 
     array: np.ndarray
 
@@ -109,12 +109,12 @@ def _array_from_buffer(data: bytes, dtype: _Dtype, shape: tuple[int, ...], order
 
 
 def _bytes(data: Any) -> Any:
-    """Python 2 had one type for bytes and text, which is read as Latin-1."""
+    """Return bytes; Python 2 had one type for bytes and text, which is read as Latin-1."""
     return data.encode("latin-1") if isinstance(data, str) else data
 
 
 def _encoded(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes up to pickle protocol 2, which numpy took until 1.16."""
+    """Return bytes from the form of pickle protocol 2 under Python 3, which numpy used until 1.16."""
     if not isinstance(text, str) or encoding.replace("-", "").replace("_", "") != "latin1":
         raise _RejectedError(f"_codecs.encode to {encoding!r}")
     return text.encode("latin-1")
@@ -127,7 +127,7 @@ def _storage(data: bytes | str | np.ndarray) -> Any:
 def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
     flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
     if math.prod(size) > max(flat.numel(), LARGEST_REPEATED):
-        # A stride of 0, as torch.expand makes it, would make a few bytes as large as one likes.
+        # A stride of 0, as torch.expand makes it, would turn a few bytes into any amount of memory.
         raise _RejectedError(f"a tensor of {tuple(size)} that repeats {flat.numel()} numbers")
     # as_strided, unlike torch's own reconstruction, rejects a size beyond the storage.
     view = flat.as_strided(size, stride, offset)
@@ -154,16 +154,16 @@ _ADMITTED: dict[str, Callable[..., Any]] = {
 
 
 class _PlainUnpickler(pickle._Unpickler):
-    """Python's unpickler that is written in Python, which joblib extends too: large bytes go straight into an array.
+    """The unpickler that is written in Python, which joblib extends too: large bytes go directly into an array.
 
-    The one in C would put them into memory that numpy may not write to, and that has to be copied.
+    The one in C would put them into read-only memory, which has to be copied.
     """
 
     read: Callable[[int], bytes]
     append: Callable[[Any], None]
     dispatch: ClassVar[dict[int, Callable[[Any], Any]]] = {
         **pickle._Unpickler.dispatch,
-        # A frame tells how far a reader may read ahead; this one reads what it needs.
+        # A frame is a hint for reading ahead, which this reader does not do.
         pickle.FRAME[0]: lambda self: self.read(8),
         pickle.BINBYTES[0]: lambda self: self.load_bytes(4),
         pickle.BINBYTES8[0]: lambda self: self.load_bytes(8),
@@ -180,7 +180,7 @@ class _PlainUnpickler(pickle._Unpickler):
         known = _ADMITTED.get(plain)
         if known is None:
             raise _RejectedError(asked)
-        # A pickle can set attributes of what it gets; it gets a copy that nobody else uses.
+        # A pickle can set attributes of what it gets, so it gets a copy of its own.
         return partial(known)
 
     def load_bytes(self, width: int) -> None:
@@ -189,8 +189,8 @@ class _PlainUnpickler(pickle._Unpickler):
         if size < LARGE:
             data = self.read(size)
         else:
-            left = os.fstat(self._file.fileno()).st_size - self._file.tell()
-            data = np.empty(min(size, left), np.uint8)
+            remaining = os.fstat(self._file.fileno()).st_size - self._file.tell()
+            data = np.empty(min(size, remaining), np.uint8)
             self._file.readinto(data.data)
         if len(data) < size:
             raise EOFError(f"{size} bytes are announced, {len(data)} are there")
@@ -198,10 +198,10 @@ class _PlainUnpickler(pickle._Unpickler):
 
 
 def _to_arrays(item: Any, seen: dict[int, Any]) -> Any:
-    """Replace arrays in the making by the arrays, in dictionaries and lists too.
+    """Replace arrays under construction by the arrays, in dictionaries and lists too.
 
-    What a pickle names in several places is gone through once: lists of ten times one list of ten times one list ...
-    would be a small file that never ends.
+    An object that a pickle holds several times is visited once. Otherwise nested lists, each of ten times the next
+    one, would make a small file take forever.
     """
     if isinstance(item, _Array):
         return item.array

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from tobias_aug.class_maps import UNCERTAIN, ClassMaps
+from tobias_aug.class_maps.class_maps import ClassMaps
+from tobias_aug.class_maps.index_png import UNCERTAIN
 
 
 def strongest_class(
     maps: ClassMaps,
 ) -> tuple[UInt8[np.ndarray, "height width"], Float32[np.ndarray, "height width"]]:
-    """Find each pixel's strongest class, as a pixel of an index mask (class id + 1), and its value.
+    """Return each pixel's strongest class as in an index mask (class id + 1), and its value.
 
-    Equal values go to the lowest class id. Without any class everything is 0.
+    Ties go to the lowest class id. Without any class everything is 0.
 
     Raises:
         ValueError: if a class id is above 253, which an index mask cannot hold.
@@ -22,28 +23,28 @@ def strongest_class(
         return np.zeros(maps.size, np.uint8), np.zeros(maps.size, np.float32)
     if maps.keys.max() + 1 >= UNCERTAIN:
         raise ValueError(f"an index mask holds class ids up to {UNCERTAIN - 2}, got {maps.keys.max()}")
-    # Class by class, with a few planes at hand, instead of argmax across all of them, which strides through memory.
+    # Class by class, since argmax across all planes strides through memory.
     order = np.argsort(maps.keys)
     values = maps.maps[order[0]].copy()
     strongest = np.full(maps.size, maps.keys[order[0]] + 1, dtype=np.uint8)
-    for place in order[1:]:
-        above = maps.maps[place] > values
-        strongest[above] = maps.keys[place] + 1
-        np.maximum(values, maps.maps[place], out=values)
+    for index in order[1:]:
+        above = maps.maps[index] > values
+        strongest[above] = maps.keys[index] + 1
+        np.maximum(values, maps.maps[index], out=values)
     return strongest, values
 
 
 def index_mask(maps: ClassMaps, low: float, high: float | None = None) -> UInt8[np.ndarray, "height width"]:
-    """Make the pseudo mask of an image: a class above ``high``, background up to ``low``, 255 in between.
+    """Return the pseudo mask of an image: a class above ``high``, background up to ``low``, 255 in between.
 
-    This is IRN's rule with its refinement left out: an argmax over the classes and a background of ``high`` says
-    where a class is sure, one with a background of ``low`` where background is.
+    This is IRN's rule without its refinement. The argmax over the classes and a background of ``high`` finds the sure
+    classes; the argmax with a background of ``low`` finds the background.
 
     Args:
         maps: in [0, 1].
         low: a pixel whose strongest class is not above this is background; IRN takes 0.05.
-        high: a pixel whose strongest class is above this is of that class; IRN takes 0.30. The same as ``low`` where
-            not given, so that nothing is uncertain.
+        high: a pixel whose strongest class is above this is of that class; IRN takes 0.30. Default: ``low``, so that
+            nothing is uncertain.
 
     Returns:
         0 for background, class id + 1, 255 for uncertain.
@@ -52,6 +53,8 @@ def index_mask(maps: ClassMaps, low: float, high: float | None = None) -> UInt8[
         ValueError: if ``low`` is above ``high``, or one is outside [0, 1].
 
     Example:
+        >>> import numpy as np
+        >>> from tobias_aug.class_maps import ClassMaps, index_mask
         >>> maps = ClassMaps(np.array([14]), np.array([[[0.01, 0.2, 0.9]]], np.float32))
         >>> index_mask(maps, 0.05, 0.3)
         array([[  0, 255,  15]], dtype=uint8)
@@ -71,15 +74,16 @@ def require_thresholds(low: float, high: float) -> None:
 
 
 def power_threshold(alpha: float) -> float:
-    """The threshold that does what a background plane of ``(1 - max) ** alpha`` does.
+    """Return the threshold that is equivalent to a background plane of ``(1 - max) ** alpha``.
 
-    A class above the background, ``m > (1 - m) ** alpha``, is a class above the one m where both are equal. The
-    authors of ORANDNet take alpha = 4 before their CRF.
+    It is the m with ``m = (1 - m) ** alpha``: a class above it is above the background. The official code of ORANDNet
+    takes alpha = 4 before its CRF.
 
     Raises:
         ValueError: if ``alpha`` is not positive.
 
     Example:
+        >>> from tobias_aug.class_maps import power_threshold
         >>> round(power_threshold(4.0), 3)
         0.276
     """

@@ -1,4 +1,4 @@
-"""Bring maps to another size."""
+"""Resize class maps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tobias_aug.class_maps.class_maps import ClassMaps
 def resize_maps(
     maps: Float[Tensor, "classes height width"], size: tuple[int, int]
 ) -> Float[Tensor, "classes new_height new_width"]:
-    """Resize by bilinear interpolation, with antialiasing where maps shrink, within the values' range.
+    """Resize by bilinear interpolation, with antialiasing if maps shrink, and clamp to the values' range.
 
-    Maps that have the size already are returned as they are.
+    Maps that already have the size are returned unchanged.
     """
     if maps.shape[-2:] == tuple(size):
         return maps
@@ -27,8 +27,8 @@ def resize_maps(
 
 
 def at_size(maps: ClassMaps, size: tuple[int, int]) -> ClassMaps:
-    """Bring class maps to an image's height and width; see :func:`resize_maps`."""
+    """Return class maps of an image's height and width; see :func:`resize_maps`."""
     metadata = {name: value for name, value in maps.metadata.items() if name != "stride"}
-    # Arrays over memory that cannot be written to, as of a file, are nothing that torch likes.
+    # torch wants writable memory, which arrays of a file may not have.
     planes = torch.from_numpy(np.require(maps.maps, requirements=["C", "W"]))
     return ClassMaps(maps.keys, resize_maps(planes, size).numpy(), metadata)

@@ -1,4 +1,4 @@
-"""Affinities of IRN: two pixels belong together where no edge lies on the way between them.
+"""Affinities of IRN: two pixels belong together if no edge lies between them.
 
 Ahn, Cho and Kwak, "Weakly supervised learning of instance segmentation with inter-pixel relations", CVPR 2019.
 """
@@ -18,12 +18,12 @@ from tobias_aug.class_maps import UNCERTAIN
 
 @dataclass(frozen=True)
 class Direction:
-    """A pixel's way to a neighbor.
+    """The offset from a pixel to a neighbor, and the path between them.
 
     Attributes:
-        down, right: the neighbor's place, seen from the pixel.
-        path: the places on the way, the pixel and the neighbor included: all in the box that both span, at a distance
-            below one from the line between them.
+        down, right: the offset in pixels.
+        path: offsets of the pixels on the path, both ends included: all in the box that both span, at a distance below
+            1 from the line between them.
     """
 
     down: int
@@ -31,15 +31,15 @@ class Direction:
     path: tuple[tuple[int, int], ...]
 
     def source(self, planes: Tensor) -> Tensor:
-        """The part of the planes whose pixels have this neighbor inside the image."""
+        """Return the part of the planes whose pixels have this neighbor inside the image."""
         return self._from(planes, 0, 0)
 
     def target(self, planes: Tensor) -> Tensor:
-        """Those neighbors, in the same order."""
+        """Return those neighbors, in the same order."""
         return self._from(planes, self.down, self.right)
 
-    def on_the_way(self, planes: Tensor) -> Iterator[Tensor]:
-        """Each place of the path, in the same order."""
+    def along_path(self, planes: Tensor) -> Iterator[Tensor]:
+        """Yield the planes at each pixel of the path, in the same order."""
         return (self._from(planes, down, right) for down, right in self.path)
 
     def _from(self, planes: Tensor, down: int, right: int) -> Tensor:
@@ -51,9 +51,10 @@ class Direction:
 
 @lru_cache
 def directions(radius: int) -> tuple[Direction, ...]:
-    """Half of the neighbors nearer than ``radius``, one of each opposite pair: 34 within 5, 152 within 10.
+    """Return half of the neighbors nearer than ``radius``, one of each opposite pair: 34 within 5, 152 within 10.
 
     Example:
+        >>> from tobias_aug.irn import directions
         >>> len(directions(5)), len(directions(10))
         (34, 152)
         >>> directions(3)[4]
@@ -74,10 +75,10 @@ def _path(down: int, right: int) -> tuple[tuple[int, int], ...]:
 def affinity(
     edges: Float[Tensor, "batch rows columns"], direction: Direction
 ) -> Float[Tensor, "batch source_rows source_columns"]:
-    """How much every pixel and its neighbor belong together: ``1 - max of the edges on the way``.
+    """Return the affinity of every pixel and its neighbor: ``1 - max of the edges along the path``.
 
-    The gradient goes to the strongest edge alone (the first of equals), and what autograd keeps is one index a pixel,
-    not the whole path.
+    The gradient goes to the strongest edge alone (the first of equals). Autograd keeps one index per pixel instead of
+    the whole path.
 
     Args:
         edges: probabilities.
@@ -88,19 +89,19 @@ def affinity(
     """
     if not (torch.is_grad_enabled() and edges.requires_grad):
         strongest = direction.source(edges).clone()
-        for place in direction.on_the_way(edges):
-            torch.maximum(strongest, place, out=strongest)
+        for edge in direction.along_path(edges):
+            torch.maximum(strongest, edge, out=strongest)
         return 1 - strongest
     batch, rows, columns = edges.shape
-    places = torch.arange(rows * columns, device=edges.device).view(rows, columns)
+    pixels = torch.arange(rows * columns, device=edges.device).view(rows, columns)
     with torch.no_grad():
         strongest = direction.source(edges).clone()
-        where = direction.source(places).expand_as(strongest).clone()
-        for value, place in zip(direction.on_the_way(edges), direction.on_the_way(places), strict=True):
-            above = value > strongest
-            strongest = torch.where(above, value, strongest)
-            where = torch.where(above, place, where)
-    return 1 - edges.reshape(batch, -1).gather(1, where.view(batch, -1)).view(where.shape)
+        indices = direction.source(pixels).expand_as(strongest).clone()
+        for edge, pixel in zip(direction.along_path(edges), direction.along_path(pixels), strict=True):
+            above = edge > strongest
+            strongest = torch.where(above, edge, strongest)
+            indices = torch.where(above, pixel, indices)
+    return 1 - edges.reshape(batch, -1).gather(1, indices.view(batch, -1)).view(indices.shape)
 
 
 def affinity_losses(
@@ -109,23 +110,22 @@ def affinity_losses(
     labels: Integer[Tensor, "batch label_rows label_columns"],
     radius: int = 10,
 ) -> dict[str, Float[Tensor, ""]]:
-    """IRN's four losses, over all pairs of labeled pixels nearer than ``radius``, and what is minimized.
+    """Return IRN's four losses over all pairs of labeled pixels nearer than ``radius``, and their sum to minimize.
 
-    With a the affinity of a pair, d a displacement (rows, columns) and x a place, each a mean over its pairs::
+    With a the affinity of a pair, d a displacement (rows, columns) and x a position, each a mean over its pairs::
 
         positive        -log(a + 1e-5)         of pairs of one label: half from background, half from the classes
         negative        -log(1 + 1e-5 - a)     of pairs of two labels
-        displacement    |d_i - d_j - (x_j - x_i)| of pairs of one class: both point at the same place
+        displacement    |d_i - d_j - (x_j - x_i)| of pairs of one class: both point at the same position
         background      |d_i - d_j|            of pairs in the background
         loss            (positive + negative) / 2 + (displacement + background) / 2
 
-    Pairs with a pixel at the image's border count too; the authors leave out the pixels that have not all of their
-    neighbors.
+    Pairs with a pixel at the image's border count too; the official code leaves out pixels that lack a neighbor.
 
     Args:
         edge_logits: of the edge branch.
         displacements: of the displacement branch, in pixels of this grid.
-        labels: of the same size; 0 for background, 255 for uncertain: no pair.
+        labels: of the same size; 0 for background, 255 for uncertain, which makes no pair.
         radius: 10 in IRN.
 
     Returns:
@@ -139,35 +139,38 @@ def affinity_losses(
     edges = edge_logits.float().sigmoid()
     displacements = displacements.float()
     labels = labels.to(torch.int64)
-    sums = {name: [edges.new_zeros(()), edges.new_zeros(())] for name in ("ground", "object", "apart", "to", "still")}
+    sums = {
+        name: [edges.new_zeros(()), edges.new_zeros(())]
+        for name in ("background", "object", "different", "offset", "still")
+    }
 
     def add(name: str, values: Tensor, pairs: Tensor) -> None:
         sums[name][0] = sums[name][0] + (values * pairs).sum()
         sums[name][1] = sums[name][1] + pairs.sum()
 
     for direction in directions(radius):
-        ground, object_, apart = _kinds_of_pair(direction.source(labels), direction.target(labels))
+        background, same_object, different = _kinds_of_pair(direction.source(labels), direction.target(labels))
         near = affinity(edges, direction)
         together = -(near + 1e-5).log()
-        add("ground", together, ground)
-        add("object", together, object_)
-        add("apart", -(1 + 1e-5 - near).log(), apart)
+        add("background", together, background)
+        add("object", together, same_object)
+        add("different", -(1 + 1e-5 - near).log(), different)
         difference = direction.source(displacements) - direction.target(displacements)
         offset = difference.new_tensor([direction.down, direction.right]).view(2, 1, 1)
-        add("to", (difference - offset).abs().mean(1), object_)
-        add("still", difference.abs().mean(1), ground)
+        add("offset", (difference - offset).abs().mean(1), same_object)
+        add("still", difference.abs().mean(1), background)
     means = {name: total / (count + 1e-5) for name, (total, count) in sums.items()}
     parts = {
-        "positive": (means["ground"] + means["object"]) / 2,
-        "negative": means["apart"],
-        "displacement": means["to"],
+        "positive": (means["background"] + means["object"]) / 2,
+        "negative": means["different"],
+        "displacement": means["offset"],
         "background": means["still"],
     }
     return {"loss": torch.stack(list(parts.values())).sum() / 2, **parts}
 
 
 def _kinds_of_pair(source: Int64[Tensor, "*pairs"], target: Int64[Tensor, "*pairs"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Both background, both of one class, of two labels."""
+    """Return which pairs are both background, both of one class, and of two labels."""
     known = (source != UNCERTAIN) & (target != UNCERTAIN)
     same = known & (source == target)
     return same & (source == 0), same & (source > 0), known & (source != target)

@@ -1,7 +1,8 @@
-"""Walk the class maps of a folder between the edges that a trained IRN sees."""
+"""Refine the class maps of a folder by a random walk between the edges of a trained IRN."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Shaped
 
-from tobias_aug.class_maps import ClassMaps, class_map_files, read_class_maps, write_class_maps
-from tobias_aug.class_maps.named_images import NamedImages, require_rgb
-from tobias_aug.class_maps.resize import at_size
+from tobias_aug.class_maps import ClassMaps, at_size, each_with_image, require_rgb
 from tobias_aug.irn.net import CROP, FILE, STRIDE, IRNet, read_irn
 from tobias_aug.irn.walk import random_walk
-from tobias_aug.runtime.folder import FolderResult, each_file
-from tobias_aug.runtime.run_settings import SourceFolder
+from tobias_aug.runtime.folder import FolderResult
+from tobias_aug.runtime.precision import autocast, require_precision
 from tobias_aug.weights.seeding import weight_hash
 
 
@@ -38,19 +37,19 @@ def walk_class_maps(
         image: RGB, uint8 (height, width, 3).
         beta, steps: see :func:`~tobias_aug.irn.walk.random_walk`.
         crop_size: side of the crops that the network was trained on.
-        precision: "fp32", or "bf16" for the network under autocast; the walk itself is in single precision.
+        precision: "fp32", or "bf16" for the network under autocast; the walk runs in single precision.
 
     Returns:
         Maps of the image's size in [0, 1]; IRN takes a class where it is above 0.25.
 
     Raises:
-        ValueError: if the image is no RGB image, or the precision is unknown.
+        ValueError: if the image is not RGB of uint8, or the precision is unknown.
     """
     require_rgb(image)
     require_precision(precision)
     height, width = image.shape[:2]
     size = (-(-height // STRIDE), -(-width // STRIDE))
-    with torch.autocast(network.edge_head.weight.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with autocast(network.edge_head.weight.device, precision):
         edges = network.edges(torch.from_numpy(np.array(image)).permute(2, 0, 1), crop_size).float()
     seeds = torch.from_numpy(np.array(at_size(maps, size).maps)).to(edges.device)
     walked = random_walk(seeds, edges, beta=beta, steps=steps)
@@ -59,7 +58,7 @@ def walk_class_maps(
     else:
         walked = walked.new_zeros(0, size[0] * STRIDE, size[1] * STRIDE)
     walked = walked[:, :height, :width]
-    # One maximum for all classes: a weak class stays weak. Nothing to divide where every map is zero.
+    # One maximum for all classes: a weak class stays weak.
     top = walked.max() if walked.numel() else 0
     about = {
         "stage": "irn",
@@ -70,12 +69,6 @@ def walk_class_maps(
         "source": dict(maps.metadata),
     }
     return ClassMaps(maps.keys, (walked / top if top > 0 else walked).cpu().numpy(), about)
-
-
-def require_precision(precision: str) -> None:
-    """Raise ValueError unless a precision is "fp32" or "bf16"."""
-    if precision not in ("fp32", "bf16"):
-        raise ValueError(f'precision must be "fp32" or "bf16", got {precision!r}')
 
 
 def walk_folder(
@@ -93,8 +86,8 @@ def walk_folder(
 ) -> FolderResult:
     """Refine each file of class maps by the network of a run; see :func:`walk_class_maps` for the options.
 
-    Maps without an image are listed as failures, an image without a class is counted apart. Run it again to resume
-    after an interruption; a file that is there is complete and is left alone.
+    Maps without an image are listed as failures; images without a class are counted in the result. Run it again to
+    resume after an interruption: a file that is there is complete and is left alone.
 
     Raises:
         FileNotFoundError: if the run has not been finished.
@@ -104,17 +97,9 @@ def walk_folder(
     require_precision(precision)
     network, crop_size = read_irn(Path(run) / FILE)
     network.to(device)
-    files = class_map_files(maps)
-    named = NamedImages(images, files)
     options: dict[str, Any] = {"beta": beta, "steps": steps, "crop_size": crop_size}
     if precision != "fp32":
         options["precision"] = precision
-
-    def work(name: str, target: Path) -> bool:
-        image, content = named.read(name), read_class_maps(files[name])
-        write_class_maps(target, walk_class_maps(network, content, image, **options))
-        return len(content.keys) > 0
-
-    settings = {"stage": "irn", "images": named.source(), "maps": SourceFolder(maps, files.values())}
-    settings |= {"network": weight_hash(network), **options}
-    return each_file(list(files), Path(out), extension, settings, work, "random walk", quiet)
+    settings = {"stage": "irn", "network": weight_hash(network), **options}
+    walk = partial(walk_class_maps, network, **options)
+    return each_with_image(maps, images, out, extension, settings, walk, "random walk", quiet)

@@ -1,8 +1,8 @@
-"""IRN: a network that sees the edges between classes, learned from class maps alone; they stop the maps' random walk.
+"""IRN: a network that predicts edges between classes, learned from class maps alone.
 
-Ahn, Cho and Kwak, "Weakly supervised learning of instance segmentation with inter-pixel relations", CVPR 2019. The way
-of the data: class maps -> labels -> :func:`~tobias_aug.irn.train.train_irn` -> edges ->
-:func:`~tobias_aug.irn.walk.random_walk` -> better class maps.
+Ahn, Cho and Kwak, "Weakly supervised learning of instance segmentation with inter-pixel relations", CVPR 2019. Class
+maps give labels, on which :func:`~tobias_aug.irn.train_irn` learns edges; these stop the random walk
+(:func:`~tobias_aug.irn.random_walk`) that gives better class maps.
 """
 
 from __future__ import annotations
@@ -29,18 +29,21 @@ _BLOCKS = {"BasicBlock": BasicBlock, "Bottleneck": Bottleneck}
 class IRNet(nn.Module):
     """An edge branch and a displacement branch on a classifier that is not trained further.
 
-    The backbone is copied, its last stage strides by 1 instead of 2 (16 pixels in all), it stays in eval mode and gets
-    no gradient. The edge branch takes 32 channels of each of the five stages to one logit; the displacement branch
-    gathers them to a vector a pixel, from the pixel to the middle of its object, in pixels of a grid of stride 4. Only
-    edges are used for class maps.
+    The backbone is copied. Its last stage has stride 1 instead of 2 (16 pixels in all); it stays in eval mode and gets
+    no gradient. The edge branch takes 32 channels of each of the five stages to one logit. The displacement branch
+    predicts a vector per pixel, to the middle of its object, in pixels of a grid of stride 4. Class maps need edges
+    only.
 
     Args:
-        backbone: any torchvision ResNet with the weights that it shall have.
+        backbone: a torchvision ResNet with its trained weights.
 
     Raises:
-        TypeError: if the backbone is something else.
+        TypeError: if the backbone is no torchvision ResNet.
 
     Example:
+        >>> import torch
+        >>> import torchvision
+        >>> from tobias_aug.irn import IRNet
         >>> network = IRNet(torchvision.models.resnet18())
         >>> logits, displacements = network(torch.rand(2, 3, 64, 96))
         >>> logits.shape, displacements.shape
@@ -75,13 +78,13 @@ class IRNet(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> IRNet:
-        """Set the branches' mode; the backbone's batch norms keep their statistics."""
+        """Set the mode of the branches; the backbone stays in eval mode."""
         super().train(mode)
         self.stages.eval()
         return self
 
     def branch_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """What learns: of the edge branch, and of the displacement branch."""
+        """Return the parameters of the edge branch and of the displacement branch."""
         edge = [*self.edge_branch.parameters(), *self.edge_head.parameters()]
         displacement = [self.displacement_branch, self.displacement_middle, self.displacement_head]
         return edge, [parameter for module in displacement for parameter in module.parameters()]
@@ -89,9 +92,9 @@ class IRNet(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> tuple[Float[Tensor, "batch rows columns"], Float[Tensor, "batch 2 rows columns"]]:
-        """Edge logits and displacements of normalized images, at a quarter of their size, rounded up.
+        """Return edge logits and displacements of normalized images, at a quarter of their size, rounded up.
 
-        In eval mode the dataset's mean displacement is subtracted.
+        In eval mode the mean displacement of the dataset is subtracted.
         """
         features = []
         with torch.no_grad():
@@ -113,10 +116,10 @@ class IRNet(nn.Module):
 
     @torch.no_grad()
     def edges(self, image: UInt8[Tensor, "3 height width"], size: int = CROP) -> Float[Tensor, "rows columns"]:
-        """Edge probabilities of an image at a quarter of its size, rounded up: of it and its mirror image together.
+        """Return edge probabilities of an image and its mirror image together, at a quarter of its size, rounded up.
 
-        The image is padded with zeros to ``size``, the side of the training crops, since group norm sees the padding;
-        a larger image to a multiple of 16, where the authors' code cuts it off.
+        The image is padded with zeros to ``size``, the side of the training crops, since group norm sees the padding.
+        A larger image is padded to a multiple of 16; the official code cuts it off.
         """
         height, width = image.shape[-2:]
         device = self.edge_head.weight.device
@@ -136,11 +139,13 @@ def save_irn(path: str | Path, network: IRNet, crop_size: int) -> None:
 
 
 def read_irn(path: str | Path) -> tuple[IRNet, int]:
-    """Read what :func:`save_irn` wrote, in eval mode, and the side of its training crops; nothing is unpickled freely.
+    """Read what :func:`save_irn` wrote: the network in eval mode, and the side of its training crops.
+
+    Only tensors and plain containers are unpickled.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds something else.
+        ValueError: if it holds no trained IRN.
     """
     path = Path(path)
     if not path.is_file():
@@ -155,7 +160,7 @@ def read_irn(path: str | Path) -> tuple[IRNet, int]:
 
 
 def _describe(backbone: ResNet) -> dict[str, Any]:
-    """What torchvision's ``ResNet`` has to be told to build this one."""
+    """Return the arguments with which torchvision's ``ResNet`` builds this one."""
     layers = [len(layer) for layer in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)]
     block = type(backbone.layer1[0]).__name__
     return {"block": block, "layers": layers, "groups": backbone.groups, "width_per_group": backbone.base_width}

@@ -43,26 +43,26 @@ def train_irn(
     checkpoint_every: int = 100,
     log_every: int = 10,
 ) -> IRNet:
-    """Train an :class:`~tobias_aug.irn.net.IRNet`; start it again with the same arguments to go on.
+    """Train an :class:`~tobias_aug.irn.IRNet`; call it again with the same arguments to resume.
 
-    The defaults are IRN's. SGD without momentum (the 1e-4 that the authors' code passes on is its weight decay in the
-    wrong place), the displacement branch ten times as fast, rates falling as (1 - done) ** 0.9.
+    The defaults are IRN's: SGD without momentum, the displacement branch with ten times the rate, rates falling as
+    ``(1 - step / steps) ** 0.9``. (The official code passes its weight decay of 1e-4 as the momentum.)
 
     Args:
         fabric: launched, for example by :func:`~tobias_aug.training.fabric.launch`.
-        backbone: a torchvision ResNet with its trained weights: the classifier that made the class maps, say.
+        backbone: a torchvision ResNet with its trained weights, such as the classifier that made the class maps.
         images: folder of images at any depth.
         labels: folder of index PNGs (refined ones are better), or of class maps; matched by name.
-        run: holds the settings, checkpoints, ``log.jsonl`` and at last ``irn.pt``.
-        epochs: how often every image is seen.
-        batch_size: crops of one process.
+        run: folder of the settings, checkpoints, ``log.jsonl`` and, at the end, ``irn.pt``.
+        epochs: passes over the images.
+        batch_size: crops per process.
         crop_size: side of the crops in pixels, a multiple of 16.
         radius: pairs of pixels nearer than this, on the grid of a quarter, are compared.
-        low, high: thresholds where ``labels`` are class maps.
+        low, high: thresholds, if ``labels`` are class maps.
         learning_rate: of the edge branch.
         weight_decay: of both branches.
         workers: processes that read.
-        seed: decides crops, their order, and the branches' first weights.
+        seed: decides crops, their order, and the first weights of the branches.
         checkpoint_every, log_every: in steps.
 
     Returns:
@@ -70,7 +70,7 @@ def train_irn(
 
     Raises:
         ValueError: if images and labels do not fit, or do not fill a batch.
-        TobiasError: if ``run`` was begun with another backbone or other options, or is being written.
+        TobiasError: if ``run`` was started with another backbone or other options, or is being written.
     """
     run = Path(run)
     crops = LabeledCrops(images, labels, low=low, high=high, crop_size=crop_size)
@@ -90,9 +90,9 @@ def train_irn(
         "weight_decay": weight_decay,
         "seed": seed,
     }
-    with ExitStack() as held:
+    with ExitStack() as stack:
         if fabric.is_global_zero:
-            held.enter_context(exclusive(run))
+            stack.enter_context(exclusive(run))
             reject_other_settings(run / SETTINGS, settings)
             remove_leftovers(run)
         fabric.barrier()
@@ -150,7 +150,7 @@ class _Step:
 def _mean_displacement(
     network: IRNet, crops: LabeledCrops, batch_size: int, device: torch.device
 ) -> Float[Tensor, "2"]:
-    """What all displacements share, which pairs cannot tell: the mean over the images' upper left parts."""
+    """Return the mean displacement over the images' upper left parts; no pair of pixels determines it."""
     network.eval()
     network.mean_displacement.zero_()
     total = torch.zeros(2, device=device)

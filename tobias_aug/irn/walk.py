@@ -22,24 +22,26 @@ def random_walk(
     """Spread class maps along affinities: ``x <- x T``, ``steps`` times, from ``maps * (1 - edges)``.
 
     T is the transition matrix ``a ** beta`` over all pairs nearer than ``radius``, 1 from a pixel to itself, divided by
-    its columns' sums. IRN squares the dense matrix eight times, which gives T to the power of 256: 552 MB for a VOC
-    image at a quarter of its size. Here T stays a plane of weights a neighbor, 69 with IRN's radius, and is applied
-    256 times: the same to rounding, in 4 MB.
+    its columns' sums. IRN squares the dense matrix eight times, to T to the power of 256: 552 MB for a VOC image at a
+    quarter of its size. Here T is one plane of weights per neighbor, 69 with IRN's radius, and is applied 256 times:
+    the same up to rounding, in 4 MB.
 
     Args:
         maps: class maps at the edges' size, a quarter of the image's.
         edges: probabilities, 0 to 1.
-        beta: the larger, the less passes a weak edge; 10 in IRN.
-        radius: 5 in IRN, half of that of training.
+        beta: a larger one lets less pass a weak edge; 10 in IRN.
+        radius: in pixels; 5 in IRN, half of that of training.
         steps: 2 to the power of IRN's ``exp_times`` 8.
 
     Returns:
-        The scores; weighted means of the maps' values inside their edges.
+        The scores: weighted means of the maps' values inside their edges.
 
     Raises:
         ValueError: if the edges are no probabilities.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.irn import random_walk
         >>> wall = torch.zeros(8, 9)
         >>> wall[:, 4] = 1
         >>> seed = torch.zeros(1, 8, 9)
@@ -65,17 +67,19 @@ def random_walk(
 def transitions(
     edges: Float[Tensor, "rows columns"], beta: float | int = 10, radius: int = 5
 ) -> tuple[list[tuple[int, int]], Float[Tensor, "neighbors rows columns"]]:
-    """The transition matrix as planes: for each offset (down, right), the weight with which a pixel takes that
-    neighbor's value, 0 where the neighbor lies outside. Weights of a pixel sum to 1.
+    """Return the transition matrix as offsets (down, right) and one plane of weights per offset.
+
+    A weight is the share of that neighbor in a pixel's next value; 0 if the neighbor lies outside. The weights of a
+    pixel sum to 1.
     """
     rows, columns = edges.shape
-    ways = directions(radius)
-    offsets = [(0, 0), *((way.down, way.right) for way in ways), *((-way.down, -way.right) for way in ways)]
+    pairs = directions(radius)
+    offsets = [(0, 0), *((pair.down, pair.right) for pair in pairs), *((-pair.down, -pair.right) for pair in pairs)]
     weights = edges.new_zeros(len(offsets), rows, columns)
     weights[0] = 1
-    for number, way in enumerate(ways, start=1):
-        passes = affinity(edges[None], way)[0] ** beta
-        # A pair is its own opposite: the same weight from either end.
-        way.source(weights[number]).copy_(passes)
-        way.target(weights[number + len(ways)]).copy_(passes)
+    for index, pair in enumerate(pairs, start=1):
+        weight = affinity(edges[None], pair)[0] ** beta
+        # The same weight from either end of a pair.
+        pair.source(weights[index]).copy_(weight)
+        pair.target(weights[index + len(pairs)]).copy_(weight)
     return offsets, weights / weights.sum(0)

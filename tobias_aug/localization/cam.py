@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from tobias_aug.class_maps import require_classes, weighted_features
 from tobias_aug.localization.frozen import Frozen
 from tobias_aug.localization.inputs import check_images, whole_number
 from tobias_aug.localization.random_cnn import RandomCNN, pool_cells
@@ -123,7 +124,7 @@ class CAM(Frozen):
             features = self.cnn.features(chunk).float()
             with full_precision(images.device):
                 chosen = self.classifier(features.mean((2, 3))).argmax(1) if own is None else own
-                weighted = torch.einsum("bchw,bc->bhw", features, self.classifier.weight[chosen])
+                weighted = weighted_features(features, self.classifier.weight[chosen])
             maps.append(weighted if grid is None else pool_cells(weighted[:, None], grid)[:, 0])
         return torch.cat(maps)
 
@@ -134,12 +135,7 @@ class CAM(Frozen):
             raise TypeError(f"classes are whole numbers, one for each image, got {indices.dtype}")
         if indices.shape != (len(images),):
             raise ValueError(f"expected a class for each of {len(images)} images, got shape {tuple(indices.shape)}")
-        known = self.classifier.out_features
-        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < known:
-            raise ValueError(
-                f"the classifier has {known} classes, from 0 to {known - 1}; "
-                f"got {int(indices.min())} to {int(indices.max())}"
-            )
+        require_classes(indices, self.classifier.out_features)
         # As whole numbers of 64 bits: those of 8 would be taken for a mask.
         return indices.long()
 

@@ -15,7 +15,7 @@ class Detections:
 
     Attributes:
         boxes: (xmin, ymin, xmax, ymax) in pixels, half-open: VOC's own numbers with 1 taken from xmin and ymin.
-        scores: higher is surer.
+        scores: higher is more certain.
     """
 
     boxes: Float[np.ndarray, "boxes 4"]
@@ -38,10 +38,10 @@ class Truth:
 def precision_recall(
     detections: Mapping[Hashable, Detections], truth: Mapping[Hashable, Truth], iou: float = 0.5
 ) -> tuple[Float[np.ndarray, " detections"], Float[np.ndarray, " detections"]]:
-    """Precision and recall after each detection of a class, all images' detections by falling score.
+    """Return precision and recall after each detection of a class, over all images by falling score.
 
-    A detection is right if the object that it overlaps most has an IoU above ``iou`` and was not found before; a second
-    one of the same object is wrong. Those whose object is ignored do not count at all.
+    A detection is correct if the object that it overlaps most has an IoU above ``iou`` and was not found before; a
+    second detection of an object is wrong. Detections of an ignored object do not count.
 
     Args:
         detections: by image.
@@ -53,26 +53,26 @@ def precision_recall(
     """
     order = sorted(
         (
-            (float(score), image, place)
+            (float(score), image, index)
             for image, found in detections.items()
-            for place, score in enumerate(found.scores)
+            for index, score in enumerate(found.scores)
         ),
         key=lambda each: -each[0],
     )
     taken = {image: np.zeros(len(objects.boxes), dtype=bool) for image, objects in truth.items()}
-    right: list[bool] = []
-    for _, image, place in order:
+    correct: list[bool] = []
+    for _, image, index in order:
         best = -1
         if image in truth and len(truth[image].boxes):
-            overlaps = _iou(detections[image].boxes[place], truth[image].boxes)
+            overlaps = _iou(detections[image].boxes[index], truth[image].boxes)
             best = int(overlaps.argmax()) if overlaps.max() > iou else -1
         if best >= 0 and truth[image].ignored[best]:
             continue
-        right.append(best >= 0 and not taken[image][best])
+        correct.append(best >= 0 and not taken[image][best])
         if best >= 0:
             taken[image][best] = True
     objects = sum(int((~each.ignored).sum()) for each in truth.values())
-    found = np.cumsum(np.array(right, dtype=bool)).astype(np.float64)
+    found = np.cumsum(np.array(correct, dtype=bool)).astype(np.float64)
     recall = found / objects if objects else np.full(len(found), np.nan)
     return found / np.arange(1, len(found) + 1), recall
 
@@ -80,12 +80,14 @@ def precision_recall(
 def eleven_point_average_precision(
     precision: Float[np.ndarray, " detections"], recall: Float[np.ndarray, " detections"]
 ) -> float:
-    """VOC 2007's average precision: the mean over recalls of 0, 0.1, ..., 1 of the best precision at that or higher.
+    """Return VOC 2007's average precision: the mean of the best precision at a recall of at least 0, 0.1, ..., 1.
 
     The points are multiples of the double 0.1, as in VOC's own code and what follows it, so that three found of ten lie
     just below the point 0.3 = 0.30000000000000004.
 
     Example:
+        >>> import numpy as np
+        >>> from tobias_aug.metrics import eleven_point_average_precision
         >>> eleven_point_average_precision(np.array([1.0, 0.5]), np.array([0.5, 0.5]))  # half found: 6 of 11 points
         0.5454545454545454
     """
@@ -98,9 +100,11 @@ def eleven_point_average_precision(
 def voc_average_precision(
     detections: Mapping[Hashable, Detections], truth: Mapping[Hashable, Truth], iou: float = 0.5
 ) -> float:
-    """Average precision of one class, in [0, 1], by VOC 2007's eleven points; NaN if there is no object to find.
+    """Return the average precision of one class by VOC 2007's eleven points, in [0, 1]; NaN if there is no object.
 
     Example:
+        >>> import numpy as np
+        >>> from tobias_aug.metrics import Detections, Truth, voc_average_precision
         >>> box = np.array([[0.0, 0.0, 10.0, 10.0]])
         >>> found, truth = Detections(box, np.array([0.9])), Truth(box, np.array([False]))
         >>> voc_average_precision({"a": found}, {"a": truth, "b": truth})

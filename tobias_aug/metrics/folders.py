@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from tobias_aug.class_maps import class_map_files, file_name, find_name, read_class_maps, read_index_mask
-from tobias_aug.class_maps.pseudo_labels import strongest_class
-from tobias_aug.class_maps.resize import at_size
+from tobias_aug.class_maps import (
+    at_size,
+    class_map_files,
+    find_name,
+    index_mask_files,
+    read_class_maps,
+    read_index_mask,
+    strongest_class,
+)
 from tobias_aug.metrics.segmentation import SegmentationConfusion, ThresholdSweep
 from tobias_aug.runtime.folder import FolderResult, attempt_each
 from tobias_aug.runtime.progress import Progress
@@ -26,8 +32,8 @@ def score_masks(
     Args:
         predictions: folder of index PNGs.
         truth: folder of index PNGs.
-        names: in any form of the field's lists, see :func:`~tobias_aug.class_maps.find_name`; those of the
-            predictions where not given. A name without a prediction or truth is listed as a failure.
+        names: in any form of the field's lists, see :func:`~tobias_aug.class_maps.find_name`. A name without a
+            prediction or truth is listed as a failure. Default: those of the predictions.
         num_classes: background included.
         quiet: show no progress.
 
@@ -35,7 +41,7 @@ def score_masks(
         ValueError: if there are no predictions, or none of them could be scored.
     """
     predictions, truth = Path(predictions), Path(truth)
-    files = {file_name(path, predictions): path for path in sorted(predictions.rglob("*.png"))}
+    files = index_mask_files(predictions)
     if not files:
         hint = "; class maps are scored with a sweep" if _holds_class_maps(predictions) else ""
         raise ValueError(f"{predictions} holds no index masks (.png){hint}")
@@ -58,8 +64,8 @@ def sweep_maps(
 ) -> tuple[ThresholdSweep, FolderResult]:
     """Count, in one pass, the confusion of a folder of class maps at every threshold; see :func:`score_masks`.
 
-    Maps are brought to the truth's size, so that those of a quarter are scored as IRN scores them. An image without a
-    class is background everywhere, and counted apart in the result.
+    Maps are resized to the truth's size, so that IRN's of a quarter are scored as IRN scores them. An image without a
+    class is background everywhere, and counted in the result.
     """
     maps, truth = Path(maps), Path(truth)
     files = class_map_files(maps)

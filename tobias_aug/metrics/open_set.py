@@ -1,4 +1,4 @@
-"""Open-set classification: recall over known classes, over the unknown, and what is made of them."""
+"""Open-set classification: recall of the known classes and of the unknown, and scores of both."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from torch import Tensor
 def confusion_matrix(
     predictions: Int[Tensor, "*batch"], targets: Int[Tensor, "*batch"], classes: int
 ) -> Int[Tensor, "{classes} {classes}"]:
-    """Count samples by class: rows are what they are, columns what they are taken for.
+    """Count samples by class: rows are true classes, columns are predictions.
 
     Raises:
         ValueError: if a prediction or a target lies outside 0 .. classes - 1.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.metrics import confusion_matrix
         >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2).tolist()
         [[1, 1], [0, 1]]
     """
@@ -31,10 +33,10 @@ def confusion_matrix(
 class OpenSetMetrics:
     """OS, OS*, UNK, ALL and the H-score, over as many batches as come.
 
-    OS* is the mean recall of the K known classes, UNK the recall of the unknown, OS the mean over all K + 1, so
-    ``OS = (K * OS* + UNK) / (K + 1)``; ALL is the share of samples that are right; H is the harmonic mean
-    ``2 * OS* * UNK / (OS* + UNK)``, 0 where both are. Accumulates on the CPU; for several processes sum ``counts`` over
-    them.
+    OS* is the mean recall of the K known classes, UNK the recall of the unknown, and OS the mean over all K + 1:
+    ``OS = (K * OS* + UNK) / (K + 1)``. ALL is the accuracy over all samples. H is the harmonic mean
+    ``2 * OS* * UNK / (OS* + UNK)``, or 0 if both are 0. Accumulates on the CPU; for several processes sum ``counts``
+    over them.
 
     Args:
         known: number of known classes K; label K, and any above it, is unknown.
@@ -43,6 +45,8 @@ class OpenSetMetrics:
         counts: the confusion matrix, see :func:`confusion_matrix`; (K + 1, K + 1).
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.metrics import OpenSetMetrics
         >>> metrics = OpenSetMetrics(known=2)
         >>> metrics.update(torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 1, 7]))
         >>> metrics.compute()["OS*"]

@@ -1,4 +1,4 @@
-"""Images of scores; needs matplotlib, which the extra ``plot`` brings."""
+"""Plots of scores; needs matplotlib, which the extra ``plot`` brings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plot_sweep(path: Path, thresholds: Sequence[float] | np.ndarray, scores: Seq
 
 
 def require_matplotlib() -> None:
-    """Reject early, before a long count, where no plot can be drawn."""
+    """Raise ImportError unless matplotlib is installed; called before a long count."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:

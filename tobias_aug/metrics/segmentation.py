@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
-IGNORED = 255
+from tobias_aug.class_maps import UNCERTAIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +40,10 @@ class SegmentationScores:
 
     @classmethod
     def of(cls, confusion: Int64[np.ndarray, "classes classes"]) -> SegmentationScores:
-        """Score a confusion matrix with one row a true class and one column a predicted class."""
-        right, predicted, true = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
+        """Score a confusion matrix with one row per true class and one column per predicted class."""
+        correct, predicted, true = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            iou, precision, recall = (100 * right / total for total in (predicted + true - right, predicted, true))
+            iou, precision, recall = (100 * correct / total for total in (predicted + true - correct, predicted, true))
         return cls(iou, precision, recall, true)
 
     @property
@@ -62,12 +62,12 @@ class SegmentationScores:
         return _mean(self.recall)
 
     def means(self) -> dict[str, float | None]:
-        """The three means, as JSON can hold them: ``None`` where there is none."""
+        """Return the three means as JSON can hold them: ``None`` instead of NaN."""
         means = {"miou": self.mean_iou, "precision": self.mean_precision, "recall": self.mean_recall}
         return {name: _or_none(value) for name, value in means.items()}
 
     def table(self, names: Sequence[str]) -> list[dict[str, Any]]:
-        """One row a class: name, iou, precision, recall, pixels."""
+        """Return one row per class: name, iou, precision, recall, pixels."""
         return [
             {
                 "name": name,
@@ -81,12 +81,14 @@ class SegmentationScores:
 
 
 class SegmentationConfusion:
-    """Count, mask by mask, which class was predicted where which is true.
+    """The confusion matrix of predicted and true classes, over as many masks as come.
 
     Args:
         num_classes: number of classes, background included; 21 for PASCAL VOC.
 
     Example:
+        >>> import numpy as np
+        >>> from tobias_aug.metrics import SegmentationConfusion
         >>> confusion = SegmentationConfusion()
         >>> confusion.update(np.array([[0, 15]], np.uint8), np.array([[0, 15]], np.uint8))
         >>> confusion.scores().mean_iou
@@ -104,8 +106,8 @@ class SegmentationConfusion:
             ValueError: if the sizes differ or a pixel is of no class.
         """
         _check_masks(prediction, truth, self.num_classes)
-        judged = truth != IGNORED
-        predicted = np.where(prediction == IGNORED, 0, prediction)[judged]
+        judged = truth != UNCERTAIN
+        predicted = np.where(prediction == UNCERTAIN, 0, prediction)[judged]
         pairs = truth[judged].astype(np.int64) * self.num_classes + predicted
         self.counts += np.bincount(pairs, minlength=self.num_classes**2).reshape(self.counts.shape)
 
@@ -115,13 +117,13 @@ class SegmentationConfusion:
 
 
 class ThresholdSweep:
-    """Score every background threshold in one pass over the data: pixels are counted by the value of their class.
+    """Scores at every background threshold in one pass over the data: pixels are counted by the value of their class.
 
-    At threshold t a pixel is of its strongest class where that class's value is above t, else background.
+    At threshold t a pixel is of its strongest class if that class's value is above t, else background.
 
     Args:
         num_classes: number of classes, background included.
-        thresholds: ascending; every hundredth from 0 to 0.99 where not given.
+        thresholds: ascending. Default: every hundredth from 0 to 0.99.
     """
 
     def __init__(self, num_classes: int = 21, thresholds: Sequence[float] | None = None) -> None:
@@ -143,22 +145,22 @@ class ThresholdSweep:
             ValueError: if the sizes differ or a pixel is of no class.
         """
         _check_masks(strongest, truth, self.num_classes)
-        judged = truth != IGNORED
-        # As many thresholds as lie below a value turn its pixel on; in float32, as the values are.
+        judged = truth != UNCERTAIN
+        # A pixel is foreground at all thresholds below its value; compared in float32, as the values are.
         passed = np.searchsorted(self.thresholds.astype(np.float32), values[judged], side="left")
         pairs = truth[judged].astype(np.int64) * self.num_classes + strongest[judged]
         bins = self.counts.shape[-1]
         self.counts += np.bincount(pairs * bins + passed, minlength=self.counts.size).reshape(self.counts.shape)
 
     def confusions(self) -> Int64[np.ndarray, "thresholds classes classes"]:
-        """The confusion matrix at each threshold."""
+        """Return the confusion matrix at each threshold."""
         up_to = self.counts.cumsum(-1)[..., :-1]
         confusions = self.counts.sum(-1, keepdims=True) - up_to
         confusions[:, 0] += up_to.sum(1)
         return np.moveaxis(confusions, -1, 0)
 
     def scores(self) -> list[SegmentationScores]:
-        """The scores at each threshold."""
+        """Return the scores at each threshold."""
         return [SegmentationScores.of(confusion) for confusion in self.confusions()]
 
 
@@ -169,14 +171,14 @@ def _check_masks(prediction: np.ndarray, truth: np.ndarray, num_classes: int) ->
             f"{' x '.join(map(str, truth.shape))}; make predictions at the image's size"
         )
     for name, mask in (("prediction", prediction), ("truth", truth)):
-        wrong = np.unique(mask[(mask >= num_classes) & (mask != IGNORED)])
+        wrong = np.unique(mask[(mask >= num_classes) & (mask != UNCERTAIN)])
         if wrong.size:
             raise ValueError(f"the {name} has pixels {wrong.tolist()}; expected 0 to {num_classes - 1}, and 255")
 
 
 def _mean(values: np.ndarray) -> float:
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if there.size else math.nan
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _or_none(value: float) -> float | None:

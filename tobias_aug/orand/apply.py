@@ -8,29 +8,29 @@ from typing import Any
 
 import torch
 
-from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps
-from tobias_aug.class_maps.matching import MatchedFolders
-from tobias_aug.orand.folder import fuse_class_maps, require_unit_range, stride_of
+from tobias_aug.class_maps import ClassMaps, MatchedFolders, read_class_maps, stride_of, write_class_maps
+from tobias_aug.orand.folder import fuse_class_maps, require_unit_range
 from tobias_aug.orand.net import ORANDNet
 from tobias_aug.runtime.devices import pick_device
 from tobias_aug.runtime.folder import FolderResult, each_file
+from tobias_aug.runtime.precision import autocast, require_precision
 from tobias_aug.runtime.run_settings import digest
 
 CHECKPOINT = "checkpoint.pt"
 
 
 def load_orandnet(run: str | Path) -> tuple[ORANDNet, dict[str, Any]]:
-    """Build the network of a run of :func:`~tobias_aug.orand.train.train_orandnet` with its weights.
+    """Return the trained network of a run of :func:`~tobias_aug.orand.train_orandnet`.
 
     Args:
-        run: the folder, or its checkpoint. Nothing but tensors and plain containers is unpickled.
+        run: the folder, or its checkpoint. Only tensors and plain containers are unpickled.
 
     Returns:
-        The network, ready to predict, and what it was trained on: "size", "variant", "offset", and "step".
+        The network in eval mode, and what it was trained on: "size", "variant", "offset", and "step".
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if it is none of ORANDNet.
+        ValueError: if it is no checkpoint of ORANDNet.
     """
     path = _checkpoint(run)
     if not path.is_file():
@@ -57,19 +57,19 @@ def apply_orandnet(
     precision: str = "fp32",
     quiet: bool = False,
 ) -> FolderResult:
-    """Write what a trained network makes of each image's OR maps; run it again to resume after an interruption.
+    """Write what a trained network predicts for each image's OR maps; run it again to resume after an interruption.
 
-    Maps are fused and resized as in training, and the network's answer is brought to the maps' own size; see
-    :meth:`~tobias_aug.orand.net.ORANDNet.predict`.
+    Maps are fused and resized as in training, and the predictions are resized to the maps' own size; see
+    :meth:`~tobias_aug.ORANDNet.predict`.
 
     Args:
-        first: a classifier's class maps; the OR maps themselves where ``second`` is not given.
+        first: a classifier's class maps; the OR maps themselves if ``second`` is ``None``.
         second: the other classifier's.
         run: folder of the training, or its checkpoint.
-        out: gets one file an image, and ``failures.jsonl``.
+        out: folder of the results, one file per image, and of ``failures.jsonl``.
         extension: ".npz" or ".safetensors".
-        ground_truth_labels: whether the classes are the image's true ones; what the maps say where not given.
-        device: "auto" takes a GPU where there is one.
+        ground_truth_labels: whether the classes are the image's true ones. Default: what the maps' metadata have.
+        device: "auto" takes a GPU if there is one.
         precision: "fp32" or "bf16".
         quiet: show no progress.
 
@@ -78,11 +78,10 @@ def apply_orandnet(
         ValueError: if a folder holds no class maps, or the folders have no name in common.
         TobiasError: if ``out`` was made with other options, or is being written.
     """
-    if precision not in ("fp32", "bf16"):
-        raise ValueError(f'precision must be "fp32" or "bf16", got {precision!r}')
+    require_precision(precision)
     net, about = load_orandnet(run)
-    place = pick_device(device)
-    net.to(place).to(memory_format=torch.channels_last)
+    device = pick_device(device)
+    net.to(device).to(memory_format=torch.channels_last)
     matched = MatchedFolders(*(folder for folder in (first, second) if folder is not None))
 
     def work(name: str, target: Path) -> bool:
@@ -92,18 +91,18 @@ def apply_orandnet(
             either = fuse_class_maps(maps[0], maps[1], "or", variant=about["variant"], offset=about["offset"])
         elif about["variant"] == "paper":
             require_unit_range(either, "OR")
-        with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
-            found = net.predict(torch.from_numpy(either.maps).to(place), about["size"])
-        said = either.metadata.get("ground_truth_labels")
+        with autocast(device, precision):
+            predicted = net.predict(torch.from_numpy(either.maps).to(device), about["size"])
+        known = either.metadata.get("ground_truth_labels")
         metadata = {
             "stage": "orandnet",
             "thresholds": None,
-            "ground_truth_labels": said if ground_truth_labels is None else ground_truth_labels,
+            "ground_truth_labels": known if ground_truth_labels is None else ground_truth_labels,
             **stride_of(either),
             "network": {"run": str(Path(run).resolve()), "step": about["step"], **net.settings()},
             "or": dict(either.metadata),
         }
-        write_class_maps(target, ClassMaps(either.keys, found.cpu().numpy(), metadata))
+        write_class_maps(target, ClassMaps(either.keys, predicted.cpu().numpy(), metadata))
         return len(either.keys) > 0
 
     settings = {

@@ -1,4 +1,4 @@
-"""What ORANDNet is trained on: the OR and AND maps of every image that two classifiers have seen."""
+"""The data of ORANDNet: the OR and AND maps of every image that two classifiers have seen."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tobias_aug.class_maps import ClassMaps, join_by_class, read_class_maps
-from tobias_aug.class_maps.matching import MatchedFolders
-from tobias_aug.class_maps.resize import resize_maps
+from tobias_aug.class_maps import ClassMaps, MatchedFolders, join_by_class, read_class_maps, resize_maps
 from tobias_aug.orand.folder import fuse_class_maps, require_unit_range
 from tobias_aug.orand.fusion import OFFICIAL_OFFSET, VARIANTS
-from tobias_aug.runtime.failures import Failure
+from tobias_aug.runtime.failures import failure_of
 
 
 class MapPair(NamedTuple):
-    """The classes of one image: OR and AND maps (classes, height, width), and the files passed over on the way."""
+    """The classes of one image: OR and AND maps (classes, height, width), and the files that were skipped before it."""
 
     either: Tensor
     both: Tensor
@@ -35,25 +33,25 @@ class MapBatch(NamedTuple):
 
 
 class MapPairs(Dataset[MapPair]):
-    """Pairs of OR and AND maps from two folders of class maps, fused when read; one sample is one image's classes.
+    """OR and AND maps of two folders of class maps, fused when read; a sample is the classes of one image.
 
-    A sample that cannot be read is replaced by the next one that can, and named in ``failures``; one without a class,
-    which is no failure, is replaced too.
+    A sample that cannot be read is replaced by the next one that can, and listed in ``failures``. One without a class
+    is replaced too, and is no failure.
 
     Args:
         first: a classifier's class maps; files of the two folders are matched by name, their classes by id.
         second: the other classifier's.
         fused: the folders hold OR maps and AND maps already.
-        variant: "paper" or "official"; see :func:`~tobias_aug.orand.fusion.probabilistic_or`.
-        offset: of the official variant.
-        size: side in pixels that maps are resized to (squashed to a square) before they are fused; their own size
-            where not given. Images of one batch need one size.
-        threshold: makes the AND map a mask: 1 above this, 0 elsewhere. The map itself is the target where not given.
+        variant: "paper" or "official"; see :func:`~tobias_aug.probabilistic_or`.
+        offset: offset of the official variant.
+        size: side in pixels of the square that maps are resized to before they are fused, without keeping the aspect
+            ratio. Images of one batch need one size. Default: the maps' own size.
+        threshold: makes the AND map a mask: 1 above this, 0 elsewhere. Default: the target is the map itself.
 
     Attributes:
         names: of the images, in alphabetical order.
-        missing: names that only one folder has.
-        sources: "first" and "second", as the settings of a run note folders that may move.
+        missing: names that only one folder has, as failures.
+        sources: "first" and "second", as the settings of a run note them.
 
     Raises:
         ValueError: if a folder holds no class maps, the folders have no name in common, or an option is out of range.
@@ -80,15 +78,10 @@ class MapPairs(Dataset[MapPair]):
         self.sources = dict(zip(("first", "second"), matched.sources(), strict=True))
         self.names = matched.common
         self._paths = [matched.paths(name) for name in self.names]
-        self.missing = []
-        for name in sorted(set(matched.names) - set(self.names)):
-            try:
-                matched.paths(name)
-            except FileNotFoundError as error:
-                self.missing.append(Failure(name, f"FileNotFoundError: {error}"))
+        self.missing = [failure_of(name, FileNotFoundError(reason)) for name, reason in matched.missing.items()]
 
     def settings(self) -> dict[str, Any]:
-        """All that the samples depend on, as JSON can hold it."""
+        """Return all that the samples depend on, as JSON can hold it."""
         return {
             "first": str(self.folders[0].resolve()),
             "second": str(self.folders[1].resolve()),
@@ -103,34 +96,34 @@ class MapPairs(Dataset[MapPair]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> MapPair:
-        """Read an image's maps, or the next image's that can be read.
+        """Return an image's maps, or those of the next image that can be read.
 
         Raises:
-            ValueError: if none can.
+            ValueError: if no image can be read.
         """
         failures: list[tuple[str, str]] = []
         first = ""
-        for place in (*range(index, len(self)), *range(index)):
+        for candidate in (*range(index, len(self)), *range(index)):
             reason = "ValueError: no class, so that there is nothing to learn from"
             try:
-                either, both = self._read(place)
+                either, both = self._read(candidate)
                 if len(either):
                     return MapPair(either, both, failures)
             except (ValueError, TypeError, OSError) as error:
                 reason = f"{type(error).__name__}: {error}"
-                failures.append((self.names[place], reason))
-            first = first or f"{self.names[place]}: {reason}"
+                failures.append((self.names[candidate], reason))
+            first = first or f"{self.names[candidate]}: {reason}"
         raise ValueError(f"none of {len(self)} images could be read; {first}")
 
     def count_classes(self, index: int) -> int:
-        """Return the number of classes of one image, of both files together; 0 where it cannot be read."""
+        """Return the number of classes of one image, of both files together; 0 if it cannot be read."""
         try:
             return len(set().union(*(read_class_maps(path).keys.tolist() for path in self._paths[index])))
         except (ValueError, TypeError, OSError):
             return 0
 
-    def _read(self, place: int) -> tuple[Tensor, Tensor]:
-        first, second = (self._resized(read_class_maps(path)) for path in self._paths[place])
+    def _read(self, index: int) -> tuple[Tensor, Tensor]:
+        first, second = (self._resized(read_class_maps(path)) for path in self._paths[index])
         if self.fused:
             _, either, both = join_by_class(first, second)
             if self.variant == "paper":
@@ -152,15 +145,15 @@ class MapPairs(Dataset[MapPair]):
 
 
 def collate_pairs(samples: list[MapPair]) -> MapBatch:
-    """Put the classes of several images into one stack.
+    """Stack the classes of several images.
 
     Raises:
         ValueError: if they differ in size.
     """
     sizes = {tuple(sample.either.shape[1:]) for sample in samples}
     if len(sizes) > 1:
-        said = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
-        raise ValueError(f"the maps of a batch differ in size ({said}); give a size, or take one image a batch")
+        shown = ", ".join(f"{height} x {width}" for height, width in sorted(sizes))
+        raise ValueError(f"the maps of a batch differ in size ({shown}); give a size, or take one image per batch")
     return MapBatch(
         torch.cat([sample.either for sample in samples]),
         torch.cat([sample.both for sample in samples]),

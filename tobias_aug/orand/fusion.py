@@ -1,8 +1,7 @@
-"""Fuse the class activation maps of two classifiers: probabilistic OR and AND, and their average to compare with.
+"""Fuse the class activation maps of two classifiers: probabilistic OR and AND, and their average as a baseline.
 
-Maps are read as probabilities, pixel by pixel (Park and Shim, "Precision matters", 2024, equation 1). They are expected
-in [0, 1] and not checked here, so that nothing waits for a GPU; :func:`~tobias_aug.orand.folder.fuse_class_maps`
-checks.
+Maps are probabilities, pixel by pixel (Park and Shim, "Precision matters", 2024, equation 1). They are expected in
+[0, 1] and not checked here, so that nothing waits for a GPU; :func:`~tobias_aug.orand.fuse_class_maps` checks.
 """
 
 from __future__ import annotations
@@ -25,26 +24,28 @@ OFFICIAL_OFFSET = 0.15
 def probabilistic_or(
     first: Maps, second: Maps, *, variant: str = "paper", offset: float | int = OFFICIAL_OFFSET
 ) -> Maps:
-    """Mark what either classifier sees: ``(c1 + c2 - c1 * c2) / max`` (equation 1, left).
+    """Return what either classifier sees: ``(c1 + c2 - c1 * c2) / max`` (equation 1, left).
 
-    Each map is divided by its maximum over the last two dimensions; a map of zeros stays zero. Computed in double
-    precision and returned in the inputs' own; differentiable.
+    Each map is divided by its maximum over the last two dimensions; a map of zeros stays zero. Differentiable.
+    Computed in double precision; the result has the inputs' own.
 
     Args:
         first: maps (..., height, width) in [0, 1], a floating-point tensor or array.
         second: maps of the same shape, of the other classifier.
-        variant: "paper", or "official": what the authors' code computes, ``offset`` added to the second maps (their
-            ViT's) and no division, so that values can exceed 1.
-        offset: of the official variant: 0.15 in the authors' code for ResNet and ViT, 0 for AMN and MCTformer.
+        variant: "paper", or "official" for what the official code computes: ``offset`` is added to the second maps
+            (of its ViT) and nothing is divided, so that values can exceed 1.
+        offset: offset of the official variant: 0.15 there for ResNet and ViT, 0 for AMN and MCTformer.
 
     Returns:
-        Fused maps of the same shape; in [0, 1] with a maximum of exactly 1 or all zero, in the paper's variant.
+        Fused maps of the same shape. In the paper's variant they are in [0, 1], with a maximum of 1 unless all zero.
 
     Raises:
         ValueError: if the shapes differ or the variant is unknown.
         TypeError: if one is a tensor and the other an array, or they hold no floating-point numbers.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import probabilistic_or
         >>> probabilistic_or(torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 0.25]]))
         tensor([[1.0000, 0.5000]])
     """
@@ -54,11 +55,13 @@ def probabilistic_or(
 def probabilistic_and(
     first: Maps, second: Maps, *, variant: str = "paper", offset: float | int = OFFICIAL_OFFSET
 ) -> Maps:
-    """Mark what both classifiers see: ``c1 * c2 / max`` (equation 1, right).
+    """Return what both classifiers see: ``c1 * c2 / max`` (equation 1, right).
 
     Args and errors are those of :func:`probabilistic_or`.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import probabilistic_and
         >>> probabilistic_and(torch.tensor([[0.5, 0.2]]), torch.tensor([[0.4, 0.5]]))
         tensor([[1.0000, 0.5000]])
     """
@@ -66,12 +69,14 @@ def probabilistic_and(
 
 
 def average(first: Maps, second: Maps, *, variant: str = "paper", offset: float | int = OFFICIAL_OFFSET) -> Maps:
-    """Average two classifiers' maps, the "naive ensemble" of the paper's Table 1: ``(c1 + c2) / 2``, over its maximum.
+    """Return the average, the "naive ensemble" of the paper's Table 1: ``(c1 + c2) / 2``, divided by its maximum.
 
-    Args and errors are those of :func:`probabilistic_or`, but that the official average, which adds its offset too, is
-    cut at zero and divided by its maximum as well.
+    Args and errors are those of :func:`probabilistic_or`. The official average adds its offset too, is cut at zero, and
+    is also divided by its maximum.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.orand import average
         >>> average(torch.tensor([[0.5, 0.0]]), torch.tensor([[0.5, 0.25]]))
         tensor([[1.0000, 0.2500]])
     """
@@ -131,7 +136,7 @@ def _fuse(
 def _fuse_map_by_map(
     first: Tensor, second: Tensor, rule: Rule, shift: float | int, divide: bool, dtype: torch.dtype
 ) -> Tensor:
-    """The same in three planes of memory, which stay in the processor's cache and are asked for once."""
+    """Fuse with three planes of memory, which are allocated once and stay in the processor's cache."""
     fused = torch.empty(first.shape, dtype=dtype)
     if not fused.numel():
         return fused
@@ -143,7 +148,7 @@ def _fuse_map_by_map(
         c2.copy_(two)
         if shift:
             c2 += shift
-        # The first map is no longer needed once the sum is there, so that the product may take its place.
+        # The first map is no longer needed after the sum, so the product may overwrite it.
         rule(c1, c2, result, c1)
         target.copy_(_divide_by_maximum(result, out=result) if divide else result)
     return fused
@@ -165,19 +170,20 @@ def _divide_by_maximum(maps: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 class ORANDFusion(v2.Transform):
-    """Put the OR and AND maps of two classifiers in the place of their own, as a step of a sample's transforms.
+    """Replace the maps of two classifiers by their OR and AND maps, as a step of a sample's transforms.
 
-    Takes two maps and gives (OR, AND); or takes a sample that is a dictionary and gives one in which the two maps have
-    made room for "or" and "and" and all else is as it was. Maps may be tensors, ``tv_tensors.Mask`` (kept) or arrays.
-    Place it behind the geometric transforms, which move both maps alike, or before them.
+    Takes two maps and returns (OR, AND). Or takes a dictionary and returns one with "or" and "and" instead of the two
+    maps, and all else unchanged. Maps may be tensors, ``tv_tensors.Mask`` (kept) or arrays. It may stand before or
+    after geometric transforms, since those move both maps alike.
 
     Args:
         first: name of the first classifier's maps in a dictionary.
-        second: name of the second's.
-        variant: see :func:`probabilistic_or`.
-        offset: of the official variant.
+        second: name of the second classifier's.
+        variant, offset: see :func:`probabilistic_or`.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import ORANDFusion
         >>> either, both = ORANDFusion()(torch.rand(3, 8, 8), torch.rand(3, 8, 8))
         >>> bool((both.amax((1, 2)) == 1).all())
         True
@@ -199,11 +205,11 @@ class ORANDFusion(v2.Transform):
         self.first, self.second, self.variant, self.offset = first, second, variant, offset
 
     def forward(self, *inputs: Any) -> Any:
-        """Fuse two maps, or those of a sample; the sample itself is not changed.
+        """Return (OR, AND) of two maps, or a sample with them; the given sample is not changed.
 
         Raises:
             KeyError: if the sample lacks one of the two maps.
-            TypeError: if there are neither two maps nor a dictionary.
+            TypeError: if the inputs are neither two maps nor a dictionary.
         """
         if len(inputs) == 1 and isinstance(inputs[0], tuple):
             inputs = inputs[0]
@@ -230,6 +236,6 @@ class ORANDFusion(v2.Transform):
         return fused[0], fused[1]
 
     def extra_repr(self) -> str:
-        """The options."""
+        """Return the options."""
         official = f", offset={self.offset}" if self.variant == "official" else ""
         return f"first={self.first!r}, second={self.second!r}, variant={self.variant!r}{official}"

@@ -1,4 +1,4 @@
-"""What ORANDNet learns from: class-balanced cross-entropy, alone or over an image's classes, and the official loss."""
+"""The losses of ORANDNet: class-balanced cross-entropy, per class or over an image's classes, and the official one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 VARIANTS = ("competing", "paper", "official")
-# Of the network, where none is given.
+# The default of the network.
 VARIANT = "paper"
 SMOOTHING = 0.1
 
 
 def fusion_variant(variant: str) -> str:
-    """Return the fusion that a variant of the network is trained on: "official" has its own, the others equation 1.
+    """Return the fusion on which a variant of the network is trained: "official" has its own, the others equation 1.
 
     Raises:
         ValueError: if the variant is unknown.
@@ -39,28 +39,28 @@ def orand_loss(
     smoothing: float | int = SMOOTHING,
     classes: Sequence[int] | None = None,
 ) -> Float[Tensor, ""]:
-    """Compare ORANDNet's logits with AND maps.
+    """Return the loss of ORANDNet's logits against AND maps.
 
-    The paper names its loss "class-balanced cross entropy with label smoothing" (Figure 2) and gives no formula. It is
-    taken from AMN, of the same group: half the mean over foreground pixels, half the mean over background pixels. The
-    network is "to predict the AND CAM", so that the target ``y`` is that map itself.
+    The paper names its loss "class-balanced cross entropy with label smoothing" (Figure 2), without a formula. The
+    formula here is that of AMN, of the same group: half the mean over foreground pixels, half the mean over background
+    pixels. The network is "to predict the AND CAM", so that the target ``y`` is that map itself.
 
-    **paper**: each map for itself, object or not. A pixel is foreground by ``y`` and background by ``1 - y``,
+    **paper**: each map by itself, object or not. A pixel is foreground by ``y`` and background by ``1 - y``,
 
         1/2 sum(y * ce(1 - smoothing)) / sum(y)  +  1/2 sum((1 - y) * ce(smoothing)) / sum(1 - y)
 
     with ``ce(t) = -t log(sigmoid(logit)) - (1 - t) log(1 - sigmoid(logit))``, averaged over the maps. Without
     foreground (or background) that half is zero. For a map of zeros and ones it is AMN's loss;
-    :class:`~tobias_aug.orand.data.MapPairs` can make such targets by a threshold.
+    :class:`~tobias_aug.orand.MapPairs` can make such targets by a threshold.
 
     **competing**: the ``K`` classes of one image and its background share each pixel, as in AMN's softmax. With
-    ``p = softmax(0, logits)``, of which ``p_0`` is background, and the AND maps competing likewise,
+    ``p = softmax(0, logits)``, of which ``p_0`` is background, and AND maps that share it too,
     ``t_k = y_k ** 2 / sum(y)`` and ``t_0 = 1 - sum(t_k)``,
 
         1/2 mean over k of sum(t_k * ce_k) / sum(t_k)  +  1/2 sum(t_0 * ce_0) / sum(t_0)
 
     with ``ce_c = -(1 - smoothing) log(p_c) - smoothing / K * (sum of log(p_j) over all j but c)``, averaged over the
-    images. For an image of one class this is the paper's loss, value and gradient, so that such images train.
+    images. For an image of one class it equals the paper's loss, value and gradient.
 
     **official**: cross-entropy over the classes of each image, with the AND maps as targets that do not add up to one.
     It and its gradient are exactly zero for an image of one class.
@@ -69,15 +69,17 @@ def orand_loss(
         logits: of any number of images, map after map. Computed in at least single precision.
         target: AND maps of the same shape; in [0, 1] unless the variant is official.
         variant: "paper", "competing" or "official".
-        smoothing: what a label gives to all others together. The paper does not state it. AMN gives away 0.4, which
-            leaves 0.6 to be told from 20 times 0.02; between two classes that would be 0.6 from 0.4, hence a smaller
-            default.
+        smoothing: the share that a label gives to all others together. The paper does not state it. AMN takes 0.4,
+            which leaves 0.6 against 20 times 0.02. Between two classes that would be 0.6 against 0.4, hence the
+            smaller default.
         classes: number of maps of each image, which "competing" and "official" need. Default: all are of one image.
 
     Raises:
         ValueError: if shapes, variant, smoothing or classes do not fit.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import orand_loss
         >>> logits, target = torch.tensor([[[9.0, -9.0]]]), torch.tensor([[[1.0, 0.0]]])
         >>> orand_loss(logits, target, smoothing=0) < orand_loss(-logits, target, smoothing=0)
         tensor(True)
@@ -97,7 +99,7 @@ def orand_loss(
         return torch.stack([F.cross_entropy(one[None], goal[None]) for one, goal in pairs]).mean()
     if variant == "competing":
         return torch.stack([_competing(one, goal, smoothing) for one, goal in pairs]).mean()
-    # Not by softplus(z) - t z, where all digits of a small loss cancel.
+    # Not by softplus(z) - t z, in which the digits of a small loss cancel.
     on, off = -F.logsigmoid(logits), -F.logsigmoid(-logits)
     object_half = _mean((1 - smoothing) * on + smoothing * off, target)
     background_half = _mean(smoothing * on + (1 - smoothing) * off, 1 - target)
@@ -107,10 +109,10 @@ def orand_loss(
 def compete(maps: Float[Tensor, "classes height width"]) -> Float[Tensor, "classes height width"]:
     """Let the classes of one image compete for each pixel: each map times its share, ``y ** 2 / sum(y)``.
 
-    Maps in [0, 1] stay so, and no longer add up to more than one. A single map stays what it is.
+    Maps in [0, 1] stay in it, and add up to at most 1. A single map is returned as it is.
     """
     total = maps.sum(0)
-    # A share times the map, and not a square, which would be zero for a small one.
+    # A share times the map, not a square, which would underflow for a small value.
     return maps * (maps / torch.where(total > 0, total, 1))
 
 
@@ -125,5 +127,5 @@ def _competing(logits: Tensor, target: Tensor, smoothing: float | int) -> Float[
 
 def _mean(values: Tensor, weights: Tensor) -> Float[Tensor, " maps"]:
     total = weights.sum((-2, -1), keepdim=True)
-    # Divided first: by a total near 0 the gradient of the sum's division would overflow.
+    # Weights are divided first: dividing the sum by a total near 0 would overflow in the gradient.
     return (values * (weights / torch.where(total > 0, total, 1))).sum((-2, -1))

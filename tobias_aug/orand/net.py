@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import vgg16
 
-from tobias_aug.class_maps.resize import resize_maps
+from tobias_aug.class_maps import resize_maps
 from tobias_aug.orand.loss import SMOOTHING, VARIANT, check_variant
 from tobias_aug.runtime.eval_mode import evaluating
 from tobias_aug.weights.checkpoints import common_prefix, read_checkpoint
@@ -26,30 +26,31 @@ ENDS = (5, 10, 17, 24, 31)
 class ORANDNet(nn.Module):
     """FCN-8s on VGG-16 without batch normalization: one channel in, one out, run on each class by itself.
 
-    Layers are those of the authors' code; Park and Shim, "Precision matters", 2024, name "an FCN" with "the VGG16
-    backbone without batch normalization". Weights are random where none are given: He's for layers before a ReLU,
-    Glorot's for the scores, bilinear interpolation for the upsampling.
+    The layers are those of the official code; Park and Shim, "Precision matters", 2024, name "an FCN" with "the VGG16
+    backbone without batch normalization". Random weights are He's for layers before a ReLU, Glorot's for the scores,
+    and bilinear interpolation for the upsampling.
 
     Args:
-        padding: of the first convolution; 100 as in FCN and the authors' code. A small image is then mostly padding:
-            with less than 97, fc6 is padded by 3 to keep its input's size, and 1 ("same") is the fastest.
+        padding: padding of the first convolution; 100 in FCN and the official code. A small image is then mostly
+            padding. Below 97, fc6 is padded by 3 to keep its input's size; 1 ("same") is the fastest.
         width: channels of fc6 and fc7.
         variant: the loss, and with it how :meth:`predict` reads the logits: "competing", "paper" or "official"; see
-            :func:`~tobias_aug.orand.loss.orand_loss`. In "official", score maps are cut at their centers, by the
-            height's difference, as the authors do, instead of where their pixels meet (5, 9 and 31, as in FCN). At
-            padding 100 that moves the logits by 1 to 15 pixels, and pool3's map by 2 of its pixels at a quarter of the
-            sizes: of 113 square sizes from 64 to 512 none is aligned.
-        smoothing: of the labels it is trained with, which :meth:`predict` undoes; see
-            :func:`~tobias_aug.orand.loss.orand_loss`.
-        weights: a VGG-16's, as path (see :func:`~tobias_aug.weights.checkpoints.read_checkpoint`) or state dict. The
-            first convolution is left random, since it sees one channel of another kind, as in the authors' code. Its
-            start is He's without a bias here (std 0.46), torch's own with one there (0.19). fc6 and fc7 are reshaped
-            from the classifier, where it is there and ``width`` is 4096.
+            :func:`~tobias_aug.orand_loss`. In "official", score maps are cut at their centers, by the height's
+            difference, as in the official code, instead of at aligned pixels (5, 9 and 31, as in FCN). At padding 100
+            that shifts the logits by 1 to 15 pixels, and pool3's map by 2 of its pixels at a quarter of the sizes: of
+            113 square sizes from 64 to 512 none is aligned.
+        smoothing: label smoothing in training, which :meth:`predict` undoes; see :func:`~tobias_aug.orand_loss`.
+        weights: those of a VGG-16, as path (see :func:`~tobias_aug.weights.checkpoints.read_checkpoint`) or state dict.
+            The first convolution stays random, as in the official code, since its one channel is of another kind. It
+            starts with He's weights and a bias of zero here (std 0.46), and torch's default there (0.19). fc6 and fc7
+            are reshaped from the classifier, if there is one and ``width`` is 4096. Default: random weights.
 
     Raises:
-        ValueError: if an argument is out of range, or the weights are no VGG-16's.
+        ValueError: if an argument is out of range, or the weights are not those of a VGG-16.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug import ORANDNet
         >>> net = ORANDNet(padding=1, width=8)
         >>> net(torch.rand(3, 1, 40, 50)).shape
         torch.Size([3, 1, 40, 50])
@@ -71,7 +72,7 @@ class ORANDNet(nn.Module):
         self.padding, self.width, self.variant, self.smoothing = padding, width, variant, smoothing
         self.weights = None if weights is None else "a state dict" if isinstance(weights, Mapping) else str(weights)
         self._inner = 0 if padding >= UNPADDED else 3
-        # Without storage, so that VGG-16's classifier of 120 million weights, which is not needed, costs nothing.
+        # Without storage, so that the unused classifier of VGG-16, 120 million weights, costs nothing.
         with torch.device("meta"):
             features = vgg16(init_weights=False).features
             features[0] = nn.Conv2d(1, 64, 3, padding=padding)
@@ -92,7 +93,7 @@ class ORANDNet(nn.Module):
             self._load_vgg(weights)
 
     def settings(self) -> dict[str, Any]:
-        """The arguments that make a network of the same layers, as JSON can hold them."""
+        """Return the arguments that make a network of the same layers, as JSON can hold them."""
         return {
             "padding": self.padding,
             "width": self.width,
@@ -101,16 +102,16 @@ class ORANDNet(nn.Module):
         }
 
     def forward(self, maps: Float[Tensor, "maps 1 height width"]) -> Float[Tensor, "maps 1 height width"]:
-        """From OR maps in [0, 1] to the logits of AND maps, of the same height and width."""
+        """Return the logits of AND maps for OR maps in [0, 1], of the same height and width."""
         pools = [maps]
         for group in self.groups:
             pools.append(group(pools[-1]))
-        # Padded here and not by the convolution: in bfloat16 on a CPU that one leaves the gradient of weights which see
-        # nothing but padding uninitialized (oneDNN 3.13, maps of up to 64 pixels).
+        # Padded here and not by the convolution: in bfloat16 on a CPU, that leaves gradients uninitialized for weights
+        # which see only padding (oneDNN 3.13, maps of up to 64 pixels).
         padded = F.pad(pools[5], (self._inner,) * 4)
         top = self.score(self.after(self.fc7(self.after(self.fc6(padded)))))
-        # Following pixel centers through the layers gives where the first pixel of one map lies in another: 5, 9 and,
-        # at padding 100, 31, as in FCN; -1, -1 and padding + 3 where fc6 trims nothing.
+        # Where the first pixel of one map lies in another, by following pixel centers through the layers: 5, 9 and, at
+        # padding 100, 31, as in FCN; -1, -1 and padding + 3 if fc6 trims nothing.
         first = 5 if self._inner == 0 else -1
         second = 2 * max(first, 0) - 1
         start = self.padding + 3 - 8 * max(second, 0)
@@ -125,23 +126,22 @@ class ORANDNet(nn.Module):
     def predict(
         self, maps: Float[Tensor, "classes height width"], size: int | None = None
     ) -> Float[Tensor, "classes height width"]:
-        """From the OR maps of an image to what the trained network says of each class, in [0, 1].
+        """Return the network's prediction for the OR maps of an image, in [0, 1].
 
-        What the labels' smoothing adds is taken off the probability, so that background is near 0:
+        The share of label smoothing is subtracted from the probability, so that background is near 0:
         ``relu(sigmoid(logit) - smoothing)``, or with the competing loss, whose ``K`` classes share each pixel,
         ``relu(softmax(0, logits) - smoothing / K)``. The official variant takes ``relu(logit)``. Each is divided by its
-        spatial maximum, as all maps of this field are (the official one's plus 1e-5); a map without any object is zero.
-        The paper says no more than "the predictions of ORANDNet". Dropout is off, and the network's mode is restored
-        afterwards.
+        spatial maximum (the official one plus 1e-5); a map without any object is zero. The paper only says "the
+        predictions of ORANDNet". Dropout is off, and the network's mode is restored afterwards.
 
         Args:
             maps: of all classes of the image, on the network's device.
-            size: side in pixels of the square that the network sees; it should be that of training. The maps' own size
-                where not given.
+            size: side in pixels of the square that the network sees, which should be that of training. Default: the
+                maps' own size.
         """
         if not len(maps):
             return maps
-        # Without dropout, in whatever mode training left the network.
+        # Without dropout, in whatever mode the network is.
         with torch.no_grad(), evaluating(self):
             seen = maps if size is None else resize_maps(maps.float(), (size, size))
             # A few classes at a time, so that an image of many needs no more memory.
@@ -149,15 +149,15 @@ class ORANDNet(nn.Module):
             logits = torch.cat([self(part)[:, 0].float() for part in parts])
             whole = resize_maps(logits, (maps.shape[-2], maps.shape[-1]))
         if self.variant == "official":
-            found = whole.relu()
-            return found / (found.amax((-2, -1), keepdim=True) + 1e-5)
+            predicted = whole.relu()
+            return predicted / (predicted.amax((-2, -1), keepdim=True) + 1e-5)
         if self.variant == "competing" and len(whole):
             shares = torch.cat([torch.zeros_like(whole[:1]), whole]).softmax(0)[1:]
-            found = (shares - self.smoothing / len(whole)).relu()
+            predicted = (shares - self.smoothing / len(whole)).relu()
         else:
-            found = (whole.sigmoid() - self.smoothing).relu()
-        top = found.amax((-2, -1), keepdim=True)
-        return found / torch.where(top > 0, top, 1)
+            predicted = (whole.sigmoid() - self.smoothing).relu()
+        top = predicted.amax((-2, -1), keepdim=True)
+        return predicted / torch.where(top > 0, top, 1)
 
     def _add(self, score: Tensor, skip: Tensor, offset: int) -> Tensor:
         """Add two score maps where both are; ``offset`` is where the first pixel of ``score`` lies in ``skip``."""

@@ -28,7 +28,7 @@ from tobias_aug.training.fabric import launch
 from tobias_aug.training.loader import ReproducibleLoader
 from tobias_aug.training.loop import train
 
-# Images whose classes are counted before a training, unless none of them has two.
+# Images whose classes are counted before a training; more are read until one has two classes.
 LOOKED_AT = 500
 
 
@@ -47,38 +47,38 @@ def train_orandnet(
     log_every: int = 10,
     fabric: Fabric | None = None,
 ) -> FolderResult:
-    """Train the network to give AND maps for OR maps; the same call continues where an earlier one was stopped.
+    """Train the network to predict AND maps from OR maps; call it again with the same arguments to resume.
 
-    SGD with a learning rate that falls as ``(1 - step / steps) ** 0.9`` and no weight decay, as in the paper. It says
-    nothing of momentum; the authors' code has none, and then hardly moves a network that starts at random.
+    SGD with a learning rate that falls as ``(1 - step / steps) ** 0.9`` and no weight decay, as in the paper. The paper
+    does not mention momentum. The official code has none, and then hardly changes a network with random weights.
 
     Args:
-        net: trained in place.
-        pairs: the images.
+        net: the network, which is trained in place.
+        pairs: the maps of the images.
         run: folder of ``checkpoint.pt``, ``log.jsonl`` (losses), ``settings.json`` and ``failures.jsonl`` (images that
-            were passed over, with the reason).
-        steps: number of batches in all; the authors take 5000.
-        batch_size: images of a batch on each process; the authors take one. With more, all need one size.
-        lr: at the first step.
-        momentum: of SGD; 0 as in the authors' code.
+            were skipped, with the reason).
+        steps: number of batches in all; 5000 in the official code.
+        batch_size: images per batch and process; 1 in the official code. With more, all need one size.
+        lr: learning rate of the first step.
+        momentum: momentum of SGD; 0 in the official code.
         seed: decides the order of the images and dropout; torch's generator is set to it.
         workers: processes that read maps; 0 reads in this one.
         checkpoint_every: steps between two checkpoints.
         log_every: steps between two lines of the log.
-        fabric: launched; decides device, precision and the number of processes. Where not given: one device, or what
+        fabric: launched; decides device, precision and the number of processes. Default: one device, or what
             ``torchrun`` asks for, in single precision.
 
     Warns:
-        UserWarning: of the share of images of one class, where the loss compares an image's classes. In the official
-            loss they are worth nothing; in the competing one they train by the paper's.
+        UserWarning: the share of images of one class, if the loss compares an image's classes. The official loss learns
+            nothing from them; the competing one treats them as the paper's does.
 
     Returns:
-        The number of images trained on, and why others were passed over.
+        The number of images trained on, and the reasons why others were skipped.
 
     Raises:
-        ValueError: if network and pairs do not fit each other, the images do not fill a batch, none can be read, or
-            the loss is the official one and no image has two classes.
-        TobiasError: if ``run`` was trained otherwise, or is being written.
+        ValueError: if network and pairs are of different variants, the images do not fill a batch, none can be read,
+            or the loss is the official one and no image has two classes.
+        TobiasError: if ``run`` was trained with other settings, or is being written.
     """
     if fusion_variant(net.variant) != pairs.variant:
         raise ValueError(
@@ -88,9 +88,9 @@ def train_orandnet(
     fabric = launch() if fabric is None else fabric
     folder = Path(run)
     if net.variant != "paper":
-        said = _about_single_classes(pairs, net.variant)
-        if said and fabric.is_global_zero:
-            warnings.warn(said, stacklevel=2)
+        message = _about_single_classes(pairs, net.variant)
+        if message and fabric.is_global_zero:
+            warnings.warn(message, stacklevel=2)
     about = {"network": net.settings(), "pairs": pairs.settings()}
     loader = ReproducibleLoader(
         pairs,
@@ -117,10 +117,10 @@ def train_orandnet(
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps) ** 0.9)
         model, optimizer = fabric.setup(model, optimizer)
         model.train()
-        passed_over = FailureLog(folder)
+        skipped = FailureLog(folder)
 
         def step(batch: MapBatch) -> dict[str, Tensor]:
-            passed_over.note(batch.failures)
+            skipped.note(batch.failures)
             logits = model(batch.either[:, None])[:, 0]
             loss = orand_loss(logits, batch.both, variant=net.variant, smoothing=net.smoothing, classes=batch.classes)
             optimizer.zero_grad()
@@ -133,7 +133,7 @@ def train_orandnet(
         options = {"steps": steps, "checkpoint_every": checkpoint_every, "log_every": log_every}
         train(fabric, step, loader, state, folder, **options)
         fabric.barrier()
-        failures = passed_over.all()
+        failures = skipped.all()
         fabric.barrier()
         if fabric.is_global_zero:
             write_failures(folder, failures)
@@ -141,9 +141,9 @@ def train_orandnet(
 
 
 def _about_single_classes(pairs: MapPairs, variant: str) -> str | None:
-    """Say how many images have one class; raise where the loss then has nothing to learn from.
+    """Return how many images have one class, in words; raise if the loss then has nothing to learn from.
 
-    So many images are read that the share is known to a few per cent; all of them, before it is said that none has two.
+    Enough images are read to know the share to a few percent, and all of them before raising that none has two classes.
     """
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0)).tolist()
     single = several = 0

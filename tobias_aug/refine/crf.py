@@ -1,8 +1,8 @@
 """Dense CRF: labels that agree with colors near and far (Krähenbühl and Koltun, NeurIPS 2011).
 
-Needs the extra ``crf``. Its package pydensecrf2 does the work: mean field with Gaussian filters on a permutohedral
-lattice, fast and approximate. It comes as source, so that installing it takes a C++ compiler;
-:mod:`~tobias_aug.refine.pamr` needs none.
+Needs the extra ``crf``. Its package pydensecrf2 computes the mean field with Gaussian filters on a permutohedral
+lattice, fast and approximate. It comes as source and needs a C++ compiler to install; PAMR
+(:func:`~tobias_aug.refine.pamr`) needs none.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Integer, Shaped
 
-from tobias_aug.class_maps.named_images import require_rgb
+from tobias_aug.class_maps import require_rgb
 from tobias_aug.errors import needs_extra
 
 
 @dataclass(frozen=True)
 class Pairwise:
-    """How strongly two pixels want the same label: a Gaussian of their distance, and one of distance and color.
+    """The pairwise term of the CRF: a Gaussian of two pixels' distance, and one of distance and color.
 
     Attributes:
         near_pixels: std of the first Gaussian, in pixels.
@@ -38,9 +38,9 @@ class Pairwise:
 
 
 FOR_LABELS = Pairwise()
-"""What IRN, AMN and ORANDNet take to refine labels."""
+"""The values with which IRN, AMN and ORANDNet refine labels."""
 FOR_PROBABILITIES = Pairwise(far_pixels=80, far_colors=13)
-"""What "Single-stage semantic segmentation from image labels" takes to refine probabilities."""
+"""The values with which "Single-stage semantic segmentation from image labels" refines probabilities."""
 
 
 def crf_labels(
@@ -52,14 +52,14 @@ def crf_labels(
     pairwise: Pairwise = FOR_LABELS,
     iterations: int = 10,
 ) -> Integer[np.ndarray, "height width"]:
-    """Refine labels, each of which is right with probability ``certainty``; the others share the rest.
+    """Refine labels, each of which is correct with probability ``certainty``; the others share the rest.
 
     Args:
         labels: 0 to ``num_labels - 1``.
         image: RGB, uint8 (height, width, 3), as it was decoded.
-        num_labels: how many labels a pixel may have; with a single one nothing changes.
+        num_labels: number of labels; with a single one nothing changes.
         certainty: 0.7 in IRN, AMN and ORANDNet.
-        pairwise: strengths and reaches.
+        pairwise: weights and stds of the two Gaussians.
         iterations: of mean field.
 
     Returns:
@@ -68,9 +68,11 @@ def crf_labels(
     Raises:
         ImportError: without the extra ``crf``.
         ValueError: if the sizes differ, a label is out of range, the certainty is not between 0 and 1, or the image is
-            gray or of floats.
+            not RGB of uint8.
 
     Example:
+        >>> import numpy as np
+        >>> from tobias_aug.refine import crf_labels
         >>> image = np.zeros((20, 40, 3), np.uint8)
         >>> image[:, 20:] = 255
         >>> off_by_two = np.repeat(np.arange(40)[None] >= 22, 20, axis=0).astype(np.int64)
@@ -102,10 +104,10 @@ def crf_probabilities(
     """Refine the probabilities of labels.
 
     Args:
-        probabilities: they sum to 1 over the labels, background being one of them; zeros count as 1e-5.
+        probabilities: sum to 1 over the labels, background included; zeros count as 1e-5.
         image: RGB, uint8 (height, width, 3), as it was decoded, and of the probabilities' size.
-        scale: by how much the image was reduced before; both reaches in pixels are divided by it.
-        pairwise: strengths and reaches.
+        scale: by how much the image was reduced before; both stds in pixels are divided by it.
+        pairwise: weights and stds of the two Gaussians.
         iterations: of mean field.
 
     Returns:
@@ -113,7 +115,7 @@ def crf_probabilities(
 
     Raises:
         ImportError: without the extra ``crf``.
-        ValueError: if the sizes differ, the values are no probabilities, or the image is gray or of floats.
+        ValueError: if the sizes differ, the values are no probabilities, or the image is not RGB of uint8.
     """
     require_rgb(image)
     total = probabilities.sum(0, dtype=np.float64)
@@ -134,7 +136,7 @@ def crf_probabilities(
 
 
 def require_crf() -> Any:
-    """Return pydensecrf's module, or say how to get it.
+    """Return pydensecrf's module, or raise with how to install it.
 
     Raises:
         ImportError: without the extra ``crf``.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from tobias_aug.class_maps import class_map_files, read_class_maps, write_class_maps, write_index_mask
-from tobias_aug.class_maps.named_images import NamedImages
-from tobias_aug.class_maps.pseudo_labels import require_thresholds
+from tobias_aug.class_maps import each_with_image, require_thresholds
 from tobias_aug.refine.crf import require_crf
 from tobias_aug.refine.refine import ALPHA, refine_class_maps, refined_index_mask, reject_unknown
-from tobias_aug.runtime.folder import FolderResult, each_file
-from tobias_aug.runtime.run_settings import SourceFolder
+from tobias_aug.runtime.folder import FolderResult
 
 
 def refine_folder(
@@ -28,8 +25,8 @@ def refine_folder(
 ) -> FolderResult:
     """Refine each file of class maps with the image of the same name; see :func:`refine_class_maps` for the options.
 
-    Maps without an image are listed as failures, an image without a class is counted apart. Run it again to resume
-    after an interruption; a file that is there is complete and is left alone.
+    Maps without an image are listed as failures; images without a class are counted in the result. Run it again to
+    resume after an interruption: a file that is there is complete and is left alone.
 
     Raises:
         ValueError: if a folder holds no class maps or no images, or the method is unknown.
@@ -37,19 +34,9 @@ def refine_folder(
         ImportError: if the CRF is not installed.
     """
     _require(method)
-    files = class_map_files(maps)
-    named = NamedImages(images, files)
-
-    def work(name: str, target: Path) -> bool:
-        image, content = named.read(name), read_class_maps(files[name])
-        write_class_maps(
-            target, refine_class_maps(content, image, method, alpha=alpha, iterations=iterations, device=device)
-        )
-        return len(content.keys) > 0
-
-    settings: dict[str, Any] = {"stage": method, "maps": SourceFolder(maps, files.values()), "images": named.source()}
-    settings |= {"iterations": iterations, **({"alpha": alpha} if method == "crf" else {})}
-    return each_file(list(files), Path(out), extension, settings, work, "refinement", quiet)
+    refine = partial(refine_class_maps, method=method, alpha=alpha, iterations=iterations, device=device)
+    settings = {"stage": method, "iterations": iterations, **({"alpha": alpha} if method == "crf" else {})}
+    return each_with_image(maps, images, out, extension, settings, refine, "refinement", quiet)
 
 
 def refined_label_folder(
@@ -68,22 +55,14 @@ def refined_label_folder(
     Failures, resuming and errors are those of :func:`refine_folder`.
     """
     _require(method)
-    files = class_map_files(maps)
-    named = NamedImages(images, files)
     require_thresholds(low, high)
-
-    def work(name: str, target: Path) -> bool:
-        image, content = named.read(name), read_class_maps(files[name])
-        write_index_mask(target, refined_index_mask(content, image, low, high, method, device=device))
-        return len(content.keys) > 0
-
-    settings: dict[str, Any] = {"stage": "labels", "maps": SourceFolder(maps, files.values()), "low": low, "high": high}
-    settings |= {"refinement": method, "images": named.source()}
-    return each_file(list(files), Path(out), ".png", settings, work, "labels", quiet)
+    refine = partial(refined_index_mask, low=low, high=high, method=method, device=device)
+    settings = {"stage": "labels", "low": low, "high": high, "refinement": method}
+    return each_with_image(maps, images, out, ".png", settings, refine, "labels", quiet)
 
 
 def _require(method: str) -> None:
-    """Reject at once what would fail for each file."""
+    """Reject at once a method that would fail for each file."""
     reject_unknown(method)
     if method == "crf":
         require_crf()

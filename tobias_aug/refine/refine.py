@@ -8,12 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Integer, Shaped, UInt8
 from torch import Tensor
 
-from tobias_aug.class_maps import UNCERTAIN, ClassMaps
-from tobias_aug.class_maps.named_images import require_rgb
-from tobias_aug.class_maps.pseudo_labels import index_mask
-from tobias_aug.class_maps.resize import at_size
+from tobias_aug.class_maps import UNCERTAIN, ClassMaps, at_size, index_mask, require_rgb
 from tobias_aug.refine.crf import crf_labels, crf_probabilities
-from tobias_aug.refine.pamr import pamr
+from tobias_aug.refine.pixel_adaptive import pamr
 
 METHODS = ("pamr", "crf")
 ALPHA = 4.0
@@ -30,9 +27,8 @@ def refine_class_maps(
 ) -> ClassMaps:
     """Refine class maps, brought to the image's size first.
 
-    PAMR averages each map over pixels of like color, so that a threshold keeps its meaning. The CRF asks which class
-    a pixel belongs to, against a background of ``(1 - max) ** alpha``, and gives the classes' probabilities: cut them
-    at 0.5.
+    PAMR averages each map over pixels of similar color, so that a threshold keeps its meaning. The CRF compares the
+    classes with a background of ``(1 - max) ** alpha`` and returns the classes' probabilities: threshold them at 0.5.
 
     Args:
         maps: in [0, 1], of any size.
@@ -43,7 +39,7 @@ def refine_class_maps(
         device: where PAMR runs.
 
     Returns:
-        Maps of the image's size; the metadata's "stage" is the method, and "source" what the given maps said.
+        Maps of the image's size; the metadata's "stage" is the method, and "source" the metadata of the given maps.
 
     Raises:
         ValueError: if the method is unknown, the CRF's ``alpha`` not positive, its maps not in [0, 1], or the image no
@@ -87,7 +83,7 @@ def refine_labels(
     *,
     device: str = "cpu",
 ) -> Integer[np.ndarray, "height width"]:
-    """Refine labels 0 to ``num_labels - 1``: by :func:`~tobias_aug.refine.crf.crf_labels`, or by PAMR on one mask each.
+    """Refine labels 0 to ``num_labels - 1``: by PAMR on one mask per label, or by the dense CRF.
 
     Raises:
         ValueError: if the method is unknown, a label out of range, or the image no RGB image.
@@ -112,11 +108,11 @@ def refined_index_mask(
     *,
     device: str = "cpu",
 ) -> UInt8[np.ndarray, "height width"]:
-    """Make the pseudo mask of an image by IRN's rule: two sets of labels, each refined, and 255 where they disagree.
+    """Return the pseudo mask of an image by IRN's rule: two sets of labels, each refined, and 255 where they disagree.
 
-    The labels at threshold ``high`` say where a class is sure, those at ``low`` where background is. A pixel is of the
-    class that the sure labels give it, background where both say so, and uncertain in between.
-    :func:`~tobias_aug.class_maps.pseudo_labels.index_mask` is the rule without refinement.
+    Labels at threshold ``high`` are the sure classes; labels at ``low`` find the background. A pixel takes its class
+    from the sure labels. It is background if both sets agree on that, and uncertain otherwise.
+    :func:`~tobias_aug.class_maps.index_mask` is the rule without refinement.
 
     Args:
         maps: in [0, 1]; brought to the image's size.
@@ -129,17 +125,17 @@ def refined_index_mask(
         0 for background, class id + 1, 255 for uncertain.
 
     Raises:
-        ValueError: if the thresholds are none, the method is unknown, or the image no RGB image.
+        ValueError: if the thresholds are out of range, the method is unknown, or the image no RGB image.
         ImportError: if the CRF is not installed.
     """
     require_rgb(image)
     sized = at_size(maps, image.shape[:2])
-    index_mask(sized, low, high)  # Rejects what are no thresholds.
+    index_mask(sized, low, high)  # Rejects thresholds out of range.
     pixels = np.concatenate([[0], np.sort(maps.keys) + 1]).astype(np.uint8)
 
     def labels(threshold: float) -> np.ndarray:
-        places = np.searchsorted(pixels, index_mask(sized, threshold))
-        refined: np.ndarray = pixels[refine_labels(places, image, len(pixels), method, device=device)]
+        indices = np.searchsorted(pixels, index_mask(sized, threshold))
+        refined: np.ndarray = pixels[refine_labels(indices, image, len(pixels), method, device=device)]
         return refined
 
     sure, perhaps = labels(high), labels(low)
@@ -149,11 +145,11 @@ def refined_index_mask(
 
 
 def reject_unknown(method: str) -> None:
-    """Raise ValueError where there is no such refinement."""
+    """Raise ValueError unless ``method`` is a refinement."""
     if method not in METHODS:
         raise ValueError(f"unknown refinement {method!r}; choose one of {', '.join(METHODS)}")
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    # Arrays over an image's memory cannot be written to, which torch does not like.
+    # torch wants writable memory, which arrays of a PIL image do not have.
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))

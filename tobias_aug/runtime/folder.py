@@ -23,13 +23,13 @@ WITHOUT_CLASS = "without_class.jsonl"
 
 @dataclass(frozen=True)
 class FolderResult:
-    """What became of a folder: ``done`` files are there, and the failures say why others are not.
+    """The outcome of a run over a folder.
 
     Attributes:
-        done: number of files.
-        failures: names that got no file, and why.
+        done: number of files that are there.
+        failures: names without a file, each with the reason.
         without_class: names of the images without a class, which are no failures.
-        skipped: those of them that got no file, because the image's size is not known.
+        skipped: those of them without a file, because the image's size is not known.
     """
 
     done: int
@@ -40,10 +40,10 @@ class FolderResult:
 
 @dataclass(frozen=True)
 class FolderRun:
-    """The files that a folder still lacks, while it is held for writing.
+    """A folder that is held for writing, and the files that it still lacks.
 
     Attributes:
-        pending: names whose file is not there yet.
+        pending: names whose file is missing.
     """
 
     out: Path
@@ -54,28 +54,28 @@ class FolderRun:
     without_class: set[str]
 
     def path(self, name: str) -> Path:
-        """Where the file of a name belongs; its folder is there."""
+        """Return the path of a name's file; its folder is made."""
         path = self.out / f"{name}{self.extension}"
         make_folder(path.parent)
         return path
 
     def fail(self, name: str, reason: str | Exception) -> None:
-        """List a name that gets no file, and why."""
+        """List a name without a file, and the reason."""
         self.failures.append(failure_of(name, reason))
 
     def note_without_class(self, name: str) -> None:
-        """List an image without a class at once, so that a run that is resumed counts it too."""
+        """List an image without a class on disk, so that a resumed run counts it too."""
         self.without_class.add(name)
         path = self.out / WITHOUT_CLASS
         with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(name) + "\n")
 
     def advance(self, count: int = 1) -> None:
-        """Show that so many more names are dealt with, made or failed."""
+        """Show that ``count`` more names are made or failed."""
         self.progress.advance(count, f"{len(self.failures)} failed" if self.failures else "")
 
     def result(self, names: Sequence[str]) -> FolderResult:
-        """What became of the names."""
+        """Return the outcome for all names."""
         empty = [name for name in names if name in self.without_class]
         skipped = [name for name in empty if not (self.out / f"{name}{self.extension}").is_file()]
         return FolderResult(len(names) - len(self.failures) - len(skipped), self.failures, empty, skipped)
@@ -85,7 +85,7 @@ class FolderRun:
 def folder_run(
     names: Sequence[str], out: Path, extension: str, settings: dict[str, Any], label: str, quiet: bool
 ) -> Iterator[FolderRun]:
-    """Hold a folder, and hand out which of its files are to be made; on leaving, the failures are written down.
+    """Hold a folder and yield the run over its missing files; on leaving, the failures are written.
 
     Raises:
         TobiasError: if ``out`` was made with other settings, is being written, or cannot be written to.
@@ -107,7 +107,7 @@ def folder_run(
 def _names_in(path: Path) -> set[str]:
     names = set()
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        # A line that was being written when the process died is no line.
+        # A killed process may leave half a line.
         with suppress(ValueError):
             names.add(str(json.loads(line)))
     return names
@@ -123,13 +123,13 @@ def each_file(
     quiet: bool,
     threads: int = 1,
 ) -> FolderResult:
-    """Make the file of every name that is not there yet, in a folder that holds results of one kind only.
+    """Make the missing file of every name, in a folder that holds results of one kind only.
 
     Args:
         names: without extension.
-        out: folder; made where it is missing, and held for this process alone.
+        out: folder; made if it is missing, and locked for this process.
         extension: of the files, with its dot.
-        settings: all that the results depend on, kept in the folder; see
+        settings: all that the results depend on, noted in the folder; see
             :func:`~tobias_aug.runtime.run_settings.reject_other_settings`.
         work: takes a name and the path to write to, atomically, and returns whether the image has a class. An image's
             ValueError, TypeError or OSError is listed as its failure.
@@ -155,7 +155,7 @@ def attempt_each(
 ) -> list[Failure]:
     """Do the work of every name; a ValueError, TypeError or OSError is listed as that name's failure.
 
-    What cannot be written is no fault of one name, and ends the run.
+    A file that cannot be written is no fault of one name, and ends the run.
     """
 
     def attempt(name: str) -> Failure | None:
@@ -170,7 +170,7 @@ def attempt_each(
     failures: list[Failure] = []
     pool = ThreadPoolExecutor(threads)
     try:
-        # One thread is this one: a thread of its own would not know of torch.inference_mode and the like.
+        # A single thread is this one: another would lack torch.inference_mode and similar states.
         for failure in pool.map(attempt, names) if threads > 1 else map(attempt, names):
             failures += [failure] if failure else []
             progress.advance(1, f"{len(failures)} failed" if failures else "")

@@ -1,4 +1,4 @@
-"""What the results of a folder depend on: noted beside them, and compared before more of them are made."""
+"""``settings.json``: what the results of a folder depend on, compared before more results are added."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ABSENT = object()
 
 
 class SourceFolder:
-    """A folder that results are made from. It may move: some of its files say whether it is still the same.
+    """A source folder of results. It may move: hashes of some of its files identify it.
 
     Args:
         folder: as given now.
@@ -30,17 +30,17 @@ class SourceFolder:
         self._folder = Path(folder)
 
     def note(self) -> dict[str, Any]:
-        """The path, and the SHA-256 of a few files spread over the folder, as JSON can hold them."""
+        """Return the path, and the SHA-256 of a few files spread over the folder, as JSON can hold them."""
         step = max(1, -(-len(self._files) // SAMPLES))
         names = [path.relative_to(self._folder).as_posix() for path in self._files[::step]]
         return {"folder": str(self.path), "files": {name: digest(self.path / name) for name in names}}
 
     def is_at(self, noted: Any) -> bool:
-        """Whether this is the path that was noted; earlier releases noted nothing else."""
+        """Return whether this is the path that was noted; earlier releases noted the path only."""
         return bool((noted.get("folder") if isinstance(noted, dict) else noted) == str(self.path))
 
     def holds(self, noted: Any) -> bool:
-        """Whether this folder has the files that were noted, with their content; others may have come."""
+        """Return whether this folder has the files that were noted, with their content; it may have others too."""
         files = noted.get("files") if isinstance(noted, dict) else None
         if not files:
             return False
@@ -48,22 +48,22 @@ class SourceFolder:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of a file."""
+    result = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()
+            result.update(chunk)
+    return result.hexdigest()
 
 
 def reject_other_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Note what the results of a folder depend on in the file ``path``, or compare it with what is noted there.
+    """Write the settings of a folder's results to ``path``, or compare them with those that are there.
 
-    Values are JSON, or :class:`SourceFolder`, alone or inside dictionaries and lists. A source that has been moved is
-    accepted where its noted files are the same, and noted anew.
+    Values are JSON, or :class:`SourceFolder`, also inside dictionaries and lists. A source that has been moved is
+    accepted if its noted files are the same; its new path is then noted.
 
     Raises:
-        TobiasError: if the file says something else, naming what differs.
+        TobiasError: if the settings differ, naming where.
     """
     if not path.is_file():
         write_text(path, _text(settings))
@@ -108,7 +108,7 @@ def _differing(noted: Any, given: Any, name: str) -> Iterator[str]:
         for number, (known, one) in enumerate(zip(noted, given, strict=True)):
             yield from _differing(known, one, f"{name}[{number}]")
     elif noted != given:
-        yield f"{name} is {_said(noted)} there and {_said(given)} here"
+        yield f"{name} is {_shown(noted)} there and {_shown(given)} here"
 
 
 def _sources(noted: Any, given: Any) -> Iterator[tuple[SourceFolder, Any]]:
@@ -122,7 +122,7 @@ def _sources(noted: Any, given: Any) -> Iterator[tuple[SourceFolder, Any]]:
             yield from _sources(known, value)
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is _ABSENT:
         return "not set"
     text = json.dumps(value)

@@ -1,5 +1,7 @@
-"""PAMR: let pixels of like color share their classes (Araslanov and Roth, "Single-stage semantic segmentation from
-image labels", CVPR 2020). No training, no compiler, any device."""
+"""PAMR, pixel-adaptive mask refinement: pixels of similar color share their classes, without training.
+
+Araslanov and Roth, "Single-stage semantic segmentation from image labels", CVPR 2020.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +23,22 @@ def pamr(
     dilations: Sequence[int] = DILATIONS,
     iterations: int = 10,
 ) -> Float[Tensor, "*batch planes rows columns"]:
-    """Replace every value, again and again, by the mean over neighbors, weighted by how alike their colors are.
+    """Replace every value repeatedly by the mean over neighbors, weighted by the similarity of their colors.
 
-    A pixel p has eight neighbors q at each of the distances ``dilations`` (at the border the outermost pixels are
-    repeated). With I the image, and s the std of a channel over p and its neighbors::
+    A pixel p has eight neighbors q at each distance of ``dilations``; at the border the outermost pixels are repeated.
+    With I the image, and s the std of a channel over p and its neighbors::
 
         m(p) <- sum over q of softmax_q( mean over channels of -|I(p) - I(q)| / (1e-8 + 0.1 s(p)) ) m(q)
 
-    Weights are positive and sum to 1: a value never leaves the range of its neighbors, and planes that sum to 1
-    still do. Nothing is differentiated. Beside the result, an image needs one plane a neighbor (48 with the defaults)
-    however many planes there are.
+    Weights are positive and sum to 1: a value never leaves the range of its neighbors, and planes that sum to 1 still
+    do. No gradients flow. Memory per image is one plane per neighbor (48 with the defaults) beside the result.
 
     Args:
         maps: any number of planes: class maps, probabilities, one-hot masks.
         images: their images, of any range, before or after normalization: only ratios of colors count. Resized to
-            the maps' size where it differs (bilinear, corners aligned, as in the authors' code).
+            the maps' size if it differs (bilinear, corners aligned, as in the official code).
         dilations: distances of the neighbors in pixels.
-        iterations: how often.
+        iterations: number of rounds.
 
     Returns:
         The refined maps, in the maps' own type.
@@ -46,6 +47,8 @@ def pamr(
         ValueError: if maps and images differ in their leading dimensions, a dilation is below 1, or there is none.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.refine import pamr
         >>> image = torch.tensor([[0, 0, 0, 255, 255, 255]], dtype=torch.uint8).expand(3, 4, 6)
         >>> blurred = torch.tensor([[1.0, 0.9, 0.6, 0.4, 0.1, 0.0]]).expand(1, 4, 6)
         >>> pamr(blurred, image, dilations=(1, 2))[0, 0].round(decimals=1)
@@ -75,13 +78,13 @@ def pamr(
 
 
 def _color_weights(images: Tensor, dilations: Sequence[int]) -> Float[Tensor, "neighbors batch 1 rows columns"]:
-    # Sums of differences to the pixel itself, which their std does not see: no large numbers cancel.
+    # Sums of differences to the pixel itself, which leave the std as it is: no large numbers cancel.
     total, squares = torch.zeros_like(images), torch.zeros_like(images)
     for neighbor in _neighbors(images, dilations):
         difference = neighbor - images
         total += difference
         squares.addcmul_(difference, difference)
-    # The pixel counts once at each distance, as in the authors' code.
+    # The pixel counts once at each distance, as in the official code.
     count = 9 * len(dilations)
     std = ((squares - total.square() / count) / (count - 1)).clamp_(min=0).sqrt_()
     scale = 1 / (1e-8 + 0.1 * std)
@@ -97,7 +100,7 @@ def _color_weights(images: Tensor, dilations: Sequence[int]) -> Float[Tensor, "n
 
 
 def _neighbors(planes: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
-    """The planes as each neighbor has them: views into one padded copy."""
+    """Yield the planes shifted to each neighbor: views into one padded copy."""
     rows, columns = planes.shape[-2:]
     reach = max(dilations)
     padded = F.pad(planes, (reach, reach, reach, reach), mode="replicate")

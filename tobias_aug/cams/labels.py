@@ -1,4 +1,4 @@
-"""Whether labels mean the classes that a network knows."""
+"""Labels of a folder's images, checked against the classes that a network knows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tobias_aug.class_maps.image_labels import MultiHotLabels, folder_labels, match_labels
+from tobias_aug.class_maps import MultiHotLabels, folder_labels, match_labels
 from tobias_aug.images.sources import ImageSource
 from tobias_aug.runtime.eval_mode import frozen
 
@@ -16,17 +16,17 @@ from tobias_aug.runtime.eval_mode import frozen
 def labels_of(
     source: ImageSource, labels: Mapping[Any, Any] | str | None, network: nn.Module, blank: Tensor
 ) -> tuple[dict[str, list[int]] | None, dict[str, Any]]:
-    """Return the classes of each image by its key, and what the settings of a run say of them.
+    """Return the classes of each image by its key, and what the settings of a run note of them.
 
     Args:
         source: the images.
         labels: see :func:`~tobias_aug.cams.folder.class_map_folder`.
         network: the classifier.
-        blank: an image that it takes.
+        blank: an image of a size that it takes.
 
     Raises:
         TypeError: if a class is no whole number.
-        ValueError: if the labels are none, or count other classes than the network.
+        ValueError: if the labels are of no known form, or have another number of classes than the network.
     """
     if labels is None:
         return None, {}
