@@ -24,7 +24,7 @@ from benchmarks.command import command, new_parser
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
 from tobias_aug.class_maps import ClassMaps, index_mask, read_index_mask, resize_maps
-from tobias_aug.images.decode import read_rgb
+from tobias_aug.images import read_rgb
 from tobias_aug.irn import IRNet, random_walk
 from tobias_aug.metrics import SegmentationConfusion
 from tobias_aug.refine import refine_class_maps, refine_labels

@@ -28,16 +28,13 @@ from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
 from benchmarks.throughput.run import OPEN_TABLE
 from tobias_aug import RandomCNN, half_mask
-from tobias_aug.images.decode import squash, to_tensor
-from tobias_aug.images.keys import KeyList
-from tobias_aug.images.shards import TarImages
-from tobias_aug.images.sources import ImageFiles
+from tobias_aug.images import ImageFiles, KeyList, TarImages, resize_square, to_tensor
 from tobias_aug.masks.build.plan import plan_parts
 from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 
 BYTES, DECODE, NETWORK, OPERATIONS = (
     "bytes of an image's file",
-    "decode and squash an image, one core",
+    "decode and resize_square an image, one core",
     "ResNet-50 on an image, fp32, one core",
     "ResNet-50 on an image: operations",
 )
@@ -84,7 +81,7 @@ def decoding(args: argparse.Namespace) -> Iterator[Row]:
     yield Row(BYTES, float(np.mean(sizes)), "bytes", n=len(sizes))
     picked = range(0, len(files), max(1, len(files) // args.decoded))
     begun = process_time()
-    ready = [squash(to_tensor(files.load(index, at_least=224)), 224) for index in picked]
+    ready = [resize_square(to_tensor(files.load(index, at_least=224)), 224) for index in picked]
     yield Row(DECODE, 1e3 * (process_time() - begun) / len(picked), "ms", n=len(picked))
     cnn = RandomCNN("resnet50")
     batch = torch.stack(ready[:32])

@@ -32,7 +32,7 @@ from benchmarks.command import command, new_parser, positive
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
 from tobias_aug import MaskTable
-from tobias_aug.masks.cells import half_mask, unpack_cells
+from tobias_aug.masks import half_mask, unpack_cells
 from tobias_aug.masks.table.lookup import INDEX
 from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 

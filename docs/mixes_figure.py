@@ -26,8 +26,7 @@ from tobias_aug import (
     half_mask,
 )
 from tobias_aug.cli.demo import built_in_photographs
-from tobias_aug.images.decode import read_rgb, squash, to_tensor
-from tobias_aug.images.draw import contact_sheet
+from tobias_aug.images import contact_sheet, read_rgb, resize_square, to_tensor
 
 SIDE, COLUMNS = 256, 3
 
@@ -35,7 +34,7 @@ SIDE, COLUMNS = 256, 3
 def load(names: tuple[str, ...]) -> Tensor:
     """The photographs as one uint8 batch."""
     found = {path.stem: path for path in built_in_photographs()}
-    return torch.stack([squash(to_tensor(read_rgb(found[name])), SIDE) for name in names])
+    return torch.stack([resize_square(to_tensor(read_rgb(found[name])), SIDE) for name in names])
 
 
 def to_pil(image: Tensor) -> Image.Image:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from tobias_aug.between_class import a_weighted_gain, mix_by_loudness
-from tobias_aug.images.draw import contact_sheet, heat_overlay
+from tobias_aug.images import contact_sheet, heat_overlay
 
 RATE = 16_000
 PLACE = Path(__file__).parent / "images" / "sound.png"

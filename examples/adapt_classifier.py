@@ -37,7 +37,7 @@ from tobias_aug.adaptation import (
     adapt_batch_norm,
     reversal_schedule,
 )
-from tobias_aug.images.sources import ImageFiles
+from tobias_aug.images import ImageFiles
 
 Batch = tuple[Tensor, Tensor, Tensor]
 Step = Callable[[Batch, float], Tensor]

@@ -31,10 +31,8 @@ from torch import Tensor, nn
 
 from tobias_aug import MaskTable, MergedViews
 from tobias_aug.integrations.lightly import TobiasCollate
+from tobias_aug.training import ReproducibleLoader, launch, train
 from tobias_aug.training.checkpoint import NAME as CHECKPOINT
-from tobias_aug.training.fabric import launch
-from tobias_aug.training.loader import ReproducibleLoader
-from tobias_aug.training.loop import train
 
 
 class MoCo(nn.Module):

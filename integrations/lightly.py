@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from tobias_aug.images.decode import squash, to_rgb, to_tensor
+from tobias_aug.images.decode import resize_square, to_rgb, to_tensor
 from tobias_aug.masks.cells import cells_to_pixels, half_mask, random_cells
 from tobias_aug.masks.localizer import Localizer, as_localizer, input_size
 from tobias_aug.masks.table.table import MaskTable
@@ -150,7 +150,7 @@ class ForegroundSegments:
 
     @torch.inference_mode()
     def __call__(self, image: Image.Image) -> Tensor:
-        pixels = squash(to_tensor(to_rgb(image)), input_size(self.localizer))[None]
+        pixels = resize_square(to_tensor(to_rgb(image)), input_size(self.localizer))[None]
         cells = half_mask(self.localizer.cell_scores(pixels, self.grid))[0]
         if min(image.size) >= self.grid:
             return cells_to_pixels(cells.cpu(), image.height, image.width).long()

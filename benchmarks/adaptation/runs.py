@@ -33,9 +33,8 @@ from tobias_aug.adaptation import (
     open_set_svm,
 )
 from tobias_aug.adaptation.steps import AdversarialStep, JointStep
-from tobias_aug.metrics.open_set import OpenSetMetrics
-from tobias_aug.training.fabric import launch
-from tobias_aug.training.loop import train
+from tobias_aug.metrics import OpenSetMetrics
+from tobias_aug.training import launch, train
 
 # Of OSBP's reimplementation: epochs of the source that the reversal's ramp takes, of 200.
 RAMP_EPOCHS = {"usps-mnist": 50, "mnist-usps": 30}

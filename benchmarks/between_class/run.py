@@ -36,8 +36,7 @@ from benchmarks.command import CommandError, chosen, command, new_parser, positi
 from benchmarks.report import Row
 from benchmarks.runs import REDUCED, Job, Runs, as_published, over_seeds, run_all, told_apart
 from tobias_aug import BetweenClassMix, BetweenClassNormalize, CutMix, Mixup, RandomMerge, ratio_loss
-from tobias_aug.between_class.convnet import ConvNet
-from tobias_aug.between_class.image_functional import mix_pairs
+from tobias_aug.between_class import ConvNet, mix_pairs
 from tobias_aug.runtime.files import atomic_path
 
 CLASSES, PADDING = 10, 4

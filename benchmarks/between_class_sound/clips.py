@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from tqdm import tqdm
 
 from benchmarks.command import DataError
-from tobias_aug.between_class.audio_crops import trim_silence
+from tobias_aug.between_class import trim_silence
 from tobias_aug.runtime.files import atomic_path
 
 CLASSES = 10

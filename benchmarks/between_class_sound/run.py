@@ -45,15 +45,16 @@ from benchmarks.command import (
 from benchmarks.report import Row
 from benchmarks.runs import REDUCED, Job, Runs, as_published, over_seeds, run_all, told_apart
 from tobias_aug import BetweenClassAudioMix, BetweenClassDataset, ratio_loss
-from tobias_aug.between_class.audio_crops import (
+from tobias_aug.between_class import (
+    EnvNet,
+    EnvNetV2,
     RandomCropPadded,
     RandomGain,
     RandomTimeScale,
+    mix_by_loudness,
     ten_crop_probabilities,
 )
-from tobias_aug.between_class.audio_functional import mix_by_loudness
-from tobias_aug.between_class.envnet import EnvNet, EnvNetV2
-from tobias_aug.training.loader import ReproducibleLoader
+from tobias_aug.training import ReproducibleLoader
 
 METHODS = ("standard", "bc", "bc-batch")
 NETWORKS: dict[str, type[EnvNet | EnvNetV2]] = {"envnet": EnvNet, "envnet-v2": EnvNetV2}

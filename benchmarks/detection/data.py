@@ -12,8 +12,8 @@ from PIL import Image
 
 from benchmarks.command import DataError, require
 from tobias_aug.adaptation import fog_and_color
-from tobias_aug.images.decode import read_rgb
-from tobias_aug.metrics.detection import Detections, Truth, voc_average_precision
+from tobias_aug.images import read_rgb
+from tobias_aug.metrics import Detections, Truth, voc_average_precision
 from tobias_aug.runtime.files import atomic_path
 
 HEADS = {

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.localization.images import Images
 from benchmarks.localization.rows import Setting, best_iou, find, localizer_of, reference
 from tobias_aug import RandomCNN
-from tobias_aug.images.draw import contact_sheet, heat_overlay
+from tobias_aug.images import contact_sheet, heat_overlay
 
 # One line a family: what grows along it is depth alone.
 FAMILIES = {

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.command import DataError, require
-from tobias_aug.images.decode import read_rgb, squash, to_tensor
+from tobias_aug.images import read_rgb, resize_square, to_tensor
 
 SIDE = 224
 LAYOUT = (
@@ -66,7 +66,7 @@ def load(folder: Path) -> Images:
         kind, size, found = rows[path]
         image = read_rgb(path)
         width, height = size or image.size
-        pixels.append(squash(to_tensor(image), SIDE))
+        pixels.append(resize_square(to_tensor(image), SIDE))
         classes.append(kind)
         boxes.append(torch.tensor(found, dtype=torch.float64) * SIDE / torch.tensor([width, height, width, height]))
         labels = folder / "SegmentationClassAug" / f"{path.stem}.png"

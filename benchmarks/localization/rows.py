@@ -14,10 +14,8 @@ from torchvision.ops import box_iou
 
 from benchmarks.localization.images import SIDE, Images
 from tobias_aug import BorderContrast, CenterPrior, RandomCNN, half_mask, scda_box
-from tobias_aug.localization.cam import CAM
-from tobias_aug.localization.random_cnn import pool_cells
-from tobias_aug.masks.cells import random_cells
-from tobias_aug.masks.localizer import Localizer
+from tobias_aug.localization import CAM, pool_cells
+from tobias_aug.masks import Localizer, random_cells
 
 # Accuracy of untrained networks in the paper's Tables 1 and 2, per cent: mean and standard deviation on ImageNet, then
 # on CUB-200.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.localization --data ../shared/data/ilsvrc_boxes --rows r50,r50-softplus --seeds 3
 
-The protocol of the paper's code: images squashed to 224 × 224, boxes scaled with them, one box an image from the
+The protocol of the paper's code: images resized to 224 × 224, boxes scaled with them, one box per image from the
 heatmap (SCDA), right if its IoU with any box of the image is above 0.5, mean over classes of each class's share.
 Beside it stand what the paper leaves out: the plain share, mean IoU, the swap test (every image judged by the box of
 the next one, which leaves nothing but what a localizer believes of all images), shares by object size, and the share
@@ -37,7 +37,7 @@ from benchmarks.localization.rows import (
 )
 from benchmarks.records import hash_of, origin_now
 from benchmarks.report import Row, as_dict, interleaved, publish_record, rate_row, record_of
-from tobias_aug.masks.cells import cells_to_pixels
+from tobias_aug.masks import cells_to_pixels
 
 SIZES = (0.1, 0.25, 0.5, 0.75, 1.01)
 SPEED = "images/s"

@@ -19,8 +19,7 @@ from torchvision import models
 from torchvision.models import VisionTransformer
 from torchvision.models.vision_transformer import ConvStemConfig
 
-from tobias_aug.images.decode import normalize, to_tensor, to_unit
-from tobias_aug.images.sources import ImageFiles
+from tobias_aug.images import ImageFiles, normalize, to_tensor, to_unit
 
 SIDE = 128
 
@@ -149,8 +148,7 @@ def trained(
     Args:
         crop: side in pixels of the crops that a CNN sees. Default: the network's of ``CROPS``.
     """
-    from tobias_aug.training.fabric import launch
-    from tobias_aug.training.loop import train
+    from tobias_aug.training import launch, train
 
     accelerator = "cuda" if device.startswith("cuda") else "cpu"
     fabric = launch(accelerator=accelerator, precision={"fp32": "32-true", "bf16": "bf16-mixed"}[precision])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tobias_aug.class_maps import class_map_files, read_class_maps
-from tobias_aug.images.decode import read_rgb
+from tobias_aug.images import read_rgb
 
 NAMES = {
     "blob": "blob in the middle of each image",

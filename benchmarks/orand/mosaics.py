@@ -17,8 +17,7 @@ from PIL import Image
 from benchmarks.orand.classifiers import SIDE, Images
 from benchmarks.orand.scores import boxes_as_masks
 from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps
-from tobias_aug.images.decode import read_rgb
-from tobias_aug.images.sources import ImageFiles
+from tobias_aug.images import ImageFiles, read_rgb
 from tobias_aug.orand import compete
 
 # Of a Gaussian in the middle of an image, as a share of its side.

@@ -38,7 +38,7 @@ from benchmarks.orand.scores import THRESHOLD, Scores, rows_of, scores_of
 from benchmarks.records import check_replaceable, new_record
 from benchmarks.report import Row, as_dict, markdown, publish_record
 from tobias_aug.cams import class_map_folder
-from tobias_aug.images.sources import ImageFiles
+from tobias_aug.images import ImageFiles
 from tobias_aug.orand import MapPairs, ORANDNet, apply_orandnet, fuse_folder, fusion_variant
 from tobias_aug.orand.loss import VARIANTS
 from tobias_aug.runtime.files import write_text

@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.report import Row, interleaved, time_row
 from tobias_aug import BorderContrast, OnlineMasks, PatchMerge, RandomCNN, half_mask
-from tobias_aug.images.decode import normalize, to_unit
-from tobias_aug.training.prefetch import Prefetcher
+from tobias_aug.images import normalize, to_unit
+from tobias_aug.training import Prefetcher
 
 SIDE, CLASSES, P = 224, 1000, 0.3
 BATCH = {"cpu": 16, "cuda": 128}

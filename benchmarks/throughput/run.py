@@ -42,9 +42,8 @@ from benchmarks.throughput.mixing import mixing
 from benchmarks.throughput.online import online
 from benchmarks.throughput.orand import orand
 from tobias_aug import BorderContrast, RandomCNN, build_masks, half_mask
-from tobias_aug.images.decode import squash, to_tensor
-from tobias_aug.images.sources import ImageFiles
-from tobias_aug.masks.localizer import Localizer
+from tobias_aug.images import ImageFiles, resize_square, to_tensor
+from tobias_aug.masks import Localizer
 from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 from tobias_aug.runtime.devices import full_precision
 
@@ -61,7 +60,7 @@ def masks(args: argparse.Namespace) -> Iterator[Row]:
     everything = ImageFiles(args.data / "imagenette128" / "train")
     picked = np.random.default_rng(args.seed).permutation(len(everything))[: args.images]
     files = ImageFiles(everything.root, [everything.keys[int(n)] for n in sorted(picked)])
-    ready = torch.stack([squash(to_tensor(files.load(n, 224)), 224) for n in range(len(files))])
+    ready = torch.stack([resize_square(to_tensor(files.load(n, 224)), 224) for n in range(len(files))])
     cells = {}
     for precision in ("fp32", "bf16"):
         cnn = RandomCNN(args.arch, precision=precision).to(args.device)

@@ -12,7 +12,7 @@ from albumentations.core.transforms_interface import BaseTransformInitSchema
 from albumentations.core.type_definitions import Targets
 from torch import Tensor
 
-from tobias_aug.images.decode import squash, to_unit
+from tobias_aug.images.decode import resize_square, to_unit
 from tobias_aug.masks.cells import cells_to_pixels, half_mask
 from tobias_aug.masks.localizer import NAMED, Localizer, as_localizer, input_size
 from tobias_aug.patch_merge.boxes import keep_boxes
@@ -136,7 +136,7 @@ class TobiasPatchMerge(TwoImages):
         pixels = pixels.expand(-1, 3, -1, -1)
         # Checked as it came: resizing clamps floats to [0, 1].
         pixels = pixels if pixels.dtype == torch.uint8 else to_unit(pixels)
-        square = squash(pixels, input_size(localizer))
+        square = resize_square(pixels, input_size(localizer))
         return half_mask(localizer.cell_scores(square, self.grid)[0].cpu())
 
     def apply(self, img: np.ndarray, key: str, donor: Donor, cells: np.ndarray, **params: Any) -> np.ndarray:

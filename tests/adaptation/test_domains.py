@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import tobias_aug.adaptation as adaptation
 from tobias_aug.adaptation import DomainLoader, UnlabeledImages, images_alone
-from tobias_aug.training.loader import ReproducibleLoader
+from tobias_aug.training import ReproducibleLoader
 
 
 class Labeled(Dataset):

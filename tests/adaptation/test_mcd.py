@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tobias_aug.adaptation import MCD, class_balance, discrepancy
 from tobias_aug.adaptation.steps import AdversarialStep
-from tobias_aug.training.fabric import launch
+from tobias_aug.training import launch
 
 
 def softmax(logits):

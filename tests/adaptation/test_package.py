@@ -11,7 +11,7 @@ from torch import nn
 
 import tobias_aug.adaptation as adaptation
 from tobias_aug.adaptation import ADR, MCD, OSBP, DANNLoss, FeatureAlignment, MMDLoss, OpenSetLoss
-from tobias_aug.training.loader import ReproducibleLoader
+from tobias_aug.training import ReproducibleLoader
 
 
 def test_importing_it_loads_no_framework():

@@ -23,9 +23,8 @@ from tobias_aug.adaptation import (
     UnlabeledImages,
 )
 from tobias_aug.adaptation.steps import AdversarialStep, JointStep
+from tobias_aug.training import ReproducibleLoader, train
 from tobias_aug.training.checkpoint import NAME
-from tobias_aug.training.loader import ReproducibleLoader
-from tobias_aug.training.loop import train
 
 STEPS = 7
 

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tobias_aug.adaptation import MCD, OSBP, DANNLoss, FeatureAlignment, MMDLoss, OpenSetLoss, dropout_discrepancy
 from tobias_aug.adaptation.steps import AdversarialStep, JointStep
-from tobias_aug.training.fabric import launch
+from tobias_aug.training import launch
 
 STEPS = 3
 

@@ -12,7 +12,7 @@ def main():
     from torch import nn
 
     from tobias_aug import BorderContrast, build_masks
-    from tobias_aug.cams.folder import class_map_folder
+    from tobias_aug.cams import class_map_folder
 
     torch.set_num_threads(1)
     kind, images, out, max_pixels = sys.argv[1:]

@@ -16,8 +16,7 @@ import torch
 
 from tests.masks.made_up import make_table
 from tobias_aug import MaskTable, TobiasError
-from tobias_aug.class_maps.class_maps import ClassMaps, write_class_maps
-from tobias_aug.class_maps.layouts import read_class_maps
+from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps
 
 KEYS = [f"folder/{number:03d}.jpg" for number in range(40)]
 MAPS = np.random.default_rng(0).random((2, 12, 10)).astype(np.float32)

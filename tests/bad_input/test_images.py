@@ -12,7 +12,7 @@ from PIL import Image
 from tests.bad_input.corpus import BAD, EITHER, GOOD, MAX_PIXELS, bombs, encoded, write_corpus
 from tobias_aug import ImageError, build_masks
 from tobias_aug.class_maps import read_index_mask
-from tobias_aug.images.decode import read_rgb
+from tobias_aug.images import read_rgb
 
 pytest.importorskip("skimage", reason="needs the extra demo")
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")

@@ -13,7 +13,7 @@ from benchmarks.command import DataError
 from benchmarks.localization.images import Images, load
 from benchmarks.localization.rows import Setting, find, fitted_center, ordered_pairs
 from benchmarks.localization.run import data_of_the_paper, kept_share, scores
-from tobias_aug.masks.cells import half_mask
+from tobias_aug.masks import half_mask
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch import nn
 
 from tobias_aug import class_activation_maps
 from tobias_aug.cams import linear_head_maps
-from tobias_aug.images.decode import IMAGENET_MEAN, IMAGENET_STD
+from tobias_aug.images import IMAGENET_MEAN, IMAGENET_STD
 
 
 @pytest.fixture(scope="module")

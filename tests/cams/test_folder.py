@@ -14,7 +14,7 @@ from tobias_aug import TobiasError, class_activation_maps
 from tobias_aug.cams import class_map_folder
 from tobias_aug.cams.folder import _batches_of_one_size, _Entry, _Image, _Job
 from tobias_aug.class_maps import class_map_files, read_class_maps, read_labels
-from tobias_aug.images.decode import read_rgb, squash, to_tensor
+from tobias_aug.images import read_rgb, resize_square, to_tensor
 
 NAMES = [f"{'cat' if number % 2 else 'dog'}/{number:02d}" for number in range(12)]
 
@@ -48,7 +48,7 @@ def test_each_image_has_its_maps_at_its_own_size(photos, tmp_path, input_size, w
     assert sorted(files) == sorted(NAMES)
     for name, file in files.items():
         image = to_tensor(read_rgb(photos / f"{name}.jpg"))
-        seen = image if input_size is None else squash(image, input_size)
+        seen = image if input_size is None else resize_square(image, input_size)
         (expected,) = class_activation_maps(
             TinyCNN(), seen[None], [[0 if "cat" in name else 1]], scales=(1, 0.5), sizes=[tuple(image.shape[1:])]
         )
@@ -255,7 +255,7 @@ def test_labels_are_read_from_csv(tmp_path):
 def test_real_images(real_data, tmp_path):
     import torchvision
 
-    from tobias_aug.images.sources import ImageFiles
+    from tobias_aug.images import ImageFiles
 
     folder = real_data / "ilsvrc_boxes"
     if not folder.is_dir():

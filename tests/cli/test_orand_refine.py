@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tobias_aug.class_maps import ClassMaps, read_class_maps, read_index_mask, write_class_maps
-from tobias_aug.images.decode import read_rgb
+from tobias_aug.images import read_rgb
 from tobias_aug.refine import refine_class_maps, refined_index_mask
 
 KEYS = np.array([2, 11])

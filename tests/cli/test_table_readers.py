@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tobias_aug import BorderContrast, MaskTable, build_masks
-from tobias_aug.masks.build.verify import verify_masks
+from tobias_aug.masks import verify_masks
 
 FAST = ("--localizer", "border-contrast", "--workers", 0)
 

@@ -10,9 +10,8 @@ from PIL import Image
 
 from tobias_aug import BorderContrast, CenterPrior, OnlineMasks, RandomCNN
 from tobias_aug.images.decode import _imagenet
-from tobias_aug.localization.cam import CAM
-from tobias_aug.localization.scda import SCDA
-from tobias_aug.masks.localizer import Localizer, identity
+from tobias_aug.localization import CAM, SCDA
+from tobias_aug.masks import Localizer, identity
 
 MAKERS = {
     "RandomCNN": lambda: RandomCNN("resnet18"),

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from tobias_aug.adaptation import MCD, DANNLoss, FeatureAlignment, reversal_schedule
 from tobias_aug.adaptation.steps import AdversarialStep, JointStep
-from tobias_aug.training.fabric import launch
+from tobias_aug.training import launch
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "adapt_classifier.py"
 

@@ -12,9 +12,8 @@ from torchvision.transforms import v2
 
 from tobias_aug import ImageError, build_masks
 from tobias_aug.errors import SampleError, TobiasError
+from tobias_aug.images import ImageFiles, as_source
 from tobias_aug.images.datasets import DatasetImages
-from tobias_aug.images.opening import as_source
-from tobias_aug.images.sources import ImageFiles
 
 RED = Image.new("RGB", (4, 5), (200, 10, 20))
 TENSOR = torch.full((3, 5, 4), 7, dtype=torch.uint8)

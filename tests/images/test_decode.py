@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tobias_aug import ImageError
-from tobias_aug.images.decode import open_image, read_rgb, squash, to_rgb, to_tensor, to_unit, upright
+from tobias_aug.images.decode import open_image, read_rgb, resize_square, to_rgb, to_tensor, to_unit, upright
 
 
 def stored(image, **options):
@@ -111,12 +111,12 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed():
 def test_squash_is_pillows_bicubic_to_a_gray_level():
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
     expected = np.asarray(image.resize((24, 24), Image.Resampling.BICUBIC)).astype(int)
-    squashed = squash(to_tensor(image), 24).permute(1, 2, 0).numpy()
-    assert np.abs(squashed - expected).max() <= 1
-    as_float = squash(to_tensor(image) / 255, 24).permute(1, 2, 0).numpy() * 255
+    resized = resize_square(to_tensor(image), 24).permute(1, 2, 0).numpy()
+    assert np.abs(resized - expected).max() <= 1
+    as_float = resize_square(to_tensor(image) / 255, 24).permute(1, 2, 0).numpy() * 255
     assert np.abs(as_float - expected).max() <= 1.01
     same = to_tensor(image.resize((24, 24)))
-    assert squash(same, 24) is same
+    assert resize_square(same, 24) is same
 
 
 def test_to_tensor_keeps_every_pixel():
@@ -142,7 +142,7 @@ def test_floats_out_of_range_are_rejected_before_a_resize_hides_them(values, mes
         to_unit(images, size)
     if size is not None:
         with pytest.raises(ValueError, match=message):
-            squash(images, size)
+            resize_square(images, size)
 
 
 @pytest.mark.parametrize("format", ["png", "tiff", "bmp", "gif", "webp", "jpeg", "ppm"])

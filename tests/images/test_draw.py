@@ -5,8 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tobias_aug.images.decode import to_rgb
-from tobias_aug.images.draw import cells_overlay, contact_sheet, heat_overlay
+from tobias_aug.images import cells_overlay, contact_sheet, heat_overlay, to_rgb
 
 RAMP = np.linspace(0, 65535, 40 * 60).reshape(40, 60).astype(np.uint16)
 IMAGES = {

@@ -12,8 +12,8 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 from torchvision.datasets import Country211, ImageFolder, ImageNet
 
 from tobias_aug import MaskTable, MergedViews, MissingMaskError, build_masks
+from tobias_aug.images import ImageFiles
 from tobias_aug.images.keys import KeyList, as_key, sample_key
-from tobias_aug.images.sources import ImageFiles
 
 
 def keys_of(dataset):

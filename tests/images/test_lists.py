@@ -4,7 +4,7 @@ import codecs
 
 import pytest
 
-from tobias_aug.images.opening import open_images
+from tobias_aug.images import open_images
 
 NAMES = ["dog/00.jpg", "cat/01.jpg", "dog/02.jpg"]
 

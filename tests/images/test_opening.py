@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tobias_aug import ImageError, build_masks
-from tobias_aug.images.opening import open_images
+from tobias_aug.images import ImageFiles, open_images
 from tobias_aug.images.paths import expand
-from tobias_aug.images.sources import ImageFiles
 
 
 @pytest.fixture

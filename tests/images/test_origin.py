@@ -7,9 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tobias_aug import ImageError
-from tobias_aug.images.opening import as_source, open_images, open_origin
-from tobias_aug.images.origin import ImageOrigin, origin_of
-from tobias_aug.images.sources import ImageFiles
+from tobias_aug.images import ImageFiles, ImageOrigin, as_source, open_images, open_origin, origin_of
 
 
 @pytest.fixture

@@ -14,13 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tobias_aug import ImageError, MergedViews, build_masks
+from tobias_aug.images import ImageFiles, ParquetImages, TarImages, open_images, open_origin, read_rgb
 from tobias_aug.images.braces import without_braces
-from tobias_aug.images.decode import read_rgb
-from tobias_aug.images.opening import open_images, open_origin
-from tobias_aug.images.parquet import ParquetImages
 from tobias_aug.images.paths import ListedImages, expand
-from tobias_aug.images.shards import TarImages
-from tobias_aug.images.sources import ImageFiles
 
 KINDS = ["folder", "list", "tar", "parquet", "zip"]
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tobias_aug import ImageError
-from tobias_aug.images.opening import open_images
+from tobias_aug.images import open_images
 
 
 def png(value):

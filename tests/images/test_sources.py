@@ -4,10 +4,8 @@ from PIL import Image
 from torch.utils.data import Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 
+from tobias_aug.images import ImageFiles, as_source, image_files_by_name, sample_key
 from tobias_aug.images.datasets import DatasetImages
-from tobias_aug.images.keys import sample_key
-from tobias_aug.images.opening import as_source
-from tobias_aug.images.sources import ImageFiles, image_files_by_name
 
 
 def test_keys_are_sorted_paths_below_the_root(photos):

@@ -15,8 +15,7 @@ import pytest
 from PIL import Image
 
 from tobias_aug import ImageError
-from tobias_aug.images.opening import open_images
-from tobias_aug.images.sources import ImageFiles
+from tobias_aug.images import ImageFiles, open_images
 
 pytest.importorskip("aiohttp", reason="fsspec reads the web with it")
 

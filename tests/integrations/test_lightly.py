@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader  # noqa: E402
 from torchvision.transforms.v2.functional import pil_to_tensor  # noqa: E402
 
 from tobias_aug import MissingMaskError, RandomCNN, build_masks  # noqa: E402
-from tobias_aug.images.decode import read_rgb  # noqa: E402
+from tobias_aug.images import read_rgb  # noqa: E402
 from tobias_aug.integrations.lightly import ForegroundSegments, MergedViews, TobiasCollate  # noqa: E402
-from tobias_aug.masks.cells import cells_to_pixels  # noqa: E402
+from tobias_aug.masks import cells_to_pixels  # noqa: E402
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import nn
 from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps, write_index_mask
 from tobias_aug.cli import main
 from tobias_aug.errors import TobiasError
-from tobias_aug.images.decode import normalize
+from tobias_aug.images import normalize
 from tobias_aug.irn import IRNet, LabeledCrops, random_walk, read_irn, save_irn, walk_class_maps, walk_folder
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tobias_aug.localization.cam import CAM
+from tobias_aug.localization import CAM
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tobias_aug import RandomCNN, half_mask
-from tobias_aug.localization.random_cnn import pool_cells
+from tobias_aug.localization import pool_cells
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_real_photographs_have_their_objects_in_the_heat(real_data):
 
     from PIL import Image
 
-    from tobias_aug.images.decode import squash, to_tensor
+    from tobias_aug.images import resize_square, to_tensor
 
     cnn = RandomCNN("resnet50")
     hotter = []
@@ -174,7 +174,7 @@ def test_real_photographs_have_their_objects_in_the_heat(real_data):
         rows = list(csv.DictReader(file))[:40]
     for row in rows:
         path = next((real_data / "ilsvrc_boxes").rglob(row["image"].split("/")[-1]))
-        heat = cnn.heatmaps(squash(to_tensor(Image.open(path).convert("RGB")), 224)[None])[0].numpy()
+        heat = cnn.heatmaps(resize_square(to_tensor(Image.open(path).convert("RGB")), 224)[None])[0].numpy()
         x = np.array([row["xmin"], row["xmax"]], float) / float(row["original_width"]) * 7
         y = np.array([row["ymin"], row["ymax"]], float) / float(row["original_height"]) * 7
         inside = np.zeros((7, 7), bool)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from tests.masks.test_regions import flood
 from tobias_aug import scda_box
-from tobias_aug.localization.scda import SCDA, scda_descriptor
+from tobias_aug.localization import SCDA, scda_descriptor
 
 values = st.floats(-100, 100, width=32)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tobias_aug.masks.cells import cell_edges, cells_to_pixels, half_mask, pack_cells, random_cells, unpack_cells
+from tobias_aug.masks import cell_edges, cells_to_pixels, half_mask, pack_cells, random_cells, unpack_cells
 
 finite = st.floats(width=32, allow_nan=False)
 grids = st.integers(2, 7)

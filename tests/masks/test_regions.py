@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tobias_aug.masks.regions import bounding_box, box_iou, largest_component
+from tobias_aug.masks import bounding_box, box_iou, largest_component
 
 masks = arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 

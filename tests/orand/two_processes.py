@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from tobias_aug.orand import MapPairs, ORANDNet, train_orandnet
-from tobias_aug.training.fabric import launch
+from tobias_aug.training import launch
 
 
 def made():

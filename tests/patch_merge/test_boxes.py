@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tobias_aug.masks.cells import cells_to_pixels
+from tobias_aug.masks import cells_to_pixels
 from tobias_aug.patch_merge import keep_boxes
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tobias_aug import half_mask
-from tobias_aug.masks.cells import cell_edges
+from tobias_aug.masks import cell_edges
 from tobias_aug.patch_merge import draw_merge, fill_slots
 from tobias_aug.patch_merge.kernels import _gather_pixels
 

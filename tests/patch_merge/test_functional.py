@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tobias_aug import half_mask, merge_patches
-from tobias_aug.masks.cells import cell_edges
+from tobias_aug.masks import cell_edges
 from tobias_aug.patch_merge import donor_cells, draw_merge, draw_order
 from tobias_aug.patch_merge.kernels import _gather_pixels
 

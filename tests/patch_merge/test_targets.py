@@ -6,7 +6,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from tobias_aug import PatchMerge, half_mask
-from tobias_aug.masks.cells import cells_to_pixels
+from tobias_aug.masks import cells_to_pixels
 
 SIZE = (24, 32)
 

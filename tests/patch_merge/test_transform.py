@@ -7,7 +7,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from tobias_aug import PatchMerge, half_mask, merge_patches
-from tobias_aug.masks.cells import cells_to_pixels
+from tobias_aug.masks import cells_to_pixels
 
 
 def batch(count, dtype=torch.uint8, size=(12, 18)):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from tobias_aug.class_maps import ClassMaps, index_mask, read_index_mask, resize_maps
-from tobias_aug.images.decode import read_rgb
+from tobias_aug.images import read_rgb
 from tobias_aug.metrics import SegmentationConfusion
 from tobias_aug.refine import refine_class_maps, refine_labels
 

@@ -8,8 +8,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tobias_aug import BorderContrast, RandomCNN
 from tobias_aug.images.decode import _imagenet
+from tobias_aug.localization import CAM
 from tobias_aug.localization.border_contrast import _border
-from tobias_aug.localization.cam import CAM
 from tobias_aug.runtime.devices import full_precision, pick_device
 
 NEW = hasattr(torch.backends.cudnn, "conv")

@@ -7,9 +7,8 @@ lightning = pytest.importorskip("lightning", reason="needs the extra train")
 
 from lightning.fabric import Fabric  # noqa: E402
 
+from tobias_aug.training import ReproducibleLoader, train  # noqa: E402
 from tobias_aug.training.checkpoint import NAME, load_checkpoint, save_checkpoint  # noqa: E402
-from tobias_aug.training.loader import ReproducibleLoader  # noqa: E402
-from tobias_aug.training.loop import train  # noqa: E402
 
 
 class Noisy(torch.utils.data.Dataset):

@@ -19,7 +19,7 @@ from torch import nn
 
 from tests.weights.test_checkpoint_layouts import Options, small
 from tobias_aug import RandomCNN
-from tobias_aug.localization.cam import CAM
+from tobias_aug.localization import CAM
 from tobias_aug.weights.checkpoints import common_prefix, read_checkpoint
 
 

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from tobias_aug.weights.checkpoints import load_weights, read_checkpoint
+from tobias_aug.weights import load_weights, read_checkpoint
 
 
 def small(prefix="", seed=0):

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from tobias_aug.weights import detectron2 as detectron2_layout
-from tobias_aug.weights.detectron2 import to_detectron2, write_detectron2
+from tobias_aug.weights import to_detectron2, write_detectron2
 
 
 def resnet(depth=18, **options):

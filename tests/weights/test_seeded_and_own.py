@@ -6,8 +6,8 @@ import torchvision
 from torch import nn
 
 from tobias_aug import RandomCNN
-from tobias_aug.localization.cam import CAM
-from tobias_aug.weights.checkpoints import load_weights
+from tobias_aug.localization import CAM
+from tobias_aug.weights import load_weights
 
 
 @pytest.fixture(scope="module")

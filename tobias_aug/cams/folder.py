@@ -20,7 +20,7 @@ from tobias_aug.cams.labels import labels_of
 from tobias_aug.cams.options import CamOptions
 from tobias_aug.class_maps import write_class_maps
 from tobias_aug.errors import WriteError
-from tobias_aug.images.decode import squash, to_tensor
+from tobias_aug.images.decode import resize_square, to_tensor
 from tobias_aug.images.opening import as_source
 from tobias_aug.images.sources import ImageSource
 from tobias_aug.runtime.devices import pick_device
@@ -170,7 +170,7 @@ class _Images(Dataset[_Image]):
             loaded = self.source.load(index)
             image = loaded if isinstance(loaded, Tensor) else to_tensor(loaded)
             own = (image.shape[1], image.shape[2])
-            seen = image if self.size is None else squash(image, self.size)
+            seen = image if self.size is None else resize_square(image, self.size)
         except Exception as error:  # Decoders raise anything on damaged files; each reason goes to failures.jsonl.
             return _Image(np.empty(0, np.uint8), (0, 0), f"{type(error).__name__}: {error}")
         # An array goes through the loader's pipe; a tensor would take a file descriptor for each image.

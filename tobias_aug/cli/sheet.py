@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tobias_aug.errors import ImageError
-from tobias_aug.images.decode import squash, to_tensor
+from tobias_aug.images.decode import resize_square, to_tensor
 from tobias_aug.images.draw import cells_overlay, contact_sheet, heat_overlay, spread
 from tobias_aug.images.opening import as_source
 from tobias_aug.images.sources import ImageSource
@@ -46,7 +46,7 @@ def draw_sheet(table: MaskTable, images: Any, localizer: Localizer, count: int, 
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for number, (key, image) in enumerate(zip(keys, drawn, strict=True)):
-        pixels = squash(to_tensor(image), input_size(localizer))[None]
+        pixels = resize_square(to_tensor(image), input_size(localizer))[None]
         with torch.inference_mode():
             heatmap = localizer.heatmaps(pixels)[0]
         # An image with fewer pixels than cells per side is drawn by the nearest cells, and merges with nothing.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tobias_aug.images.decode import normalize as normalize
     from tobias_aug.images.decode import open_image as open_image
     from tobias_aug.images.decode import read_rgb as read_rgb
-    from tobias_aug.images.decode import squash as squash
+    from tobias_aug.images.decode import resize_square as resize_square
     from tobias_aug.images.decode import to_rgb as to_rgb
     from tobias_aug.images.decode import to_tensor as to_tensor
     from tobias_aug.images.decode import to_unit as to_unit
@@ -49,7 +49,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             "to_tensor",
             "to_unit",
             "normalize",
-            "squash",
+            "resize_square",
         ],
         "draw": ["heat_overlay", "cells_overlay", "contact_sheet"],
         "keys": ["KeyList", "sample_key"],

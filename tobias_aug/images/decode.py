@@ -19,6 +19,7 @@ from torchvision.transforms.v2 import functional as F
 
 from tobias_aug.errors import ImageError
 from tobias_aug.images.limits import pixel_limit
+from tobias_aug.runtime.renamed import renamed_attribute
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -172,7 +173,7 @@ def to_tensor(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def squash(
+def resize_square(
     images: UInt8[Tensor, "*batch channels height width"] | Float[Tensor, "*batch channels height width"],
     size: int,
 ) -> Tensor:
@@ -193,7 +194,7 @@ def _resize(images: Tensor, size: int) -> Tensor:
 
 
 def to_unit(images: Tensor, size: int | None = None) -> Float[Tensor, "batch 3 rows columns"]:
-    """Check a batch (batch, 3, height, width) and bring it to float32 in [0, 1], squashed to ``size`` if that is given.
+    """Check a batch (batch, 3, height, width) and bring it to float32 in [0, 1], resized to a square of ``size``.
 
     Raises:
         ValueError: if the shape is another, float images hold NaN or values outside [0, 1], or the dtype is neither.
@@ -237,3 +238,6 @@ def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
             for values in (IMAGENET_MEAN, IMAGENET_STD)
         )
     return mean, std
+
+
+__getattr__ = renamed_attribute(__name__, {"squash": "resize_square"}, globals())

@@ -58,7 +58,7 @@ orand.irn_walk irn.walk
 orand.linear_head cams.linear_head
 orand.matching class_maps.matching
 orand.pairs orand.data
-orand.pamr refine.pamr
+orand.pamr refine.pixel_adaptive
 orand.pseudo_labels class_maps.pseudo_labels
 orand.refine refine.refine
 orand.refine_folder refine.folder

@@ -15,7 +15,7 @@ from detectron2.modeling import build_backbone, build_model
 
 from tobias_aug.integrations.detectron2 import VGG16, config_file, get_tobias_cfg
 from tobias_aug.integrations.detectron2.roi_heads import VGG16BoxHead
-from tobias_aug.weights.detectron2 import to_detectron2, write_detectron2
+from tobias_aug.weights import to_detectron2, write_detectron2
 
 
 def network(depth):

@@ -15,8 +15,8 @@ from detectron2.structures import BoxMode
 import tobias_aug
 from tobias_aug.errors import MissingMaskError
 from tobias_aug.integrations.detectron2 import TobiasMapper, TranslatedMapper
-from tobias_aug.masks.cells import cell_edges, cells_to_pixels
-from tobias_aug.patch_merge.boxes import keep_boxes
+from tobias_aug.masks import cell_edges, cells_to_pixels
+from tobias_aug.patch_merge import keep_boxes
 
 
 def mapper(augmentations=(), **options):

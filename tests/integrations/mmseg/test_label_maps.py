@@ -17,8 +17,7 @@ import torch
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 
-from tobias_aug.class_maps import read_class_maps, read_index_mask, voc_palette, write_index_mask
-from tobias_aug.class_maps.pseudo_labels import index_mask
+from tobias_aug.class_maps import index_mask, read_class_maps, read_index_mask, voc_palette, write_index_mask
 
 NAMES = ("street", "house", "car")
 PALETTE = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]

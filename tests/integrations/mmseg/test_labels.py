@@ -17,13 +17,13 @@ from PIL import Image
 from tobias_aug.class_maps import (
     VOC_CLASSES,
     ClassMaps,
+    index_mask,
     read_class_maps,
     read_index_mask,
     write_class_maps,
 )
-from tobias_aug.class_maps.pseudo_labels import index_mask
 from tobias_aug.errors import TobiasError
-from tobias_aug.orand.folder import fuse_class_maps
+from tobias_aug.orand import fuse_class_maps
 
 CLASSES = dict(classes=["street", "house", "car"])
 PNG = dict(img_path="images", seg_map_path="masks")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tobias_aug import FolderInUseError, ImageError, RandomCNN, TableError, build_masks, half_mask
-from tobias_aug.masks.build.verify import verify_masks
+from tobias_aug.masks import verify_masks
 from tobias_aug.masks.table.parts import default_part_size
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.masks.table.files import part_bytes
 from tobias_aug import RandomCNN, build_masks
-from tobias_aug.masks.build.ray import RayEngine
+from tobias_aug.masks import RayEngine
 
 OPTIONS = {"grid": 2, "batch_size": 2, "part_size": 3, "quiet": True}
 

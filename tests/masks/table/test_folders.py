@@ -12,7 +12,7 @@ import torch
 import tobias_aug
 from tests.masks.made_up import make_table
 from tobias_aug import MaskTable, TableError, WriteError, build_masks, concatenate_tables, filter_table
-from tobias_aug.masks.cells import random_cells
+from tobias_aug.masks import random_cells
 from tobias_aug.masks.table import table as table_module
 from tobias_aug.masks.table.parts import part_path, read_summary
 

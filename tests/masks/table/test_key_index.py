@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tobias_aug.images.keys import KeyList
+from tobias_aug.images import KeyList
 from tobias_aug.masks.table import key_index as index_module
 from tobias_aug.masks.table.key_hash import hash_key, hash_keys
 from tobias_aug.masks.table.key_index import KeyIndex, sort_hashes

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tobias_aug import MaskTable, MissingMaskError, TableError, half_mask
-from tobias_aug.images.keys import KeyList
+from tobias_aug.images import KeyList
 from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from tobias_aug.errors import ImageError, SampleError
-from tobias_aug.images.decode import squash, to_tensor
+from tobias_aug.images.decode import resize_square, to_tensor
 from tobias_aug.images.origin import origin_of
 from tobias_aug.images.sources import ImageSource
 from tobias_aug.masks.build.plan import Part
@@ -157,7 +157,7 @@ class _Images(Dataset[tuple[Tensor, str | Exception]]):
         reason: str | Exception
         try:
             self.source.key(index).encode("utf-8")
-            return squash(_pixels(self.source.load(index, at_least=self.size), self.source), self.size), ""
+            return resize_square(_pixels(self.source.load(index, at_least=self.size), self.source), self.size), ""
         except UnicodeEncodeError:
             reason = "the file's name is not valid UTF-8; rename it"
         except (SampleError, ImportError) as error:
