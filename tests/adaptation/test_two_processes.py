@@ -12,6 +12,8 @@ from lightning.fabric import Fabric
 
 from tests.adaptation import two_processes
 
+pytestmark = pytest.mark.slow
+
 LOCAL = ("MMD, each for itself", "balance, each for itself")
 
 

@@ -15,7 +15,7 @@ from tobias_aug.class_maps import read_index_mask
 from tobias_aug.images import read_rgb
 
 pytest.importorskip("skimage", reason="needs the extra demo")
-pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")]
 
 ROOT = Path(__file__).parents[2]
 # Above what the good images alone take. An image at the limit of 1,000,000 pixels is 3 MB, the largest bomb 2,700.

@@ -27,6 +27,8 @@ from benchmarks.adaptation.digits import (
 from benchmarks.adaptation.run import PAPER, PAPER_MCD, TASKS, main, rows_of
 from benchmarks.adaptation.runs import Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

@@ -17,6 +17,8 @@ from benchmarks.between_class.cifar import load_cifar10
 from benchmarks.between_class.run import METHODS, PUBLISHED, Run, crop, main, plan_epoch, rows_of
 from benchmarks.command import DataError
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_crop_is_a_flip_a_padding_and_a_window():
     images = torch.randn(6, 3, 32, 32)

@@ -13,6 +13,8 @@ from benchmarks.between_class_sound.clips import Clips, load_clips  # noqa: E402
 from benchmarks.between_class_sound.run import first_clips, rows_of  # noqa: E402
 from benchmarks.command import DataError  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 class Listener(nn.Module):
     """A network small enough for a test."""

@@ -12,6 +12,8 @@ from benchmarks import command
 from benchmarks.command import DataError, chosen, file_named, positive, require, seeds_of
 from benchmarks.runs import module_of
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 # Each with what else it must be told, and what its message must name. The last need no data for their other sections.
 WANTED = {

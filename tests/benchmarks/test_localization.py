@@ -15,6 +15,8 @@ from benchmarks.localization.rows import Setting, find, fitted_center, ordered_p
 from benchmarks.localization.run import data_of_the_paper, kept_share, scores
 from tobias_aug.masks import half_mask
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def four():

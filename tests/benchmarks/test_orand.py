@@ -13,6 +13,8 @@ pytest.importorskip("lightning", reason="needs the extra train")
 from benchmarks.orand import run as orand
 from benchmarks.orand.classifiers import SIDE
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("bird", "cat", "dog")
 WORDS = (
     "--classifiers cnn resnet18 --epochs 1 1 --batch-size 4 --crop 32 --scales 1 --no-flip --images 4 --steps 2 "

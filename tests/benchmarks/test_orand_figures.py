@@ -43,6 +43,6 @@ def test_the_table_has_a_line_per_method_and_only_columns_that_were_measured():
         '| ORANDNet, "official" loss | 54.3, 71.0, 70.9 | 42.0 ± 0.5 |  |  |',
         "| plain CNN |  |  |  | 71.7 |",
         "",
-        "Means and standard stds over 3 seeds; the paper's three numbers are IoU, precision and recall.",
+        "Means and standard deviations over 3 seeds; the paper's three numbers are IoU, precision and recall.",
     ]
     assert fused(rows[3:]).endswith("\nOne run; the paper's three numbers are IoU, precision and recall.")

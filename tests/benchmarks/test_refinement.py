@@ -4,6 +4,8 @@ import pytest
 from benchmarks.refinement import coarse_maps, read_samples, rows_of, scored
 from tobias_aug.class_maps import index_mask
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sample():

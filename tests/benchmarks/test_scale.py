@@ -11,6 +11,8 @@ import pytest
 from benchmarks import scale
 from benchmarks.scale import plan
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_plan_is_the_constants_times_the_images():
     """Round numbers, computed by hand."""

@@ -12,6 +12,8 @@ pytest.importorskip("mmseg", reason="needs the extra mmseg")
 from benchmarks import segmentation_adaptation
 from benchmarks.segmentation_adaptation import main, rows_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data(tmp_path):

@@ -6,6 +6,8 @@ from PIL import Image
 from benchmarks.orand.classifiers import CROPS, NETWORKS, SIDE, Images, RandomCrops, accuracy, crop
 from tobias_aug import class_activation_maps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def images(tmp_path):

@@ -11,7 +11,7 @@ from benchmarks import table_lookup
 from benchmarks.table_lookup import DictMasks, in_a_child, key_of, main, make_table, memory
 from tobias_aug import MaskTable
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")]
 
 
 def test_keys_are_as_long_as_imagenets_and_all_different():

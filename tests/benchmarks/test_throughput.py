@@ -13,6 +13,8 @@ from benchmarks.throughput import online as online_speed
 from benchmarks.throughput import run as throughput
 from benchmarks.throughput.run import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def rows_of(monkeypatch, tmp_path):

@@ -288,6 +288,7 @@ def compiled():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MIXES)
 def test_apply_compiles_whole_and_gives_the_same(name, compiled):
     assert compiled[f"apply {name}"] == "the same"

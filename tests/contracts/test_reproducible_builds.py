@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from tobias_aug import RandomCNN, UnfinishedError, build_masks
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"grid": 2, "part_size": 5, "quiet": True}
 
 

@@ -12,6 +12,8 @@ pytest.importorskip("lightning", reason="needs the extra train")
 
 from tobias_aug import build_masks
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pretrain_lightly.py"
 SMALL = ["--input-size", "32", "--batch-size", "4", "--queue", "8", "--steps", "8", "--workers", "1"]
 OFTEN = ["--checkpoint-every", "3", "--log-every", "1"]

@@ -11,6 +11,8 @@ from tests.faults.commands import COMMANDS, orand_train
 from tobias_aug.irn.net import FILE
 from tools.command_line import commands
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_command_that_promises_to_continue_is_killed():
     promise = "run it again to resume after an interruption"

@@ -12,6 +12,8 @@ import pytest
 from tests.faults.commands import files, photos
 from tests.faults.processes import wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def command(images, out, workers=0):
     return "tobias", "masks", "build", images, "-o", out, "--localizer", "border-contrast", "--workers", workers

@@ -8,6 +8,8 @@ from torch import fx, nn
 from tobias_aug import RandomCNN
 from tobias_aug.localization.onednn import fused_for_cpu
 
+pytestmark = pytest.mark.slow
+
 ARCHS = ["resnet18", "vgg11_bn", "densenet121", "mobilenet_v3_small", "googlenet", "regnet_y_400mf", "efficientnet_b0"]
 
 

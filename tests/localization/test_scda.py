@@ -11,6 +11,8 @@ from tests.masks.test_regions import flood
 from tobias_aug import scda_box
 from tobias_aug.localization import SCDA, scda_descriptor
 
+pytestmark = pytest.mark.slow
+
 values = st.floats(-100, 100, width=32)
 
 

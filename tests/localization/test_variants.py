@@ -5,6 +5,8 @@ from torch import nn
 from tobias_aug import RandomCNN
 from tobias_aug.localization.variants import PAPER
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {
     "r50": (2048, 14, 14),
     "r50-sigmoid": (2048, 7, 7),

@@ -8,6 +8,8 @@ from torch import nn
 
 from tobias_aug import BorderContrast, OnlineMasks, PatchMerge, RandomCNN, build_masks
 
+pytestmark = pytest.mark.slow
+
 LOCALIZERS = {
     "RandomCNN": lambda: RandomCNN("resnet18", seed=3),
     "RandomCNN, bf16 at 128 px": lambda: RandomCNN("resnet18", seed=3, precision="bf16", input_size=128),

@@ -9,6 +9,8 @@ from tobias_aug import RandomCNN
 from tobias_aug.localization import CAM
 from tobias_aug.weights import load_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained():

@@ -25,6 +25,8 @@ from torch.nn import functional as F
 
 from tobias_aug.adaptation import fog_and_color
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = itertools.count()
 CLASSES = dict(classes=["street", "house", "car"])
 OPTIMIZER = dict(optimizer=dict(type="SGD", lr=0.1))

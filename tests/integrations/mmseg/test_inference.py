@@ -25,6 +25,8 @@ from PIL import Image
 
 from tobias_aug.class_maps import write_index_mask
 
+pytestmark = pytest.mark.slow
+
 NAMES = sorted(
     path.stem for path in Path(config_path("camvid240")).parent.glob("*.py") if not path.stem.startswith("_")
 )

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
+pytestmark = pytest.mark.slow
+
 lite = pytest.mark.skipif(not enable_mmcv_lite(), reason="full mmcv is installed")
 
 

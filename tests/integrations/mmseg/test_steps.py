@@ -17,6 +17,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+pytestmark = pytest.mark.slow
+
 SGD = dict(type="SGD", lr=0.1)
 KINDS = ["MCDSegmentor", "ADRSegmentor"]
 

@@ -20,6 +20,8 @@ from mmseg.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
 from tobias_aug.class_maps import read_index_mask
 from tobias_aug.metrics import SegmentationConfusion
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = itertools.count()
 SIZES = [(6, 8)] * 5 + [(12, 16)] * 5 + [(24, 32)] * 5 + [(48, 64)] * 5
 

@@ -11,6 +11,8 @@ from tests.masks.table.files import part_bytes
 from tobias_aug import RandomCNN, build_masks
 from tobias_aug.masks import RayEngine
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"grid": 2, "batch_size": 2, "part_size": 3, "quiet": True}
 
 
