@@ -61,6 +61,7 @@ app = typer.Typer(
     help="Object masks that cost nothing, and the augmentations they buy.",
     cls=Commands,
     no_args_is_help=True,
+    rich_markup_mode=None,  # Boxes would take twice the lines.
     pretty_exceptions_enable=False,
 )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Write a checkpoint in another library's layout.", no_args_is_help=True)
+app = typer.Typer(help="Write a checkpoint in another library's layout.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from tobias_aug.images.sources import ImageSource
     from tobias_aug.masks.table.table import MaskTable
 
-app = typer.Typer(help="Build, look at and verify the mask table of an image folder.", no_args_is_help=True)
+app = typer.Typer(
+    help="Build, look at and verify the mask table of an image folder.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 class Engine(str, Enum):

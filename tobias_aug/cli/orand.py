@@ -33,6 +33,7 @@ from tobias_aug.cli._options import (
 app = typer.Typer(
     help="Make class maps, fuse those of two classifiers, refine them, and make and score pseudo masks.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # Boxes would take twice the lines.
 )
 app.command()(cams.cams)
 
