@@ -1,4 +1,4 @@
-"""What needs no training, beside every trained network: the whole background, an ellipse, Otsu, GrabCut, BorderContrast."""
+"""What needs no training, beside every trained network: ellipse, Otsu, GrabCut, BorderContrast, or nothing at all."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from benchmarks.redo.sets import Scored
-from tobias_aug.images.decode import to_tensor
 from tobias_aug import BorderContrast
+from tobias_aug.images.decode import to_tensor
 from tobias_aug.masks.regions import otsu_threshold
 from tobias_aug.metrics.regions import RegionScores
 

@@ -5,7 +5,6 @@ Chen, Artières and Denoyer, "Unsupervised Object Segmentation by Redrawing" (Ne
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F

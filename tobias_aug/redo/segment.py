@@ -31,7 +31,7 @@ def network_input(image: Image.Image, size: int) -> UInt8[Tensor, "3 rows column
 def region_maps(
     result: ReDOResult, images: UInt8[Tensor, "batch 3 rows columns"]
 ) -> Float[Tensor, "batch regions rows columns"]:
-    """Return the soft masks of images of the network's size, the background first, the object that it is sure of last."""
+    """Return the soft masks of images of the network's size, the background first."""
     device = next(result.network.parameters()).device
     masks: Tensor = result.network(to_signed(images.to(device)))
     return masks[:, result.order].float()
