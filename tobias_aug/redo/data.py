@@ -89,7 +89,8 @@ class SquareImages(Dataset[Tensor]):
         return SourceFolder(self._files.root, [self._files.root / key for key in self._files.keys])
 
     def _decode_all(self, quiet: bool) -> Tensor:
-        pixels, kept = torch.empty(len(self._files), 3, self.size, self.size, dtype=torch.uint8), []
+        pixels = torch.empty(len(self._files), 3, self.size, self.size, dtype=torch.uint8)
+        kept: list[int] = []
         with Progress(len(self._files), label="images", unit="images", quiet=quiet) as progress:
             for number in range(len(self._files)):
                 try:

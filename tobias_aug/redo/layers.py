@@ -107,7 +107,7 @@ class UpBlock(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor, z: Tensor) -> Tensor:
         """Return (batch, outputs, 2 height, 2 width); the mask is averaged to the size of the features."""
-        small = F.adaptive_avg_pool2d(mask, features.shape[2:])
+        small = F.adaptive_avg_pool2d(mask, (features.shape[2], features.shape[3]))
         hidden = torch.cat([self.norms[0](features, z).relu(), small], 1)
         hidden = self.first(F.interpolate(hidden, scale_factor=2.0, mode="nearest"))
         hidden = self.second(self.norms[1](hidden, z).relu())

@@ -118,7 +118,8 @@ class _ResidualBlock(nn.Module):
         self.norm = nn.InstanceNorm2d(width, affine=True)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.norm(features + self.second(self.first(features))).relu()
+        normalized: Tensor = self.norm(features + self.second(self.first(features)))
+        return normalized.relu()
 
 
 def _normalized(layer: nn.Conv2d) -> list[nn.Module]:
@@ -237,4 +238,5 @@ class InformationEncoder(_Judge):
 
     def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch regions z"]:
         """Return an estimate of the noise of every region."""
-        return self.judged(images).unflatten(1, (self.regions, -1))
+        estimated: Tensor = self.judged(images).unflatten(1, (self.regions, -1))
+        return estimated

@@ -110,7 +110,7 @@ def train_redo(
                 if watch is not None:
                     watch(step)
 
-            step = ReDOStep(fabric, options, *samples, look)
+            step = ReDOStep(fabric, options, samples[0], samples[1], look)
             rhythm: dict[str, Any] = {"checkpoint_every": checkpoint_every, "log_every": log_every}
             _train(fabric, step, loader, folder, rhythm)
             if fabric.is_global_zero:
