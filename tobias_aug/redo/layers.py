@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,8 +10,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 GAIN = 0.8
 """Of the orthogonal initialization; the paper found 0.2 and 1.4 not to train at all."""
-
-Norm = Literal["batch", "instance"]
 
 
 def initialized(layer: nn.Module, spectral: bool = False) -> nn.Module:
@@ -72,7 +68,7 @@ class ConditionalNorm(nn.Module):
         norm: "batch" as the paper says, or "instance" as the official code has it.
     """
 
-    def __init__(self, channels: int, z_size: int, norm: Norm) -> None:
+    def __init__(self, channels: int, z_size: int, norm: str) -> None:
         super().__init__()
         kinds = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
         if norm not in kinds:
@@ -98,7 +94,7 @@ class UpBlock(nn.Module):
         norm: see :class:`ConditionalNorm`.
     """
 
-    def __init__(self, inputs: int, outputs: int, z_size: int, norm: Norm) -> None:
+    def __init__(self, inputs: int, outputs: int, z_size: int, norm: str) -> None:
         super().__init__()
         self.norms = nn.ModuleList([ConditionalNorm(width, z_size, norm) for width in (inputs, outputs)])
         self.first = convolution(inputs + 1, outputs, bias=False)

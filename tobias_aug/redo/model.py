@@ -88,7 +88,7 @@ class ReDOModel(nn.Module):
         return torch.cat([redraw(images, masks, colors, region) for region, colors in drawn.items()])
 
 
-def to_signed(images: UInt8[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+def to_signed(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Bring pixels from 0 to 255 to [-1, 1].
 
     Example:

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from tobias_aug.redo.layers import (
     ConditionalNorm,
     DownBlock,
-    Norm,
     SelfAttention,
     UpBlock,
     convolution,
@@ -145,7 +144,7 @@ class RegionGenerator(nn.Module):
     """
 
     def __init__(
-        self, size: int, width: int = 64, z_size: int = 32, *, norm: Norm = "batch", attention: bool = True
+        self, size: int, width: int = 64, z_size: int = 32, *, norm: str = "batch", attention: bool = True
     ) -> None:
         super().__init__()
         blocks = blocks_of(size)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-from tobias_aug.redo.layers import Norm
 from tobias_aug.redo.networks import blocks_of
 
-Start = Literal["random", "border-contrast"]
-Redraw = Literal["one", "every"]
+CHOICES = {"norm": ("batch", "instance"), "redraw": ("one", "every"), "start": ("random", "border-contrast")}
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,14 @@ class ReDOOptions:
     generator_width: int = 64
     discriminator_width: int = 64
     attention: bool = True
-    norm: Norm = "batch"
-    redraw: Redraw = "one"
+    norm: str = "batch"
+    redraw: str = "one"
     batch_size: int = 25
     weight: float = 5.0
     lr: float = 1e-4
     mask_lr: float = 1e-5
     weight_decay: float = 1e-4
-    start: Start = "random"
+    start: str = "random"
     start_steps: int = 300
     start_lr: float = 1e-3
     ema: float = 0.0
@@ -75,7 +73,7 @@ class ReDOOptions:
 
     def __post_init__(self) -> None:
         blocks_of(self.size)
-        for name, known in (("redraw", ("one", "every")), ("start", ("random", "border-contrast"))):
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}")
         for name in ("z_size", "batch_size", "steps", "check_every", "start_steps"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,12 @@ from tobias_aug.redo.redraw import has_collapsed, region_areas
 from tobias_aug.redo.start import start_loss
 
 BETAS = (0.0, 0.9)
-Batch = tuple[UInt8[Tensor, "batch 3 size size"], UInt8[Tensor, "batch 3 size size"]]
+Batch = Sequence[UInt8[Tensor, "batch 3 size size"]]
+"""Images to redraw, and independent ones for the discriminator."""
 
 
-@dataclass
 class Attempt:
-    """How far a training is, for the checkpoint.
+    """How far a training is, for the checkpoint; no dataclass, since Fabric would load into a copy of it.
 
     Attributes:
         step: steps made in all.
@@ -36,9 +35,9 @@ class Attempt:
         restarts: step and areas of every collapse that restarted it.
     """
 
-    step: int = 0
-    first: int = 0
-    restarts: list[dict[str, Any]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.step = self.first = 0
+        self.restarts: list[dict[str, Any]] = []
 
     @property
     def done(self) -> int:
@@ -47,7 +46,7 @@ class Attempt:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the values as a checkpoint holds them."""
-        return asdict(self)
+        return {"step": self.step, "first": self.first, "restarts": self.restarts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the values of a checkpoint."""
@@ -171,7 +170,8 @@ class ReDOStep:
         return {"start": loss}
 
     def _update(self, inputs: Tensor, reals: Tensor) -> dict[str, Tensor]:
-        region, noise = self._draw(len(inputs))
+        region, noise = self.draw(len(inputs), self._fabric.global_rank)
+        noise = self._fabric.to_device(noise)
         inputs, reals = (part.contiguous(memory_format=torch.channels_last) for part in (inputs, reals))
         model = self.model
         model.discriminator.requires_grad_(False)
@@ -188,13 +188,13 @@ class ReDOStep:
                 mean.lerp_(value.detach(), 1 - self.options.ema)
         return losses
 
-    def _draw(self, batch: int) -> tuple[int | None, Tensor]:
-        """The region to redraw, the same on all processes, and noise, which differs; by the number of the step."""
-        number, rank = self.attempt.step, self._fabric.global_rank
+    def draw(self, batch: int, rank: int) -> tuple[int | None, Float[Tensor, "batch regions z"]]:
+        """Draw the region to redraw, the same on all processes, and noise, which differs; by the number of the step."""
+        number = self.attempt.step
         region = np.random.default_rng([self.options.seed, number]).integers(self.options.regions)
         seed = np.random.SeedSequence([self.options.seed, number, rank]).generate_state(1, np.uint64)[0]
         noise = self.model.noise(batch, torch.Generator().manual_seed(int(seed >> 1)))
-        return int(region) if self.options.redraw == "one" else None, self._fabric.to_device(noise)
+        return int(region) if self.options.redraw == "one" else None, noise
 
     def _descend(self, loss: Tensor, part: nn.Module, *optimizers: Optimizer) -> None:
         part.zero_grad()
