@@ -27,9 +27,12 @@ class ReDOOptions:
         lr: learning rate of all networks but one.
         mask_lr: that of the mask network.
         weight_decay: of the mask network.
-        start: "random", or "border-contrast": the mask network is first fitted to BorderContrast's masks.
+        start: "random", or "border-contrast": the mask network is first fitted to BorderContrast's masks. The three
+            options below concern it alone.
         start_steps: how long it is fitted, before ``steps`` begin.
         start_lr: learning rate while it is fitted.
+        hold_steps: after that, as many of the ``steps`` leave the mask network as it is, so that the others learn to
+            redraw its regions before they move it.
         ema: decay of a running mean of the mask network's weights, which then makes the masks; 0 takes the weights.
         steps: number of steps of the training that succeeds.
         check_every: steps between two tests for a collapse.
@@ -63,6 +66,7 @@ class ReDOOptions:
     start: str = "random"
     start_steps: int = 300
     start_lr: float = 1e-3
+    hold_steps: int = 1000
     ema: float = 0.0
     steps: int = 20_000
     check_every: int = 500
@@ -101,6 +105,11 @@ class ReDOOptions:
     def fitting_steps(self) -> int:
         """Steps in which the mask network is fitted before anything is redrawn."""
         return self.start_steps if self.start == "border-contrast" else 0
+
+    @property
+    def moving_from(self) -> int:
+        """Step at which the redrawing begins to move the mask network."""
+        return self.fitting_steps + (self.hold_steps if self.start == "border-contrast" else 0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options as JSON can hold them."""

@@ -174,12 +174,16 @@ class ReDOStep:
         noise = self._fabric.to_device(noise)
         inputs, reals = (part.contiguous(memory_format=torch.channels_last) for part in (inputs, reals))
         model = self.model
+        moving = self.attempt.done >= self.options.moving_from
         model.discriminator.requires_grad_(False)
+        model.mask.requires_grad_(moving)
         with self._fabric.autocast():
             losses = model.generator_losses(inputs, noise, region)
         descended = nn.ModuleList([model.mask, model.generators, model.encoder])
-        self._descend(losses["generator"] + losses["information"], descended, self._masking, self._drawing)
+        optimizers = (self._masking, self._drawing) if moving else (self._drawing,)
+        self._descend(losses["generator"] + losses["information"], descended, *optimizers)
         model.discriminator.requires_grad_(True)
+        model.mask.requires_grad_(True)
         with self._fabric.autocast():
             losses["discriminator"] = model.discriminator_loss(inputs, reals, noise, region)
         self._descend(losses["discriminator"], model.discriminator, self._judging)
