@@ -58,7 +58,11 @@ def stop_at(step):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"redraw": "every", "norm": "instance", "ema": 0.9}, {"start": "border-contrast", "start_steps": 4}],
+    [
+        {},
+        {"redraw": "every", "norm": "instance", "ema": 0.9},
+        {"start": "border-contrast", "start_steps": 4, "hold_steps": 2},
+    ],
     ids=["paper", "official", "border-contrast"],
 )
 def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(images, tmp_path, options):
@@ -133,6 +137,17 @@ def test_the_background_is_what_covers_the_border_and_the_run_says_so(images, tm
     stored = torch.load(tmp_path / "redo.pt", weights_only=True)
     assert stored["rule"] == "touches the border least"
     assert read_result(tmp_path).order == result.order
+
+
+def test_masks_are_held_after_the_start_until_the_others_can_redraw(images, tmp_path):
+    seen = {}
+
+    def watch(step):
+        seen[step.attempt.done] = first_weight(step)
+
+    trained(images, tmp_path, watch=watch, start="border-contrast", start_steps=3, hold_steps=6, steps=9)
+    assert seen[3] == seen[6] == seen[9]
+    assert seen[12] != seen[9]
 
 
 def test_bf16_trains(images, tmp_path):

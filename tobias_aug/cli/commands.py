@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tobias_aug.cli import INTERRUPTED, cams, demo, export, masks, orand, orand_net, refine, tables
+from tobias_aug.cli import INTERRUPTED, cams, demo, export, masks, orand, orand_net, redo, refine, tables
 from tobias_aug.errors import TobiasError
 
 # What a wrong command line raises; the command line's library shows it with the usage, and leaves with status 2.
@@ -92,5 +92,6 @@ for command in (cams.cams, orand_net.train, orand_net.apply, refine.refine):
 orand.app.command("irn-train")(refine.irn_train)
 orand.app.command("irn-apply")(refine.irn_apply)
 app.add_typer(orand.app, name="orand")
+app.add_typer(redo.app, name="redo")
 app.add_typer(export.app, name="export")
 app.command("demo")(demo.demo)

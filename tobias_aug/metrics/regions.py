@@ -44,7 +44,7 @@ class RegionScores:
         """Number of images."""
         return len(self._counts)
 
-    def update(self, prediction: UInt8[np.ndarray, "height width"], truth: UInt8[np.ndarray, "height width"]) -> None:
+    def update(self, prediction: UInt8[np.ndarray, "height width"], truth: UInt8[np.ndarray, "rows columns"]) -> None:
         """Add an image.
 
         Raises:
