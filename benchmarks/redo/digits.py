@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
@@ -55,7 +56,9 @@ class ColoredDigits(Dataset[Tensor]):
 
     def drawn(self, index: int) -> tuple[UInt8[Tensor, "3 size size"], UInt8[Tensor, "size size"]]:
         """Return an image and its mask: 0 background, 1 even, 2 odd."""
-        random = torch.Generator().manual_seed((self.seed << 33) + (int(self.train) << 32) + index)
+        # Mixed into 32 bits, since torch's generator on the CPU heeds no others.
+        seed = np.random.SeedSequence([self.seed, int(self.train), index]).generate_state(1)[0]
+        random = torch.Generator().manual_seed(int(seed))
         digits = [held[int(torch.randint(len(held), (), generator=random))] for held in self._digits]
         side = digits[0].shape[-1]
         # Up to 71 of 128 for digits of 56: the official draw leaves the last row and column free.

@@ -4,6 +4,7 @@
 
 ``random``           ReDO from random weights, as published; a collapse restarts it.
 ``border-contrast``  the mask network is first fitted to BorderContrast's masks, this project's own addition.
+``supervised``       the same mask network trained on 5 to 200 labeled images (Figure 4).
 ``controls``         everything background or object, the best ellipse (its radius is chosen by validation masks), Otsu,
                      GrabCut (needs OpenCV), BorderContrast with Otsu's threshold.
 
@@ -33,8 +34,11 @@ from benchmarks.runs import Job, Runs, as_published, over_seeds, run_all, told_a
 
 if TYPE_CHECKING:  # Needs lightning, which --help does not.
     from benchmarks.redo.sets import SegmentationSet
+    from tobias_aug.redo import ReDOOptions
 
 STARTS = ("random", "border-contrast")
+METHODS = ("controls", *STARTS, "supervised")
+LABELS = (5, 10, 25, 50, 100, 200)
 CONTROLS = ("background", "object", "ellipse", "Otsu", "GrabCut", "BorderContrast")
 SET_NAMES = ("colored-2-mnist", "flowers17", "lfw")
 # Per cent, Table 1, at 128 pixels: accuracy and IoU by image. Oxford Flowers 102 there, 17 here, so that it stands
@@ -89,7 +93,7 @@ def rows_of(runs: Runs) -> list[Row]:
 @command
 def main() -> None:
     parser = new_parser(__doc__)
-    training_arguments(parser, "digits, flowers17_128 and lfw64.tar.gz", ("controls", *STARTS), "controls,random")
+    training_arguments(parser, "digits, flowers17_128 and lfw64.tar.gz", METHODS, "controls,random")
     parser.add_argument("--set", dest="sets", default="lfw", help=f"of {', '.join(SET_NAMES)}")
     parser.add_argument("--size", type=positive, default=128, help="side of the squares in pixels, a power of two")
     parser.add_argument("--width", type=positive, default=64, help="channels of generators and discriminator")
@@ -105,6 +109,7 @@ def main() -> None:
     parser.add_argument("--hold-steps", type=int, default=1000, help="after them, in which the masks stay as they are")
     parser.add_argument("--ema", type=float, default=0.0, help="decay of the mask network's running mean; 0 has none")
     parser.add_argument("--steps", type=positive, default=20_000)
+    parser.add_argument("--supervised-steps", type=positive, default=1000)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16 is autocast")
     parser.add_argument("--curve", action="store_true", help="score the validation part while training")
     parser.add_argument("--checkpoint-every", type=positive, default=250)
@@ -113,17 +118,48 @@ def main() -> None:
     args.attention, args.generator_width, args.discriminator_width = not args.no_attention, args.width, args.width
     jobs = []
     for name in chosen(parser, args.sets, SET_NAMES):
-        for method in chosen(parser, args.method, ("controls", *STARTS)):
-            if method == "controls":
-                jobs += [
-                    Job(f"{name}, {control}", "0", partial(control_run, args, name, control)) for control in CONTROLS
-                ]
-            else:
-                jobs += [
-                    Job(f"{name}, ReDO {method}", str(seed), partial(complete, args, name, method, seed))
-                    for seed in seeds_of(args)
-                ]
+        for method in chosen(parser, args.method, METHODS):
+            jobs += jobs_of(args, name, method)
     run_all(jobs, {name: getattr(args, name) for name in OPTIONS}, rows_of, args.json)
+
+
+def jobs_of(args: argparse.Namespace, name: str, method: str) -> list[Job]:
+    """The runs of a set and a method."""
+    if method == "controls":
+        return [Job(f"{name}, {control}", "0", partial(control_run, args, name, control)) for control in CONTROLS]
+    if method == "supervised":
+        return [
+            Job(f"{name}, {labels} labeled images", str(seed), partial(supervised_run, args, name, labels, seed))
+            for seed in seeds_of(args)
+            for labels in LABELS
+        ]
+    return [
+        Job(f"{name}, ReDO {method}", str(seed), partial(complete, args, name, method, seed)) for seed in seeds_of(args)
+    ]
+
+
+def options_of(args: argparse.Namespace, name: str, **given: Any) -> ReDOOptions:
+    """The command's options of a set."""
+    from tobias_aug.redo import ReDOOptions
+
+    chosen_here = {option: getattr(args, option) for option in OPTIONS if option != "weight"}
+    chosen_here |= BY_SET[name] | ({} if args.weight is None else {"weight": args.weight})
+    return ReDOOptions(**chosen_here, **given)
+
+
+def supervised_run(args: argparse.Namespace, name: str, labels: int, seed: int) -> dict[str, Any]:
+    """Train on so many labeled images, another draw per seed."""
+    import numpy as np
+
+    from benchmarks.redo.sets import SETS
+    from benchmarks.redo.supervised import train_supervised
+
+    data = SETS[name](args.data, args.size)
+    order = np.random.default_rng([seed, labels]).permutation(len(data.labeled))[:labels]
+    options = options_of(args, name, seed=seed)
+    result = train_supervised([data.labeled[index] for index in order], options, args.supervised_steps, seed)
+    scores = segmented(result, data.test_scored, data.classes)
+    return {"test": {"none": scores["none"]}, "labels": len(order), "supervised_steps": args.supervised_steps}
 
 
 def control_run(args: argparse.Namespace, name: str, control: str) -> dict[str, Any]:
@@ -161,15 +197,12 @@ def complete(args: argparse.Namespace, name: str, start: str, seed: int) -> dict
 def trained(args: argparse.Namespace, name: str, start: str, seed: int, folder: Path) -> dict[str, Any]:
     """Train in a folder, from the checkpoint where there is one, and return what is worth keeping."""
     from benchmarks.redo.sets import SETS
-    from tobias_aug.redo.options import ReDOOptions
     from tobias_aug.redo.step import ReDOStep
     from tobias_aug.redo.train import train_redo
     from tobias_aug.runtime.files import write_text
     from tobias_aug.training.launch import launch_on
 
-    given = {option: getattr(args, option) for option in OPTIONS if option != "weight"}
-    given |= BY_SET[name] | ({} if args.weight is None else {"weight": args.weight})
-    options = ReDOOptions(**given, start=start, seed=seed)
+    options = options_of(args, name, start=start, seed=seed)
     data = SETS[name](args.data, args.size)
     curve = folder / "curve.json"
 
@@ -209,7 +242,7 @@ def segmented(result: Any, images: Any, classes: int) -> dict[str, dict[str, flo
     scores = RegionScores(classes)
     for image, truth in images:
         scores.update(index_of(segment_image(result, image)), truth)
-    return {permutation: scores.compute(permutation) for permutation in PERMUTATIONS}  # type: ignore[arg-type]
+    return {permutation: scores.compute(permutation) for permutation in PERMUTATIONS}
 
 
 def watched(step: Any, data: SegmentationSet, score: bool) -> dict[str, Any]:

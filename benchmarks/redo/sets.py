@@ -24,6 +24,7 @@ from tobias_aug.redo.data import Squares, square
 
 Mask = UInt8[np.ndarray, "height width"]
 Scored = list[tuple[Image.Image, Mask]]
+LABELED = 1000
 LAYOUT = (
     "this benchmark reads digits/mnist.npz, flowers17_128/{splits.csv,images,masks} and lfw64.tar.gz; "
     "see benchmarks/redo/sets.py for their layouts"
@@ -39,6 +40,7 @@ class SegmentationSet:
         validation: likewise, for the test of a collapse.
         validation_scored: images and masks that controls choose their options by.
         test_scored: images and masks that the scores are of.
+        labeled: images and masks that the supervised network may learn from.
         classes: number of classes, the background included.
     """
 
@@ -46,6 +48,7 @@ class SegmentationSet:
     validation: Squares
     validation_scored: Scored
     test_scored: Scored
+    labeled: Scored
     classes: int = 2
 
 
@@ -72,7 +75,8 @@ def colored_digits(data: Path, size: int) -> SegmentationSet:
     train = ColoredDigits(data, size, train=True, count=TRAIN_IMAGES)
     validation, test = (ColoredDigits(data, size, train=False, count=TEST_IMAGES, seed=seed) for seed in (0, 1))
     scored = [[_as_image(*each.drawn(index)) for index in range(len(each))] for each in (validation, test)]
-    return SegmentationSet(train, validation, *scored, classes=ColoredDigits.classes)
+    labeled = [_as_image(*train.drawn(index)) for index in range(LABELED)]
+    return SegmentationSet(train, validation, *scored, labeled, classes=ColoredDigits.classes)
 
 
 def _as_image(image: Tensor, mask: Tensor) -> tuple[Image.Image, Mask]:
@@ -87,11 +91,13 @@ def flowers(data: Path, size: int) -> SegmentationSet:
         rows = list(csv.DictReader(file))
     images = {row["image"]: _opened(folder / "images" / row["image"]) for row in rows}
     parts = {name: [row["image"] for row in rows if row["split"] == name] for name in ("train", "val")}
-    scored = [
-        (images[name], np.array(Image.open(folder / "masks" / Path(name).with_suffix(".png")))) for name in parts["val"]
-    ]
+    masked = [row["image"] for row in rows if row["split"] == "train" and row["has_mask"] == "1"]
+    scored, labeled = (
+        [(images[name], np.array(Image.open(folder / "masks" / Path(name).with_suffix(".png")))) for name in names]
+        for names in (parts["val"], masked)
+    )
     squares = [Held([images[name] for name in names], size, f"flowers17 {part}") for part, names in parts.items()]
-    return SegmentationSet(*squares, scored, scored)
+    return SegmentationSet(*squares, scored, scored, labeled)
 
 
 def _opened(path: Path) -> Image.Image:
@@ -113,7 +119,9 @@ def faces(data: Path, size: int) -> SegmentationSet:
         for part in ("train", "val", "test")
     }
     scored = [list(zip(images[part], _objects(files[part, "masks"]), strict=True)) for part in ("val", "test")]
-    return SegmentationSet(*(Held(images[part], size, f"lfw {part}") for part in ("train", "val")), *scored)
+    # The training part has no masks.
+    squares = [Held(images[part], size, f"lfw {part}") for part in ("train", "val")]
+    return SegmentationSet(*squares, *scored, labeled=scored[0])
 
 
 def _objects(masks: dict[str, bytes]) -> Iterator[Mask]:

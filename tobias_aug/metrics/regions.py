@@ -13,13 +13,11 @@ does not count there.
 from __future__ import annotations
 
 from itertools import permutations
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 IGNORED = 255
-Permutation = Literal["none", "dataset", "image"]
 PERMUTATIONS = ("none", "dataset", "image")
 
 
@@ -64,7 +62,7 @@ class RegionScores:
         pairs = prediction[judged].astype(np.int64) * self.classes + truth[judged]
         self._counts.append(np.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes))
 
-    def compute(self, permutation: Permutation = "dataset") -> dict[str, float]:
+    def compute(self, permutation: str = "dataset") -> dict[str, float]:
         """Return ``accuracy`` and ``iou`` in percent.
 
         Args:
