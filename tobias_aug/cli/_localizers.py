@@ -16,6 +16,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "random-cnn": {"arch": "resnet50", "seed": 0, "weights": None, "precision": "fp32"},
     "border-contrast": {},
     "center-prior": {},
+    "redo": {"run": None},
 }
 
 
@@ -23,6 +24,7 @@ class LocalizerName(str, Enum):
     random_cnn = "random-cnn"
     border_contrast = "border-contrast"
     center_prior = "center-prior"
+    redo = "redo"
 
 
 class Precision(str, Enum):
@@ -58,6 +60,8 @@ def chosen_localizer(name: str, **options: Any) -> Localizer:
         )
     if "weights" in given and "seed" in given:
         raise ValueError("--seed draws random weights, and --weights gives your own; choose one of them")
+    if name == LocalizerName.redo.value and "run" not in given:
+        raise ValueError("--localizer redo needs --run, the folder of tobias-aug redo train")
     return make_localizer(name, **{**taken, **given})
 
 
@@ -77,6 +81,10 @@ def remake_localizer(described: dict[str, Any], weights: Path | None = None) -> 
             "tobias_aug.masks.build.verify.verify_masks(table, localizer=...) in Python"
         )
     options = dict(options)
+    if name == LocalizerName.redo.value:
+        if weights is None:
+            raise TableError("the table was made by a run of tobias-aug redo train; give its folder by --weights")
+        return make_localizer(name, run=weights)
     own = name == LocalizerName.random_cnn.value and options.get("seed", 0) is None
     if weights is not None and not own:
         raise ValueError("--weights is for tables made with weights of your own, and this one was not; leave it out")

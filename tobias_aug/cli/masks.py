@@ -41,7 +41,7 @@ class Engine(str, Enum):
 
 
 TableFolder = Annotated[Path, typer.Argument(help="Folder of the table.")]
-Weights = Annotated[Path | None, typer.Option(help="The checkpoint, where the table was made with one.")]
+Weights = Annotated[Path | None, typer.Option(help="The checkpoint, or ReDO's run, where the table was made with one.")]
 # What torch takes for a seed.
 Seed = typer.Option(min=0, max=2**63 - 1, help="Draws the backgrounds of the merged examples.")
 Device = Annotated[str, typer.Option(help='"auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...')]
@@ -57,6 +57,7 @@ def build(
         int | None, typer.Option(min=0, help="Of random-cnn: seed of the random weights. Default: 0.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Of random-cnn: checkpoint with your own weights.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Of redo: folder of the training.")] = None,
     grid: Annotated[int, typer.Option(min=2, help="Cells per side.")] = 4,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 64,
     workers: Annotated[int | None, typer.Option(min=0, help="Decoding processes. Default: by the device.")] = None,
@@ -94,7 +95,7 @@ def build(
     if engine is Engine.local and (actors, gpus, cpus) != (None, None, None):
         raise ValueError("--actors, --gpus and --cpus are for --engine ray")
     found = chosen_localizer(
-        localizer.value, arch=arch, seed=seed, weights=weights, precision=precision and precision.value
+        localizer.value, arch=arch, seed=seed, weights=weights, precision=precision and precision.value, run=run
     )
     options = given_options(kind, root, column, key_column, keys_by_file, max_pixels)
     source = open_images(images, **options)

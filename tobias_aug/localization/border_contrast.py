@@ -20,7 +20,7 @@ from tobias_aug.images.decode import normalize, to_unit
 from tobias_aug.localization.color import rgb_to_lab
 from tobias_aug.localization.filters import gaussian_blur, gaussian_matrix, sobel
 from tobias_aug.localization.inputs import check_grid, check_images, whole_number
-from tobias_aug.masks.regions import Box, bounding_box, largest_component
+from tobias_aug.masks.regions import Box, bounding_box, largest_component, otsu_threshold
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.runtime.renamed import current_value
 
@@ -165,26 +165,6 @@ class BorderContrast:
         scale = torch.where(values > 1e-10, (6 / 8 / values.clamp(min=1e-10)).sqrt(), 0.0)
         leading: Tensor = (columns @ vectors) * scale[:, None]
         return leading
-
-
-def otsu_threshold(values: Float[Tensor, " count"], bins: int = 256) -> float:
-    """Otsu's threshold: the split of a histogram with the largest variance between its two classes.
-
-    Returns:
-        The middle of the last bin of the lower class; what is above it belongs to the upper class. The largest value
-        where all are alike, so that nothing is above.
-    """
-    array = values.cpu().numpy().astype(np.float64)
-    if array.max() - array.min() < 1e-9:
-        return float(array.max())
-    counts, edges = np.histogram(array, bins)
-    centers = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)
-    above = np.cumsum(counts[::-1])[::-1]
-    mean_below = np.cumsum(counts * centers) / np.maximum(below, 1)
-    mean_above = (np.cumsum((counts * centers)[::-1]) / np.maximum(above[::-1], 1))[::-1]
-    between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
-    return float(centers[int(between.argmax())])
 
 
 def _gaussian(width: float, shift: float, device: torch.device) -> Tensor:

@@ -22,6 +22,7 @@ NAMED = {
     "random-cnn": "tobias_aug.localization.random_cnn:RandomCNN",
     "border-contrast": "tobias_aug.localization.border_contrast:BorderContrast",
     "center-prior": "tobias_aug.localization.priors:CenterPrior",
+    "redo": "tobias_aug.redo.localizer:ReDO",
 }
 # What every module has: weights and submodules are compared as such, hooks decide no mask.
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -53,6 +54,8 @@ def named_localizer(name: str, **options: Any) -> Localizer:
     name = current_value(name)
     if name not in NAMED:
         raise ValueError(f"unknown localizer {name!r}; choose {', '.join(NAMED)}")
+    if name == "redo" and "run" not in options:
+        raise ValueError("the localizer redo needs the folder of its training: run=..., or --run")
     made: Localizer = resolve_name(NAMED[name])(**options)
     return made
 

@@ -1,4 +1,4 @@
-"""Regions of a mask: the largest connected component, its box, and how far two boxes agree.
+"""Regions of a mask: the largest connected component, its box, how far two boxes agree, and the threshold of a map.
 
 A box is (xmin, ymin, xmax, ymax) in pixels, half-open: the right column and the bottom row lie outside.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor
 from torchvision import ops
@@ -60,3 +60,23 @@ def box_iou(first: Box, second: Box) -> float:
     """
     iou = ops.box_iou(torch.tensor([first], dtype=torch.float64), torch.tensor([second], dtype=torch.float64))
     return float(iou.nan_to_num(0.0))
+
+
+def otsu_threshold(values: Float[Tensor, " count"], bins: int = 256) -> float:
+    """Otsu's threshold: the split of a histogram with the largest variance between its two classes.
+
+    Returns:
+        The middle of the last bin of the lower class; what is above it belongs to the upper class. The largest value
+        where all are alike, so that nothing is above.
+    """
+    array = values.cpu().numpy().astype(np.float64)
+    if array.max() - array.min() < 1e-9:
+        return float(array.max())
+    counts, edges = np.histogram(array, bins)
+    centers = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = np.cumsum(counts[::-1])[::-1]
+    mean_below = np.cumsum(counts * centers) / np.maximum(below, 1)
+    mean_above = (np.cumsum((counts * centers)[::-1]) / np.maximum(above[::-1], 1))[::-1]
+    between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
+    return float(centers[int(between.argmax())])

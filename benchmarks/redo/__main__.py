@@ -1,0 +1,3 @@
+from benchmarks.redo.run import main
+
+main()
