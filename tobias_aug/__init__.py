@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from tobias_aug.patch_merge.transform import RandomMerge as RandomMerge
     from tobias_aug.patch_merge.views import MergedImages as MergedImages
     from tobias_aug.patch_merge.views import MergedViews as MergedViews
+    from tobias_aug.redo import ReDO as ReDO
 
 find_moved_modules()
 _find, __dir__, __all__ = lazy_names(
@@ -81,6 +82,7 @@ _find, __dir__, __all__ = lazy_names(
         "orand.fusion": ["ORANDFusion", "probabilistic_and", "probabilistic_or"],
         "orand.loss": ["orand_loss"],
         "orand.net": ["ORANDNet"],
+        "redo": ["ReDO"],
         "patch_merge.functional": ["merge_patches"],
         "patch_merge.transform": ["PatchMerge", "RandomMerge"],
         "patch_merge.views": ["MergedImages", "MergedViews"],

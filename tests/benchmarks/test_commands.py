@@ -26,6 +26,7 @@ WANTED = {
     "scale": ([], ["images"]),
     "throughput": (["--only", "masks"], ["imagenette128/train"]),
     "throughput ": (["--only", "collate"], ["imagenette128/val"]),
+    "redo": (["--set", "lfw"], ["digits/mnist.npz", "lfw64.tar.gz"]),
     "orand": (["--work", "work"], ["imagenette128/train", "ilsvrc_boxes"]),
 }
 OPTIONAL = ["lightning", "torchmetrics", "soundfile", "mmseg", "mmengine", "mmcv", "detectron2", "matplotlib"]

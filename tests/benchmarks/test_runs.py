@@ -16,7 +16,7 @@ from benchmarks.report import Row, as_dict, publish, record_of
 from benchmarks.runs import Job, as_published, beside, module_of, over_seeds, run_all, told_apart
 
 RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
-TRAININGS = ["adaptation", "between_class", "between_class_sound", "detection", "segmentation_adaptation"]
+TRAININGS = ["adaptation", "between_class", "between_class_sound", "detection", "redo", "segmentation_adaptation"]
 SETTINGS = {"steps": 10, "lr": 0.1}
 
 

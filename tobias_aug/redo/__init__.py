@@ -3,6 +3,7 @@
 from typing import Any
 
 from tobias_aug.redo.data import SquareImages, Squares
+from tobias_aug.redo.localizer import ReDO
 from tobias_aug.redo.networks import Discriminator, InformationEncoder, MaskNetwork, RegionGenerator
 from tobias_aug.redo.options import ReDOOptions
 from tobias_aug.redo.redraw import (
@@ -21,6 +22,7 @@ __all__ = [
     "Discriminator",
     "InformationEncoder",
     "MaskNetwork",
+    "ReDO",
     "ReDOOptions",
     "ReDOResult",
     "RegionGenerator",
