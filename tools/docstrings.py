@@ -22,6 +22,7 @@ def markdown(docstring: str) -> str:
     """Turn the singular "Example:" into the section that shows code as code, roles into code, ``::`` into a colon.
 
     Example:
+        >>> from tools.docstrings import markdown
         >>> markdown("See :class:`Mask`::")
         'See `Mask`:'
     """

@@ -6,6 +6,7 @@ stored (``benchmarks/results``) and the list of old names stay as they are.
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 import sys
@@ -67,6 +68,7 @@ def findings(text: str) -> list[tuple[int, str, str]]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     count = 0
     for name in listed:

@@ -11,6 +11,7 @@ def lowest(pyproject: str) -> list[str]:
     """``NAME==VERSION`` for every core dependency.
 
     Example:
+        >>> from tools.lowest import lowest
         >>> lowest('dependencies = [\\n    "torch>=2.6",\\n]\\n')
         ['torch==2.6']
 

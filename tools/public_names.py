@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pkgutil
 from importlib import import_module
 from pathlib import Path
@@ -23,5 +24,10 @@ def public_names() -> list[str]:
     ]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     FILE.write_text("\n".join(public_names()) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -27,6 +27,7 @@ def unreleased(version: str, changelog: str) -> str | None:
     """The same for a version and a changelog's text.
 
     Example:
+        >>> from tools.release_check import unreleased
         >>> unreleased("1.2.0", "## 1.2.0, 2030-01-31")
     """
     sections = re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]

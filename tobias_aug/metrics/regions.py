@@ -28,6 +28,8 @@ class RegionScores:
         classes: number of classes and of regions, the background included.
 
     Example:
+        >>> import numpy as np
+        >>> from tobias_aug.metrics.regions import RegionScores
         >>> scores = RegionScores(2)
         >>> scores.update(np.array([[1, 1, 0, 0]], np.uint8), np.array([[0, 0, 1, 1]], np.uint8))
         >>> scores.compute("none"), scores.compute("dataset")

@@ -124,6 +124,8 @@ def square(image: Image.Image, size: int) -> Image.Image:
     """Resize the shorter side to ``size``, bicubic with antialiasing, and cut out the middle.
 
     Example:
+        >>> from PIL import Image
+        >>> from tobias_aug.redo.data import square
         >>> square(Image.new("RGB", (40, 20)), 10).size
         (10, 10)
     """

@@ -33,6 +33,8 @@ class SelfAttention(nn.Module):
         channels: of the feature map, a multiple of 8.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo.layers import SelfAttention
         >>> features = torch.rand(2, 16, 8, 8)
         >>> torch.equal(SelfAttention(16)(features), features)  # The factor starts at 0.
         True

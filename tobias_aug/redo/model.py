@@ -18,6 +18,9 @@ class ReDOModel(nn.Module):
         options: say what is built.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo import ReDOOptions
+        >>> from tobias_aug.redo.model import ReDOModel
         >>> model = ReDOModel(ReDOOptions(size=32, mask_width=8, generator_width=8, discriminator_width=8))
         >>> model.mask(torch.zeros(1, 3, 32, 32)).shape
         torch.Size([1, 2, 32, 32])
@@ -92,6 +95,8 @@ def to_signed(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Bring pixels from 0 to 255 to [-1, 1].
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo.model import to_signed
         >>> to_signed(torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)).flatten().tolist()
         [-1.0, 1.0]
     """

@@ -34,6 +34,7 @@ def blocks_of(size: int) -> int:
         ValueError: if ``size`` is no power of two, or too small.
 
     Example:
+        >>> from tobias_aug.redo.networks import blocks_of
         >>> [blocks_of(size) for size in (32, 64, 128)]
         [3, 4, 5]
     """
@@ -56,6 +57,8 @@ class MaskNetwork(nn.Module):
         width: channels of the residual blocks, a multiple of 4.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo import MaskNetwork
         >>> MaskNetwork()(torch.zeros(2, 3, 64, 64)).shape
         torch.Size([2, 2, 64, 64])
     """
@@ -139,6 +142,8 @@ class RegionGenerator(nn.Module):
         ValueError: if the size or the norm is unknown.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo import RegionGenerator
         >>> RegionGenerator(32, width=8)(torch.rand(2, 1, 32, 32), torch.randn(2, 32)).shape
         torch.Size([2, 3, 32, 32])
     """
@@ -205,6 +210,8 @@ class Discriminator(_Judge):
         attention: self-attention after the first block.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo import Discriminator
         >>> Discriminator(32, width=8)(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2])
     """
@@ -227,6 +234,8 @@ class InformationEncoder(_Judge):
         width: channels of the first block.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo import InformationEncoder
         >>> InformationEncoder(32, width=8)(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 2, 32])
     """

@@ -45,6 +45,7 @@ class ReDOOptions:
         ValueError: if a value is impossible.
 
     Example:
+        >>> from tobias_aug.redo import ReDOOptions
         >>> ReDOOptions(size=64).lambda_z
         0.078125
     """

@@ -27,6 +27,8 @@ def redraw(
         region: i, its number.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo import redraw
         >>> images, masks = torch.zeros(1, 3, 4, 4), torch.full((1, 2, 4, 4), 0.5)
         >>> redraw(images, masks, torch.ones(1, 3, 4, 4), 0).unique().tolist()
         [0.5]
@@ -46,6 +48,8 @@ def discriminator_loss(real: Float[Tensor, " real"], fake: Float[Tensor, " fake"
     """Hinge loss: ``mean max(0, 1 - D(real)) + mean max(0, 1 + D(fake))``, each mean over its own scores.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo import discriminator_loss
         >>> discriminator_loss(torch.tensor([2.0, 0.0]), torch.tensor([-3.0]))
         tensor(0.5000)
     """
@@ -56,6 +60,8 @@ def generator_loss(fake: Float[Tensor, " fake"]) -> Float[Tensor, ""]:
     """``-mean D(fake)``, over the generators and the mask network.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo import generator_loss
         >>> generator_loss(torch.tensor([1.0, 3.0]))
         tensor(-2.)
     """
@@ -71,6 +77,8 @@ def information_loss(
     give the estimate and the noise of that region alone.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo import information_loss
         >>> information_loss(torch.zeros(2, 3), torch.ones(2, 3))
         tensor(3.)
     """
@@ -86,6 +94,8 @@ def has_collapsed(train: Float[Tensor, " regions"], validation: Float[Tensor, " 
     """Whether the smallest region covers less than ``smallest`` of both sets' pixels, the official restart rule.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo import has_collapsed
         >>> has_collapsed(torch.tensor([0.02, 0.98]), torch.tensor([0.05, 0.95]), 0.1)
         True
     """

@@ -45,6 +45,8 @@ def border_shares(masks: Float[Tensor, "batch regions height width"]) -> Float[T
     """Mean share of the border's pixels that each region covers.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo.result import border_shares
         >>> masks = torch.zeros(1, 2, 3, 3)
         >>> masks[:, 0], masks[:, 0, 1, 1], masks[:, 1, 1, 1] = 1, 0, 1
         >>> border_shares(masks).tolist()
@@ -59,6 +61,8 @@ def region_order(border: Float[Tensor, " regions"]) -> list[int]:
     """Return the regions from the one that covers most of the border, the background, to the one that touches it least.
 
     Example:
+        >>> import torch
+        >>> from tobias_aug.redo.result import region_order
         >>> region_order(torch.tensor([0.1, 0.7, 0.2]))
         [1, 2, 0]
     """
