@@ -34,7 +34,7 @@ from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 
 BYTES, DECODE, NETWORK, OPERATIONS = (
     "bytes of an image's file",
-    "decode and resize_square an image, one core",
+    "decode and resize an image, one core",
     "ResNet-50 on an image, fp32, one core",
     "ResNet-50 on an image: operations",
 )

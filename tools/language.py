@@ -22,7 +22,7 @@ WORDS = {
     r"half open": "half-open",
     r"go(es)? on|going on|went on": "continue, resume",
     r"where not given": "Default: ...",
-    r"resize_square(ed|es|ing)?": "resize without keeping the aspect ratio",
+    r"squash(ed|es|ing)?": "resize without keeping the aspect ratio",
     r"refus(e|es|ed|ing|als?)": "reject, raise",
     r"nests?": "nested structure",
     r"wings?|ground floor": "method package, shared package",
@@ -39,6 +39,7 @@ TEXTS = (".py", ".md", ".toml", ".yml", ".yaml", ".cff")
 # This list, the old names, texts of others, commands that were run, and records of the past.
 LEFT = (
     "tests/runtime/test_moved.py",
+    "tests/test_language.py",
     "tobias_aug/runtime/moved.py",
     *("tools/language.py", "tobias_aug/runtime/renamed.py", "tests/cams/test_options.py", "CHANGELOG.md"),
     *("benchmarks/results/", "tests/masks/table/"),

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import sys
 
 import numpy as np
@@ -17,14 +16,10 @@ from benchmarks.adaptation import runs as adaptation_runs
 from benchmarks.adaptation.digits import (
     CLOSED,
     OPEN,
-    DigitBatches,
     Digits,
-    known_first,
     load_digits,
-    moved,
-    published_part,
 )
-from benchmarks.adaptation.run import PAPER, PAPER_MCD, TASKS, main, rows_of
+from benchmarks.adaptation.run import PAPER, main
 from benchmarks.adaptation.runs import Run
 
 pytestmark = pytest.mark.slow
@@ -78,67 +73,6 @@ def test_usps_is_drawn_at_the_scale_of_mnist_within_a_margin(data):
     assert (within[:, :, 4:-4, 4:-4] - smaller).abs().mean() < 0.1 * plain.mean()
     mnist = [load_digits(data, "mnist", train=True, margin=margin).images for margin in (0, 4)]
     assert torch.equal(*mnist)
-
-
-def test_known_digits_are_numbered_first():
-    digits = Digits(torch.rand(10, 1), torch.arange(10))
-    assert known_first(digits, [0, 1, 2, 3, 4]).labels.tolist() == list(range(10))
-    changed = known_first(digits, [5, 7, 8])
-    assert [changed.labels.tolist().index(n) for n in range(3)] == [5, 7, 8]
-    assert sorted(changed.labels.tolist()) == list(range(10))
-    assert changed.images is digits.images
-
-
-def test_the_published_part_is_drawn_anew_for_each_seed():
-    digits = Digits(torch.rand(3000, 1), torch.arange(3000))
-    parts = [published_part(digits, "mnist", seed).labels for seed in (0, 0, 1)]
-    assert len(parts[0].unique()) == 2000
-    assert torch.equal(parts[0], parts[1])
-    assert not torch.equal(parts[0], parts[2])
-    assert len(published_part(digits, "usps", 0).labels) == 1800
-
-
-def test_batches_go_through_both_domains_and_can_be_made_again():
-    source = Digits(torch.arange(10), torch.arange(10) + 100)
-    batches = DigitBatches(source, torch.arange(7), 3, seed=0)
-    whole = [batch for number in range(4) for batch in batches.epoch(number)]
-    assert len(batches) == 3
-    for images, labels, target in whole:
-        assert torch.equal(labels, images + 100)
-        assert len(images) == len(target) == 3
-    assert len(torch.cat([images for images, _, _ in whole[3:6]]).unique()) == 9
-    assert len(torch.cat([target for _, _, target in whole[2:4]]).unique()) == 6
-    for number in range(4):
-        for start in range(3):
-            again = list(batches.epoch(number, start))
-            for mine, theirs in zip(again, whole[3 * number + start : 3 * number + 3], strict=True):
-                assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
-
-
-def test_digits_are_turned_and_shifted_over_their_background():
-    images = torch.full((64, 1, 28, 28), -1.0)
-    images[:, :, 10:18, 10:18] = 1
-    changed = moved(images, np.random.default_rng(0))
-    assert changed.min() == -1
-    torch.testing.assert_close(changed.mean((1, 2, 3)), images.mean((1, 2, 3)), atol=0.02, rtol=0)
-    rows, columns = (
-        (changed + 1).sum(axis).squeeze(1) @ torch.arange(28.0) / (changed + 1).sum((1, 2, 3)) for axis in (3, 2)
-    )
-    far = 4 * (math.cos(math.radians(10)) + math.sin(math.radians(10)))  # Shifted, then turned.
-    for center in (rows, columns):
-        assert 13.5 - far < center.min() < 13.5 - 3.5
-        assert 13.5 + 3.5 < center.max() < 13.5 + far
-    torch.testing.assert_close(moved(images, np.random.default_rng(0), pixels=0, degrees=0), images)
-
-
-def test_moved_batches_can_be_made_again_from_any_batch():
-    source = Digits(torch.rand(10, 1, 28, 28), torch.arange(10))
-    batches = DigitBatches(source, torch.arange(7), 3, seed=0, move=True)
-    whole = [batch for number in range(2) for batch in batches.epoch(number)]
-    again = [*batches.epoch(0, 2), *batches.epoch(1)]
-    for mine, theirs in zip(again, whole[2:], strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
-    assert not any((whole[0][0] == image).flatten(1).all(1).any() for image in source.images)
 
 
 def test_every_method_reports_its_metrics(benchmark, tmp_path):
@@ -266,54 +200,6 @@ def test_labels_of_the_targets_training_set_change_nothing(data, benchmark, monk
     for file in files:
         mine, theirs = (torch.load(folder / file.name) for folder in (file.parent, tmp_path / "blind.features"))
         assert all(torch.equal(mine[part], theirs[part]) for part in ("source", "target"))
-
-
-def made(metric="accuracy", value=94.0, **settings):
-    """What a run stores, of the published settings but for those given."""
-    settings = {"iterations": None, "batch_size": 128, "precision": "fp32", **settings}
-    return {"final": {metric: value}, "tested": {}, "settings": settings, "origins": []}
-
-
-def test_rows_are_means_over_seeds():
-    (row,) = rows_of({"usps-mnist, full, osbp": {str(n): made("OS", 90.0 + n) for n in range(3)}})
-    assert (row.value, row.std, row.n, row.reference) == (91.0, 1.0, 3, 92.3)
-    assert row.ratio == 91 / 92.3
-
-
-@pytest.mark.parametrize("changed", [{}, {"iterations": 5}, {"batch_size": 16}, {"precision": "bf16"}])
-def test_only_the_published_settings_stand_beside_the_papers_numbers(changed):
-    """Whatever of the recipe differs takes the number and the word "published" away; bf16 is arithmetic, no recipe."""
-    names = {f"{task}, published, mcd n=4": ("accuracy", PAPER_MCD[f"{task}, published, mcd n=4"]) for task in TASKS}
-    names |= {f"{task}, full, {method}": ("OS", metrics["OS"]) for (task, method), metrics in PAPER.items()}
-    names |= dict.fromkeys(["usps-mnist, published, mcd n=2", "usps-mnist, full, mcd n=4"], ("accuracy", None))
-    names |= dict.fromkeys(["usps-mnist, published, osbp", "usps-mnist, full, osbp known 56789"], ("OS", None))
-    rows = rows_of({name: {"0": made(metric, **changed)} for name, (metric, _) in names.items()})
-    published = changed.keys() <= {"precision"}
-    assert len(rows) == len(names)
-    for row, (name, (metric, reference)) in zip(rows, names.items(), strict=True):
-        assert row.reference == (reference if published else None)
-        assert ("reduced run" not in row.name) == published
-        assert ("published" in row.name) == (published and "published" in name)
-        assert row.name.endswith(f": {metric}")
-
-
-def test_settings_in_which_methods_differ_stand_in_their_rows():
-    """Else a mean in fp32 would stand beside one in bf16 as if they were alike."""
-    runs = {
-        f"usps-mnist, published, {method}": {"0": made(precision=precision)}
-        for method, precision in (("mcd n=4", "bf16"), ("adr n=4", "fp32"))
-    }
-    assert [row.name for row in rows_of(runs)] == [
-        "usps-mnist, published, mcd n=4, precision bf16: accuracy",
-        "usps-mnist, published, adr n=4, precision fp32: accuracy",
-    ]
-
-
-def test_digits_of_other_sizes_are_not_the_papers():
-    run = made()
-    run["data"] = {"mnist": [60_000, 10_000], "usps": [60, 60]}
-    (row,) = rows_of({"usps-mnist, published, mcd n=4": {"0": run}})
-    assert (row.name, row.reference) == ("usps-mnist, reduced run, mcd n=4: accuracy", None)
 
 
 def test_a_set_smaller_than_the_published_share_is_rejected(benchmark, capsys):

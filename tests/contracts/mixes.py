@@ -138,3 +138,11 @@ MIXES = {
         draw=lambda mix, images, labels: mix.make_params([images], cells_of(images)),
     ),
 }
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

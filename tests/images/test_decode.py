@@ -108,7 +108,7 @@ def test_a_large_jpeg_is_decoded_no_larger_than_needed():
     assert read_rgb(stored(image, format="jpeg"), at_least=100).size == (125, 100)
 
 
-def test_squash_is_pillows_bicubic_to_a_gray_level():
+def test_resize_square_is_pillows_bicubic_to_a_gray_level():
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
     expected = np.asarray(image.resize((24, 24), Image.Resampling.BICUBIC)).astype(int)
     resized = resize_square(to_tensor(image), 24).permute(1, 2, 0).numpy()

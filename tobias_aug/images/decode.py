@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import functional as F
 
 from tobias_aug.errors import ImageError
 from tobias_aug.images.limits import pixel_limit
-from tobias_aug.runtime.renamed import renamed_attribute
+from tobias_aug.runtime.renamed import FUNCTIONS, renamed_attribute
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -240,4 +240,4 @@ def _imagenet(device: torch.device) -> tuple[Tensor, Tensor]:
     return mean, std
 
 
-__getattr__ = renamed_attribute(__name__, {"squash": "resize_square"}, globals())
+__getattr__ = renamed_attribute(__name__, FUNCTIONS, globals())

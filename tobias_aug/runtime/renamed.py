@@ -22,6 +22,8 @@ UNLABELED = {
     "register_unlabelled_folder": "register_unlabeled_folder",
     "unlabelled_images": "unlabeled_images",
 }
+# Names of functions of images.decode.
+FUNCTIONS = {"squash": "resize_square"}
 # Names of settings in the settings.json of earlier versions.
 SETTINGS = {"deviation": "std"}
 

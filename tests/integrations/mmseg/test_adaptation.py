@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-from zlib import crc32
 
 import pytest
 
@@ -15,105 +14,24 @@ from tobias_aug.integrations.mmseg import FogAndColor, SourceTargetDataset, conf
 
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict
-from mmengine.dataset import pseudo_collate
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, init_default_scope
-from mmengine.runner import Runner
-from mmseg.registry import DATASETS, MODELS, TRANSFORMS
+from mmseg.registry import DATASETS
 from torch.nn import functional as F
 
-from tobias_aug.adaptation import fog_and_color
+from tests.integrations.mmseg.adaptation import (
+    CLASSES,
+    OPTIMIZER,
+    a_batch,
+    cross_entropy,
+    moved,
+    optimizers,
+    segmentor,
+    tensors,
+    weights,
+)
 
-pytestmark = pytest.mark.slow
-
-NUMBERS = itertools.count()
-CLASSES = dict(classes=["street", "house", "car"])
-OPTIMIZER = dict(optimizer=dict(type="SGD", lr=0.1))
-LOAD = [dict(type="LoadImageFromFile"), dict(type="LoadPseudoLabel"), dict(type="PackSegInputs")]
-
-
-@pytest.fixture(autouse=True)
-def scope():
-    init_default_scope("mmseg")
-
-
-@pytest.fixture
-def domains(scenes):
-    """Eight labeled scenes, and the first five of them in fog without labels, as configurations."""
-    names = scenes / "five.txt"
-    names.write_text("".join(f"scene_{number}\n" for number in range(5)))
-    shared = dict(data_root=str(scenes), metainfo=CLASSES)
-    source = dict(
-        type="TobiasPseudoLabelDataset",
-        data_prefix=dict(img_path="images", seg_map_path="masks"),
-        pipeline=LOAD,
-        **shared,
-    )
-    target = dict(
-        type="BaseSegDataset",
-        ann_file="five.txt",
-        data_prefix=dict(img_path="images"),
-        pipeline=[LOAD[0], dict(type="FogAndColor"), LOAD[2]],
-        **shared,
-    )
-    return dict(type="SourceTargetDataset", source=source, target=target)
-
-
-def segmentor(kind, seed=0, dropout=0.5, **options):
-    torch.manual_seed(seed)
-    config = dict(
-        type=kind,
-        backbone=dict(type="WideResNet38", width=32, dropout=False),
-        decode_head=dict(
-            type="DeepLabV1Head",
-            in_channels=128,
-            channels=16,
-            dilation=1,
-            num_classes=3,
-            dropout_ratio=dropout,
-            loss_decode=dict(type="CrossEntropyLoss", avg_non_ignore=True),
-        ),
-        data_preprocessor=dict(type="SegDataPreProcessor", mean=[128.0] * 3, std=[64.0] * 3, size_divisor=8),
-        test_cfg=dict(mode="whole"),
-        **options,
-    )
-    model = MODELS.build(ConfigDict(config))
-    model.init_weights()
-    return model.train()
-
-
-def optimizers(model, **changes):
-    config = {"generator": OPTIMIZER, "classifiers": OPTIMIZER, **changes}
-    constructor = OPTIM_WRAPPER_CONSTRUCTORS.get("GeneratorClassifiersConstructor")(config)
-    return constructor(model)
-
-
-def a_batch(domains, count=4):
-    dataset = DATASETS.build(domains)
-    return pseudo_collate([dataset[number] for number in range(count)])
-
-
-def tensors(model, batch):
-    """What the steps see, prepared independently of them."""
-    source, target = (torch.stack(batch[domain]["inputs"]).float().sub(128).div(64) for domain in ("source", "target"))
-    labels = torch.stack([sample.gt_sem_seg.data[0] for sample in batch["source"]["data_samples"]])
-    return source, labels, target
-
-
-def cross_entropy(logits, labels):
-    enlarged = F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=False)
-    chosen = enlarged.log_softmax(1).gather(1, labels.clamp(max=2)[:, None])[:, 0]
-    return -chosen[labels != 255].mean()
-
-
-def weights(part):
-    return {name: value.clone() for name, value in part.state_dict().items()}
-
-
-def moved(part, before):
-    trained = [name for name, _ in part.named_parameters()]
-    return any(not torch.equal(value, before[name]) for name, value in part.state_dict().items() if name in trained)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("scope")]
 
 
 def test_pairs_go_round_both_domains_and_the_target_is_its_image_alone(domains):
@@ -283,63 +201,6 @@ def test_labels_of_the_target_change_nothing(domains, scenes):
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
-@pytest.fixture
-def build(domains, tmp_path, monkeypatch):
-    """A runner of a ready configuration on the small domains: ten iterations, two workers."""
-    monkeypatch.setenv("TOBIAS_AUG_DATA", str(tmp_path))
-
-    def build(name, **changes):
-        config = Config(
-            Config.fromfile(config_path(name)).to_dict(), format_python_code=False
-        )  # It takes longer than training does.
-        config.work_dir = str(tmp_path / name)
-        config.experiment_name = f"test_mmseg_adaptation_{next(NUMBERS)}"
-        dataset = domains["source"] if name == "camvid240_source" else domains
-        config.merge_from_dict(
-            {
-                "model.backbone": dict(width=32, dropout=False),
-                "model.decode_head": dict(in_channels=128, channels=16, num_classes=3, dilation=1),
-                "train_dataloader.dataset": dict(_delete_=True, **dataset),
-                "val_dataloader.dataset": dict(_delete_=True, **domains["source"], test_mode=True),
-                "train_cfg.max_iters": 10,
-                "train_cfg.val_interval": 10,
-                "default_hooks.checkpoint.interval": 5,
-                "param_scheduler": [dict(type="PolyLR", power=0.9, begin=0, end=10, by_epoch=False)],
-                "randomness": dict(seed=0),
-                **changes,
-            }
-        )
-        return Runner.from_cfg(config)
-
-    return build
-
-
-@pytest.mark.parametrize("name", ["camvid240_mcd", "camvid240_adr", "camvid240_source"])
-def test_ten_iterations_run_and_are_scored(build, name):
-    runner = build(name)
-    runner.train()
-    assert runner.iter == 10
-    assert all(value.isfinite().all() for value in runner.model.state_dict().values())
-    assert 0 <= runner.val()["mIoU"] <= 100
-    logged = {key for key in runner.message_hub.log_scalars if "loss" in key}
-    assert logged >= (
-        {"train/loss"} if name == "camvid240_source" else {"train/loss_classifiers", "train/loss_generator"}
-    )
-
-
-def test_a_stopped_run_continues_to_the_same_weights(build, tmp_path):
-    """Without dropout, whose draws no checkpoint of mmengine's holds."""
-    still = {"model.decode_head.dropout_ratio": 0}
-    whole = build("camvid240_mcd", **still)
-    whole.train()
-    resumed = build("camvid240_mcd", **still, resume=True, load_from=str(tmp_path / "camvid240_mcd" / "iter_5.pth"))
-    resumed.train()
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[name]), name
-    for part in ("generator", "classifiers"):
-        assert whole.optim_wrapper[part].get_lr() == resumed.optim_wrapper[part].get_lr()
-
-
 def test_the_ready_domains_are_apart(real_data, monkeypatch):
     monkeypatch.setenv("TOBIAS_AUG_DATA", str(real_data))
     config = Config.fromfile(config_path("camvid240_mcd"))
@@ -395,38 +256,3 @@ def test_each_optimizer_has_its_own_options():
     assert isinstance(wrapper["generator"].optimizer, torch.optim.Adam)
     assert isinstance(wrapper["classifiers"].optimizer, torch.optim.SGD)
     assert {group["weight_decay"] for group in wrapper["generator"].param_groups} == {0.1, 0.0}
-
-
-def street(name="a/0016E5_07959.jpg", value=100):
-    return {"img": np.full((60, 80, 3), value, np.uint8), "img_path": name}
-
-
-def test_fog_is_the_same_for_a_name_whatever_else_happens():
-    np.random.seed(0)
-    first = FogAndColor()(street())["img"]
-    np.random.seed(1)
-    torch.manual_seed(1)
-    assert np.array_equal(
-        TRANSFORMS.build(dict(type="FogAndColor"))(street("elsewhere/0016E5_07959.jpg"))["img"], first
-    )
-    assert not np.array_equal(FogAndColor()(street("a/0016E5_07961.jpg"))["img"], first)
-    assert not np.array_equal(FogAndColor(seed=1)(street())["img"], first)
-    assert first.dtype == np.uint8
-
-
-def test_fog_is_the_librarys_on_red_green_and_blue():
-    options = dict(density=0.8, patchiness=0.2, fog=(200, 210, 220), saturation=0.7, gains=(0.5, 1.0, 1.5))
-    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    changed = FogAndColor(**options, seed=3)({"img": image.copy(), "img_path": "a/b.jpg"})["img"]
-    expected = fog_and_color(image[..., ::-1].copy(), crc32(b"3 b.jpg"), **options)
-    assert np.array_equal(changed[..., ::-1], expected)
-    same = FogAndColor(density=0, saturation=1, gains=(1, 1, 1))({"img": image.copy(), "img_path": "a.jpg"})["img"]
-    assert np.array_equal(same, image)
-
-
-def test_fog_that_cannot_be_is_rejected():
-    with pytest.raises(ValueError, match=r"needs density >= 0, .* got -1"):
-        FogAndColor(density=-1)(street())
-    with pytest.raises(ValueError, match="changes uint8 images .*, got float32"):
-        FogAndColor()({"img": np.zeros((4, 4, 3), np.float32), "img_path": "a.jpg"})
-    assert "saturation=0.5" in repr(FogAndColor())
