@@ -10,7 +10,7 @@ demo: $(VENV)/.demo
 
 # What a change needs, in minutes.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 # The rest: kills, corpora, Ray, trainings, benchmarks.
 test-all: $(VENV)/.dev

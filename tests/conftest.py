@@ -15,7 +15,7 @@ from PIL import Image
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 # Every shape and dtype in a signature is checked at every call of every test.
 install_import_hook("tobias_aug", "beartype.beartype")
-torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else max(1, (os.cpu_count() or 2) // 2))
 # A busy machine is no failure; where CI is set, hypothesis sees to that itself, and draws the same examples every time.
 settings.register_profile("local", deadline=None)
 if "CI" not in os.environ:

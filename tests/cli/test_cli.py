@@ -20,6 +20,7 @@ def build(photos, out, *more):
     return tobias("masks", "build", photos, "-o", out, *arch, "--workers", 0, *more)
 
 
+@pytest.mark.slow
 def test_demo_draws_a_sheet(tmp_path):
     done = tobias("demo", "-o", tmp_path / "demo", "--arch", "resnet18")
     assert done.returncode == 0, done.stderr
@@ -81,6 +82,7 @@ def test_rejections_are_one_line_and_status_two(photos, tmp_path, monkeypatch, a
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("localizer", ["border-contrast", "center-prior"])
 def test_any_localizer_can_be_shown_and_verified(photos, tmp_path, localizer):
     assert build(photos, tmp_path / "out", "--localizer", localizer).returncode == 0
@@ -89,6 +91,7 @@ def test_any_localizer_can_be_shown_and_verified(photos, tmp_path, localizer):
     assert tobias("masks", "verify", tmp_path / "out", "--images", photos).returncode == 0
 
 
+@pytest.mark.slow
 def test_own_weights_are_asked_for_again(photos, tmp_path):
     torch.manual_seed(0)
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "own.pth")

@@ -161,6 +161,7 @@ def test_a_damaged_checkpoint_is_one_line(tobias, photos, tmp_path, monkeypatch,
     assert "Aborted" not in err
 
 
+@pytest.mark.slow
 def test_a_build_that_is_interrupted_says_that_it_continues(photos, tmp_path):
     for number in range(400):
         Image.new("RGB", (300, 300), (number % 256, 0, 0)).save(photos / f"{number}.png")
