@@ -83,6 +83,7 @@ for loss, batch in [
 """
 
 
+@pytest.mark.slow
 def test_the_layer_and_the_losses_compile_whole():
     """Apart from the tests' own shape checks, which cannot be compiled."""
     done = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True)

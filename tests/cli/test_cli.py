@@ -105,6 +105,7 @@ def test_own_weights_are_asked_for_again(photos, tmp_path):
     assert good.stdout.splitlines()[-1] == "changed: 0", good.stderr
 
 
+@pytest.mark.slow
 def test_another_localizer_is_rejected_with_status_two(photos, tmp_path):
     assert build(photos, tmp_path / "out").returncode == 0
     done = build(photos, tmp_path / "out", "--seed", 1)

@@ -34,6 +34,7 @@ def test_apply_compiles_whole_and_gives_the_same(name, compiled):
     assert compiled[f"apply {name}"] == "the same"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MIXES)
 def test_a_compiled_step_takes_a_smaller_last_batch(name, compiled):
     assert compiled[f"step {name}"] == "the same"

@@ -217,6 +217,7 @@ def test_network_and_pairs_must_be_of_one_variant(tmp_path):
         trained(MapPairs(*folders, variant="official"), tmp_path / "run", made(variant="competing"))
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does_with_both_batches(tmp_path):
     write_pairs(tmp_path)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

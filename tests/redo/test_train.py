@@ -227,6 +227,7 @@ def joined(tmp_path_factory):
     return torch.load(folder / "found.pt", weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_two_processes_descend_the_gradient_of_the_joined_batch(joined, norm):
     """With batch norm each process normalizes by its own half, so that the gradients differ."""
