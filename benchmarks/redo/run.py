@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--mask-lr", type=float, default=1e-5)
     parser.add_argument("--start-steps", type=positive, default=300, help="of border-contrast")
-    parser.add_argument("--hold-steps", type=int, default=1000, help="after them, in which the masks stay as they are")
+    parser.add_argument("--hold-steps", type=int, help="first steps with fixed masks: 0, or 1000 after a fit")
     parser.add_argument("--ema", type=float, default=0.0, help="decay of the mask network's running mean; 0 has none")
     parser.add_argument("--steps", type=positive, default=20_000)
     parser.add_argument("--supervised-steps", type=positive, default=1000)

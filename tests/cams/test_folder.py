@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from tobias_aug import TobiasError, class_activation_maps
 from tobias_aug.cams import class_map_folder
-from tobias_aug.cams.folder import _batches_of_one_size, _Entry, _Image, _Job
 from tobias_aug.class_maps import class_map_files, read_class_maps, read_labels
 from tobias_aug.images import read_rgb, resize_square, to_tensor
 
@@ -89,26 +88,6 @@ def test_images_of_one_size_go_together(tmp_path):
         ]
     )
     assert read_class_maps(tmp_path / "out" / "3.npz").metadata["ground_truth_labels"] is False
-
-
-def test_images_wait_for_others_of_their_size_in_their_block_alone():
-    taken = 0
-
-    def jobs():
-        nonlocal taken
-        for number in range(60):
-            taken += 1
-            side = number % 23 if number < 40 else 5
-            entry = _Entry(str(number), number // 16, pending=True)
-            yield _Job(entry, _Image(np.zeros((side, 9, 3), np.uint8), (side, 9)), [])
-
-    given = []
-    for batch in _batches_of_one_size(jobs(), 4):
-        assert len({(job.entry.block, job.image.pixels.shape) for job in batch}) == 1
-        assert len(batch) <= 4
-        given += [job.entry.name for job in batch]
-        assert taken - len(given) <= 16
-    assert sorted(given, key=int) == [str(number) for number in range(60)]
 
 
 def test_another_run_continues_and_another_network_is_rejected(photos, tmp_path):

@@ -14,10 +14,15 @@ import torchvision
 from PIL import Image
 
 from tests.orand.blobs import write_pairs
+from tests.redo.scenes import write_scenes
 from tobias_aug import BorderContrast, build_masks
 from tobias_aug.class_maps import ClassMaps, write_class_maps
-from tobias_aug.irn.net import FILE, IRNet, save_irn
+from tobias_aug.irn import net
 from tobias_aug.masks.build.builder import UNFINISHED
+from tobias_aug.redo import ReDOOptions, result
+from tobias_aug.redo.model import ReDOModel
+
+RESULTS = (net.FILE, result.FILE)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def files(out: Path) -> dict[str, object]:
 
 
 def training(run: Path) -> dict[str, object]:
-    """The checkpoint's step and tensors, the losses that are logged on whole lines, and IRN's result."""
+    """The checkpoint's step and tensors, the losses that are logged on whole lines, and the result of IRN or ReDO."""
     found: dict[str, object] = {}
     if (run / "checkpoint.pt").is_file():
         stored = torch.load(run / "checkpoint.pt", weights_only=True)
@@ -74,9 +79,11 @@ def training(run: Path) -> dict[str, object]:
     if (run / "log.jsonl").is_file():
         lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
         entries = [json.loads(line) for line in lines if line.endswith("\n")]
-        found["losses"] = [(entry["step"], entry["loss"]) for entry in entries]
-    if (run / FILE).is_file():
-        found[FILE] = _tensors(torch.load(run / FILE, weights_only=True))
+        measured = ("step_seconds", "data_seconds")
+        found["losses"] = [{name: entry[name] for name in entry if name not in measured} for entry in entries]
+    for name in RESULTS:
+        if (run / name).is_file():
+            found[name] = _tensors(torch.load(run / name, weights_only=True))
     return found
 
 
@@ -161,7 +168,7 @@ def _with_irn(given: Path) -> None:
     _with_maps(given, 10)
     (given / "run").mkdir()
     torch.manual_seed(0)
-    save_irn(given / "run" / FILE, IRNet(torchvision.models.resnet18()), 64)
+    net.save_irn(given / "run" / net.FILE, net.IRNet(torchvision.models.resnet18()), 64)
 
 
 def _with_backbone(given: Path) -> None:
@@ -198,6 +205,35 @@ def _irn_apply(given: Path, out: Path) -> tuple[object, ...]:
 
 def _refine(given: Path, out: Path) -> tuple[object, ...]:
     return "tobias", "orand", "refine", given / "cams", "--images", given / "photos", "-o", out, "--device", "cpu"
+
+
+SCENES = 14
+
+
+def _with_scenes(given: Path) -> None:
+    write_scenes(given, SCENES)
+    (given / "images" / f"{SCENES // 2:02}.png").write_bytes(b"broken")
+
+
+def _with_redo(given: Path) -> None:
+    _with_scenes(given)
+    (given / "run").mkdir()
+    options = ReDOOptions(size=16, mask_width=4, generator_width=8, discriminator_width=8)
+    torch.manual_seed(0)
+    network = ReDOModel(options).mask
+    found = result.ReDOResult(network, options, order=[1, 0], areas=[0.5, 0.5], border=[0.4, 0.6], restarts=[])
+    result.save_result(given / "run" / result.FILE, found)
+
+
+def _redo_train(given: Path, out: Path) -> tuple[object, ...]:
+    small = ("--size", 16, "--width", 8, "--mask-width", 4, "--batch-size", 4, "--z-size", 2, "--device", "cpu")
+    often = ("--steps", 8, "--checkpoint-every", 3)
+    return "tobias", "redo", "train", given / "images", "-o", out, *small, *often
+
+
+def _redo_segment(given: Path, out: Path) -> tuple[object, ...]:
+    small = ("--batch-size", 4, "--device", "cpu")
+    return "tobias", "redo", "segment", given / "images", "--run", given / "run", "-o", out, *small
 
 
 def _damage_one(given: Path, images: int) -> None:
@@ -239,5 +275,7 @@ COMMANDS = [
     LongCommand("orand refine", 6, lambda given: _with_maps(given, 20), _refine, files, 1, "19 refined maps"),
     LongCommand("orand irn-train", 4, _with_backbone, _irn_train, training, 0, "a trained network"),
     LongCommand("orand irn-apply", 4, _with_irn, _irn_apply, files, 1, "9 refined maps"),
+    LongCommand("redo train", 6, _with_scenes, _redo_train, training, 0, "trained with"),
+    LongCommand("redo segment", 6, _with_redo, _redo_segment, files, 1, "13 masks"),
     LongCommand("pretraining", 10, _with_table, _pretraining, training, 0, "median step_seconds:"),
 ]

@@ -98,6 +98,8 @@ def main():
     from tobias_aug.localization import border_contrast  # noqa: F401
     from tobias_aug.masks.table import combine  # noqa: F401
     from tobias_aug.orand import apply, folder, train  # noqa: F401
+    from tobias_aug.redo import segment  # noqa: F401
+    from tobias_aug.redo import train as train_redo  # noqa: F401
     from tobias_aug.refine import folder as refine_folder  # noqa: F401
 
     if importlib.util.find_spec("lightly"):

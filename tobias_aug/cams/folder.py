@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,16 +23,13 @@ from tobias_aug.errors import WriteError
 from tobias_aug.images.decode import resize_square, to_tensor
 from tobias_aug.images.opening import as_source
 from tobias_aug.images.sources import ImageSource
+from tobias_aug.runtime.batches import Entry, batches_of_one_shape, entries_of
 from tobias_aug.runtime.devices import pick_device
 from tobias_aug.runtime.folder import FolderResult, FolderRun, folder_run
 from tobias_aug.runtime.renamed import renamed_arguments
 from tobias_aug.runtime.run_settings import SourceFolder
 from tobias_aug.runtime.workers import watched_workers
 from tobias_aug.weights.seeding import weight_hash
-
-# Images of one size share batches within a block of names. A block is this many batches long, which bounds the memory
-# and what a resumed run reads again.
-_BLOCK_BATCHES = 4
 
 
 @renamed_arguments(deviation="std")
@@ -110,7 +107,7 @@ def class_map_folder(
         **by_folder,
     }
     with folder_run(list(names), Path(out), extension, settings, "class maps", quiet) as run:
-        entries = _of_pending_blocks(list(names), run.pending, _BLOCK_BATCHES * batch_size)
+        entries = entries_of(list(names), run.pending, batch_size)
         if workers is None:
             workers = 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
         loader: DataLoader[_Image] = DataLoader(
@@ -119,7 +116,9 @@ def class_map_folder(
             num_workers=workers,
         )
         readable = _readable(zip(entries, loader, strict=True), source, names, labels, run)
-        for batch in _batches_of_one_size(readable, batch_size):
+        for batch in batches_of_one_shape(
+            readable, batch_size, lambda job: job.entry, lambda job: job.image.pixels.shape
+        ):
             _write_batch(batch, network, device, run, options, labels is not None)
     return run.result(list(names))
 
@@ -144,19 +143,13 @@ class _Image:
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A name to read: its maps are pending, or it shares a batch with one whose maps are."""
-
-    name: str
-    block: int
-    pending: bool
-
-
-@dataclass(frozen=True)
 class _Job:
-    entry: _Entry
+    entry: Entry
     image: _Image
     classes: list[int]
+
+
+_ENTRY, _SHAPE = attrgetter("entry"), attrgetter("image.pixels.shape")
 
 
 class _Images(Dataset[_Image]):
@@ -189,17 +182,6 @@ def _names(source: ImageSource) -> dict[str, int]:
     return names
 
 
-def _of_pending_blocks(names: Sequence[str], pending: Sequence[str], length: int) -> list[_Entry]:
-    """Return all names of the blocks of ``length`` names in which any is pending.
-
-    The last bits of a network's output depend on the rest of the batch, so an interruption must change no batch.
-    """
-    wanted = set(pending)
-    entries = [_Entry(name, number // length, name in wanted) for number, name in enumerate(names)]
-    blocks = {entry.block for entry in entries if entry.pending}
-    return [entry for entry in entries if entry.block in blocks]
-
-
 def _readable(
     images: Any,
     source: ImageSource,
@@ -215,18 +197,6 @@ def _readable(
         elif entry.pending:
             run.fail(entry.name, image.reason or f"no class of {key} among the labels")
             run.advance()
-
-
-def _batches_of_one_size(jobs: Iterator[_Job], batch_size: int) -> Iterator[list[_Job]]:
-    """Gather images of one size within each block."""
-    for _, block in groupby(jobs, lambda job: job.entry.block):
-        waiting: dict[tuple[int, ...], list[_Job]] = {}
-        for job in block:
-            shape = job.image.pixels.shape
-            waiting.setdefault(shape, []).append(job)
-            if len(waiting[shape]) == batch_size:
-                yield waiting.pop(shape)
-        yield from waiting.values()
 
 
 def _write_batch(

@@ -60,7 +60,9 @@ def train(
     mask_lr: Annotated[float, typer.Option(help="That of the mask network.")] = 1e-5,
     start: Annotated[Start, typer.Option(help="First masks: random, or fitted to BorderContrast's.")] = Start.random,
     start_steps: Annotated[int, typer.Option(min=1, help="Steps of that fit.")] = 300,
-    hold_steps: Annotated[int, typer.Option(min=0, help="Steps after it that leave the masks as they are.")] = 1000,
+    hold_steps: Annotated[
+        int | None, typer.Option(min=0, help="First steps that leave the masks as they are: 0, or 1000 after a fit.")
+    ] = None,
     ema: Annotated[float, typer.Option(help="Decay of the mask network's running mean; 0 has none.")] = 0.0,
     smallest_region: Annotated[
         float, typer.Option(help="Share of the pixels below which a region has collapsed; 0 tests nothing.")

@@ -27,12 +27,11 @@ class ReDOOptions:
         lr: learning rate of all networks but one.
         mask_lr: that of the mask network.
         weight_decay: of the mask network.
-        start: "random", or "border-contrast": the mask network is first fitted to BorderContrast's masks. The three
-            options below concern it alone.
+        start: "random", or "border-contrast": the mask network is first fitted to BorderContrast's masks.
         start_steps: how long it is fitted, before ``steps`` begin.
         start_lr: learning rate while it is fitted.
-        hold_steps: after that, as many of the ``steps`` leave the mask network as it is, so that the others learn to
-            redraw its regions before they move it.
+        hold_steps: so many of the ``steps`` leave the mask network as it is, so that the others learn to redraw its
+            regions before they move it. Default: 1000 after a fit, 0 from random weights, as published.
         ema: decay of a running mean of the mask network's weights, which then makes the masks; 0 takes the weights.
         steps: number of steps of the training that succeeds.
         check_every: steps between two tests for a collapse.
@@ -67,7 +66,7 @@ class ReDOOptions:
     start: str = "random"
     start_steps: int = 300
     start_lr: float = 1e-3
-    hold_steps: int = 1000
+    hold_steps: int | None = None
     ema: float = 0.0
     steps: int = 20_000
     check_every: int = 500
@@ -110,7 +109,8 @@ class ReDOOptions:
     @property
     def moving_from(self) -> int:
         """Step at which the redrawing begins to move the mask network."""
-        return self.fitting_steps + (self.hold_steps if self.start == "border-contrast" else 0)
+        held = (1000 if self.fitting_steps else 0) if self.hold_steps is None else self.hold_steps
+        return self.fitting_steps + held
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options as JSON can hold them."""

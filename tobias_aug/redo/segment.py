@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,13 +23,25 @@ from tobias_aug.images.decode import read_rgb, to_tensor
 from tobias_aug.images.sources import ImageFiles
 from tobias_aug.redo.model import to_signed
 from tobias_aug.redo.result import RULE, ReDOResult, read_result
+from tobias_aug.runtime.batches import Entry, batches_of_one_shape, entries_of
 from tobias_aug.runtime.folder import FolderResult, FolderRun, folder_run
 from tobias_aug.runtime.run_settings import SourceFolder
 from tobias_aug.weights.seeding import weight_hash
 
 STRIDE, LONGEST, THREADS = 4, 8, 4
 """The mask network halves height and width twice; longer images than 8 squares are resized to that; readers."""
-_Read = tuple[str, tuple[int, int], UInt8[Tensor, "3 rows columns"]]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An image as the network gets it, and its own height and width."""
+
+    entry: Entry
+    size: tuple[int, int]
+    pixels: UInt8[Tensor, "3 rows columns"]
+
+
+_ENTRY, _SHAPE = attrgetter("entry"), attrgetter("pixels.shape")
 
 
 def network_input(image: Image.Image, size: int) -> UInt8[Tensor, "3 rows columns"]:
@@ -123,12 +136,15 @@ def segment_folder(
 
         with ThreadPoolExecutor(THREADS) as pool, torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16"):
             written: list[tuple[str, Future[None]]] = []
-            for batch in _batches(running, paths, result.options.size, batch_size, pool):
-                soft = region_maps(result, torch.stack([pixels for _, _, pixels in batch])).cpu()
+            entries = entries_of(list(paths), running.pending, batch_size)
+            readable = _readable(running, entries, paths, result.options.size, 2 * batch_size, pool)
+            for batch in batches_of_one_shape(readable, batch_size, _ENTRY, _SHAPE):
+                soft = region_maps(result, torch.stack([job.pixels for job in batch])).cpu()
                 _collect(running, written)
                 written = [
-                    (name, pool.submit(write, name, size, each))
-                    for (name, size, _), each in zip(batch, soft, strict=True)
+                    (job.entry.name, pool.submit(write, job.entry.name, job.size, each))
+                    for job, each in zip(batch, soft, strict=True)
+                    if job.entry.pending
                 ]
             _collect(running, written)
     return running.result(list(paths))
@@ -144,37 +160,36 @@ def _by_name(files: ImageFiles) -> dict[str, Path]:
     return paths
 
 
-def _batches(
-    running: FolderRun, paths: dict[str, Path], size: int, batch_size: int, pool: ThreadPoolExecutor
-) -> Iterator[list[_Read]]:
-    """Batches of one shape each, the next images being decoded meanwhile."""
+def _readable(
+    running: FolderRun,
+    entries: Iterable[Entry],
+    paths: dict[str, Path],
+    size: int,
+    ahead: int,
+    pool: ThreadPoolExecutor,
+) -> Iterator[_Job]:
+    """Images in order, the next ``ahead`` being decoded meanwhile; those that cannot be read are listed."""
 
-    def read(name: str) -> _Read:
-        image = read_rgb(paths[name])
-        return name, (image.height, image.width), network_input(image, size)
+    def read(entry: Entry) -> _Job:
+        image = read_rgb(paths[entry.name])
+        return _Job(entry, (image.height, image.width), network_input(image, size))
 
-    waiting: dict[torch.Size, list[_Read]] = defaultdict(list)
-    for name, reading in _ahead(pool, read, running.pending, 2 * batch_size):
+    for entry, reading in _ahead(pool, read, entries, ahead):
         try:
-            item = reading.result()
+            yield reading.result()
         except (ValueError, TypeError, OSError) as error:
-            running.fail(name, error)
-            running.advance()
-            continue
-        shape = item[2].shape
-        waiting[shape].append(item)
-        if len(waiting[shape]) == batch_size:
-            yield waiting.pop(shape)
-    yield from waiting.values()
+            if entry.pending:
+                running.fail(entry.name, error)
+                running.advance()
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, read: Callable[[str], _Read], names: Iterable[str], count: int
-) -> Iterator[tuple[str, Future[_Read]]]:
-    """Results in the order of the names, ``count`` of them under way."""
-    reading: list[tuple[str, Future[_Read]]] = []
-    for name in names:
-        reading.append((name, pool.submit(read, name)))
+    pool: ThreadPoolExecutor, read: Callable[[Entry], _Job], entries: Iterable[Entry], count: int
+) -> Iterator[tuple[Entry, Future[_Job]]]:
+    """Results in the order of the entries, ``count`` of them under way."""
+    reading: list[tuple[Entry, Future[_Job]]] = []
+    for entry in entries:
+        reading.append((entry, pool.submit(read, entry)))
         if len(reading) > count:
             yield reading.pop(0)
     yield from reading
