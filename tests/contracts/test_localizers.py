@@ -1,6 +1,8 @@
 """What every localizer keeps to, so that ``build_masks``, ``PatchMerge`` and the adapters can take any of them."""
 
 import pickle
+import tempfile
+from pathlib import Path
 
 import jaxtyping
 import numpy as np
@@ -8,10 +10,24 @@ import pytest
 import torch
 from PIL import Image
 
-from tobias_aug import BorderContrast, CenterPrior, OnlineMasks, RandomCNN
+from tobias_aug import BorderContrast, CenterPrior, OnlineMasks, RandomCNN, ReDO
 from tobias_aug.images.decode import _imagenet
 from tobias_aug.localization import CAM, SCDA
 from tobias_aug.masks import Localizer, identity
+from tobias_aug.redo import MaskNetwork, ReDOOptions
+from tobias_aug.redo.result import FILE, ReDOResult, save_result
+from tobias_aug.weights.seeding import seeded
+
+
+def trained_redo():
+    """A ReDO whose masks are not trained, from a file as any other."""
+    options = ReDOOptions(size=32, mask_width=4)
+    network = seeded(lambda: MaskNetwork(options.regions, options.mask_width), 0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / FILE
+        save_result(path, ReDOResult(network, options, [1, 0], areas=[0.5] * 2, border=[0.4, 0.6], restarts=[]))
+        return ReDO(path)
+
 
 MAKERS = {
     "RandomCNN": lambda: RandomCNN("resnet18"),
@@ -21,6 +37,7 @@ MAKERS = {
     "BorderContrast": BorderContrast,
     "BorderContrast, random convolution": lambda: BorderContrast("random-convolution"),
     "CenterPrior": CenterPrior,
+    "ReDO": trained_redo,
 }
 
 
@@ -58,7 +75,7 @@ def test_images_are_left_as_they_are(localizer, images):
 
 def test_floats_in_the_unit_range_mean_the_same(localizer, images):
     # Resizing rounds uint8 to whole numbers, so only images that need no resizing agree to the last digit.
-    square = torch.nn.functional.interpolate(images, (224, 224))
+    square = torch.nn.functional.interpolate(images, (getattr(localizer, "input_size", 224),) * 2)
     torch.testing.assert_close(localizer.cell_scores(square / 255), localizer.cell_scores(square), rtol=1e-5, atol=1e-5)
 
 
@@ -110,6 +127,7 @@ SMALL = {
     "BorderContrast": BorderContrast,
     "BorderContrast, random convolution": lambda: BorderContrast("random-convolution"),
     "CenterPrior": CenterPrior,
+    "ReDO": trained_redo,
 }
 
 

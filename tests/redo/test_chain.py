@@ -97,7 +97,7 @@ def test_the_localizer_is_one_like_any_other(chain):
     assert identity(localizer)["name"] == "redo"
     assert identity(localizer) == identity(named_localizer("redo", run=str(home / "run" / "redo.pt")))
     assert not localizer.train().network.training
-    with pytest.raises(ValueError, match="a grid of 17 x 17 does not fit the run's 16 x 16 map"):
+    with pytest.raises(ValueError, match="a grid of 17 x 17 is finer than the run's 16 x 16 map"):
         localizer.cell_scores(batch, 17)
     table = build_masks(images, localizer, home / "direct", quiet=True)
     assert len(table) == 12

@@ -19,7 +19,7 @@ from torch import Tensor
 from tobias_aug.images.decode import normalize, to_unit
 from tobias_aug.localization.color import rgb_to_lab
 from tobias_aug.localization.filters import gaussian_blur, gaussian_matrix, sobel
-from tobias_aug.localization.inputs import check_grid, check_images, whole_number
+from tobias_aug.masks.inputs import check_grid, check_images, whole_number
 from tobias_aug.masks.regions import Box, bounding_box, largest_component, otsu_threshold
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.runtime.renamed import current_value

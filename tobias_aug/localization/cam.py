@@ -11,9 +11,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from tobias_aug.class_maps import require_classes, weighted_features
-from tobias_aug.localization.frozen import Frozen
-from tobias_aug.localization.inputs import check_images, whole_number
 from tobias_aug.localization.random_cnn import RandomCNN, pool_cells
+from tobias_aug.masks.frozen import Frozen
+from tobias_aug.masks.inputs import check_images, whole_number
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.weights.checkpoints import as_tensors, common_prefix
 from tobias_aug.weights.seeding import seeded, weight_hash

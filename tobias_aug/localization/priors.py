@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tobias_aug.localization.inputs import check_images, whole_number
+from tobias_aug.masks.inputs import check_images, whole_number
 
 
 class CenterPrior:

@@ -17,10 +17,10 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from tobias_aug.images.decode import normalize, to_unit
-from tobias_aug.localization.frozen import Frozen
-from tobias_aug.localization.inputs import check_grid, check_images, whole_number
 from tobias_aug.localization.onednn import fused_for_cpu
 from tobias_aug.localization.variants import PAPER
+from tobias_aug.masks.frozen import Frozen
+from tobias_aug.masks.inputs import check_grid, check_images, whole_number
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.weights.checkpoints import load_weights
 from tobias_aug.weights.seeding import seeded, weight_hash

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from tobias_aug.images.decode import normalize, to_unit
-from tobias_aug.localization.frozen import Frozen
-from tobias_aug.localization.inputs import check_images, whole_number
+from tobias_aug.masks.frozen import Frozen
+from tobias_aug.masks.inputs import check_images, whole_number
 from tobias_aug.masks.regions import Box, bounding_box, largest_component
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.weights.checkpoints import load_weights

@@ -8,19 +8,22 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from tobias_aug.images.decode import to_unit
+from tobias_aug.masks.frozen import Frozen
+from tobias_aug.masks.inputs import check_grid, check_images
 from tobias_aug.masks.regions import bounding_box, largest_component
 from tobias_aug.redo.result import read_result
 from tobias_aug.runtime.devices import full_precision
 from tobias_aug.weights.seeding import weight_hash
 
+_PLAIN: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 Images = UInt8[Tensor, "batch 3 height width"] | Float[Tensor, "batch 3 height width"]
 
 
-class ReDO(nn.Module):
+class ReDO(Frozen):
     """The mask network of a run, for :func:`~tobias_aug.build_masks` and every adapter.
 
     Args:
@@ -42,10 +45,6 @@ class ReDO(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def train(self, mode: bool = True) -> ReDO:
-        """Stay in evaluation mode."""
-        return super().train(False)
-
     def heatmaps(self, images: Images) -> Float[Tensor, "batch size size"]:
         """Return how sure the network is that a pixel is no background, in [0, 1].
 
@@ -53,8 +52,9 @@ class ReDO(nn.Module):
             images: uint8, or float in [0, 1]; resized to the run's size without keeping the aspect ratio.
 
         Raises:
-            ValueError: if float images hold NaN or values outside [0, 1], or the shape is another.
+            TypeError, ValueError: if the images are no such batch, or floats hold NaN or values outside [0, 1].
         """
+        check_images(images)
         if not len(images):
             return torch.zeros(0, self.input_size, self.input_size, device=images.device)
         with torch.no_grad(), full_precision(images.device):
@@ -69,11 +69,7 @@ class ReDO(nn.Module):
         Raises:
             ValueError: besides what :meth:`heatmaps` raises, if the grid is no whole number up to the run's size.
         """
-        if not 1 <= grid <= self.input_size:
-            raise ValueError(
-                f"a grid of {grid} x {grid} does not fit the run's {self.input_size} x {self.input_size} map; "
-                "use a coarser grid"
-            )
+        check_grid(grid, self.input_size, "run's")
         return F.adaptive_avg_pool2d(self.heatmaps(images), grid)
 
     def boxes(self, images: Images) -> Float[Tensor, "batch 4"]:
@@ -83,8 +79,8 @@ class ReDO(nn.Module):
         """
         found = [bounding_box(largest_component(heatmap > 0.5)) for heatmap in self.heatmaps(images)]
         height, width = images.shape[-2:]
-        scale = torch.tensor([width, height, width, height]) / self.input_size
-        return torch.tensor(found, dtype=torch.float32).view(-1, 4) * scale
+        scale = [side / self.input_size for side in (width, height, width, height)]
+        return torch.tensor(found, **_PLAIN).view(-1, 4) * torch.tensor(scale, **_PLAIN)
 
     def identity(self) -> dict[str, Any]:
         """Return what tells this localizer from another; where the run lies is no part of it."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from tobias_aug.redo.networks import MaskNetwork
 from tobias_aug.redo.options import ReDOOptions
 from tobias_aug.runtime.files import atomic_path
+from tobias_aug.weights.seeding import seeded
 
 FILE = "redo.pt"
 RULE = "touches the border least"
@@ -93,7 +94,8 @@ def read_result(run: str | Path) -> ReDOResult:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
         options = ReDOOptions(**stored["options"])
-        network = MaskNetwork(options.regions, options.mask_width)
+        # Its first weights are overwritten; drawn so, they leave the program's generator, dtype and device alone.
+        network: Any = seeded(lambda: MaskNetwork(options.regions, options.mask_width), 0)
         network.load_state_dict(stored["mask"])
         about = {name: stored[name] for name in ("order", "areas", "border", "restarts")}
     except Exception as error:

@@ -45,7 +45,7 @@ def whole_number(name: str, value: Any, least: int) -> int:
         ValueError: naming the argument, if it is not, or below ``least``.
 
     Example:
-        >>> from tobias_aug.localization.inputs import whole_number
+        >>> from tobias_aug.masks.inputs import whole_number
         >>> whole_number("seed", 3, 0)
         3
     """
