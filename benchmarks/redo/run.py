@@ -54,6 +54,7 @@ OPTIONS = (
     "norm",
     "redraw",
     "batch_size",
+    "z_size",
     "weight",
     "lr",
     "mask_lr",
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--norm", choices=["batch", "instance"], default="batch", help="of the generators")
     parser.add_argument("--redraw", choices=["one", "every"], default="one", help="regions redrawn per step")
     parser.add_argument("--batch-size", type=positive, default=25)
+    parser.add_argument("--z-size", type=positive, help="length of a region's noise; 16 for colored-2-mnist, else 32")
     parser.add_argument("--weight", type=float, help="of the information term; 15 for lfw, else 5")
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--mask-lr", type=float, default=1e-5)
@@ -142,9 +144,8 @@ def options_of(args: argparse.Namespace, name: str, **given: Any) -> ReDOOptions
     """The command's options of a set."""
     from tobias_aug.redo import ReDOOptions
 
-    chosen_here = {option: getattr(args, option) for option in OPTIONS if option != "weight"}
-    chosen_here |= BY_SET[name] | ({} if args.weight is None else {"weight": args.weight})
-    return ReDOOptions(**chosen_here, **given)
+    from_command = {option: getattr(args, option) for option in OPTIONS if getattr(args, option) is not None}
+    return ReDOOptions(**(BY_SET[name] | from_command), **given)
 
 
 def supervised_run(args: argparse.Namespace, name: str, labels: int, seed: int) -> dict[str, Any]:

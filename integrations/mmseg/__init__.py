@@ -23,6 +23,7 @@ from .deeplab_v1 import DeepLabV1Head  # noqa: E402
 from .discrepancy import ADRSegmentor, MCDSegmentor  # noqa: E402
 from .fog import FogAndColor  # noqa: E402
 from .loading import LoadPseudoLabel  # noqa: E402
+from .redo import RedoMasks  # noqa: E402
 from .scale_schedule import (  # noqa: E402
     ScaleScheduleDataPreProcessor,
     ScaleScheduleHook,
@@ -38,6 +39,7 @@ __all__ = [
     "GeneratorClassifiersConstructor",
     "LoadPseudoLabel",
     "MCDSegmentor",
+    "RedoMasks",
     "ScaleScheduleDataPreProcessor",
     "ScaleScheduleHook",
     "SourceTargetDataset",
