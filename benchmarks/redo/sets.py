@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,12 +23,14 @@ from tobias_aug.images.decode import to_tensor
 from tobias_aug.redo.data import Squares, square
 
 Mask = UInt8[np.ndarray, "height width"]
-Scored = list[tuple[Image.Image, Mask]]
+Scored = Sequence[tuple[Image.Image, Mask]]
 LABELED = 1000
 LAYOUT = (
-    "this benchmark reads digits/mnist.npz, flowers17_128/{splits.csv,images,masks} and lfw64.tar.gz; "
-    "see benchmarks/redo/sets.py for their layouts"
+    "this benchmark reads digits/mnist.npz, flowers17_128/{splits.csv,images,masks}, lfw64.tar.gz, and "
+    "CUB_200_2011 and segmentations as their archives unpack; see benchmarks/redo/sets.py"
 )
+CUB_PARTS = {"train": 10_000, "val": 788, "test": 1000}
+"""Sizes of the paper's parts; its lists of images are not public here, so that these are drawn by a seed."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,24 @@ class SegmentationSet:
     classes: int = 2
 
 
+@dataclass(frozen=True)
+class Opened(Sequence[tuple[Image.Image, Mask]]):
+    """Images and masks of files, opened when asked for; a mask is 1 where its file is above the half."""
+
+    files: Sequence[tuple[Path, Path]]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: Any) -> Any:
+        image, mask = self.files[index]
+        return _opened(image), (np.array(Image.open(mask).convert("L")) > 127).astype(np.uint8)
+
+
 class Held(Dataset[Tensor]):
     """Squares in memory."""
 
-    def __init__(self, images: list[Image.Image], size: int, name: str) -> None:
+    def __init__(self, images: Iterable[Image.Image], size: int, name: str) -> None:
         self._pixels = torch.stack([to_tensor(square(image, size)) for image in images])
         self._name = name
 
@@ -130,8 +146,29 @@ def _objects(masks: dict[str, bytes]) -> Iterator[Mask]:
         yield np.where((mask > 0) & (mask < 255), 1, mask).astype(np.uint8)
 
 
+def birds(data: Path, size: int) -> SegmentationSet:
+    """CUB-200-2011, in parts of the paper's sizes; where there are fewer images, in parts of those shares."""
+    require(data, "CUB_200_2011/images/*/*", layout=LAYOUT)
+    root = data / "CUB_200_2011"
+    masks = next((path for path in (root / "segmentations", data / "segmentations") if path.is_dir()), None)
+    if masks is None:
+        require(data, "segmentations/*/*", layout=LAYOUT)
+    images = sorted((root / "images").glob("*/*.jpg"))
+    files = [(path, Path(masks or root) / path.parent.name / f"{path.stem}.png") for path in images]
+    order = np.random.default_rng(0).permutation(len(files))
+    shares = np.cumsum(list(CUB_PARTS.values())) / sum(CUB_PARTS.values())
+    ends = np.round(shares * len(files)).astype(int)[:-1]
+    parts = [[files[index] for index in part] for part in np.split(order, ends)]
+    train, validation = (
+        Held((_opened(image) for image, _ in part), size, f"cub {name}")
+        for name, part in zip(CUB_PARTS, parts[:2], strict=False)
+    )
+    return SegmentationSet(train, validation, Opened(parts[1]), Opened(parts[2]), Opened(parts[0][:LABELED]))
+
+
 SETS: dict[str, Callable[[Path, int], SegmentationSet]] = {
     "colored-2-mnist": colored_digits,
     "flowers17": flowers,
     "lfw": faces,
+    "cub": birds,
 }

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import sys
 import tarfile
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 pytest.importorskip("lightning", reason="needs the extra train")
 
+from benchmarks.command import DataError
 from benchmarks.redo import controls
 from benchmarks.redo.digits import EVEN, ODD, ColoredDigits
 from benchmarks.redo.run import main, rows_of
@@ -22,7 +24,7 @@ from tests.redo.scenes import disc_scene
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """All three sets, small: digits are full squares, images show a disc."""
+    """All sets, small: digits are full squares, images show a disc."""
     root = tmp_path_factory.mktemp("data")
     (root / "digits").mkdir()
     labels = np.arange(40) % 10
@@ -49,6 +51,12 @@ def data(tmp_path_factory):
             add(archive, f"lfw64/{part}/images/{number:04}.webp", image)
             if part != "train":
                 add(archive, f"lfw64/{part}/masks/{number:04}.png", mask * 2)
+    for number in range(36):
+        image, mask = disc_scene(number, (32, 40))
+        for folder, pixels, kind in (("CUB_200_2011/images", image, "jpg"), ("segmentations", mask * 204, "png")):
+            path = root / folder / f"{number % 3:03}.Bird" / f"Bird_{number:04}.{kind}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
     with open(flowers / "splits.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -123,6 +131,23 @@ def test_faces_have_one_object_and_parts_of_their_own(data):
     assert (len(faces.train), len(faces.validation), len(faces.test_scored)) == (8, 4, 4)
     assert {value for _, mask in faces.test_scored for value in np.unique(mask)} == {0, 1}
     assert faces.train[0].shape == (3, 16, 16)
+
+
+def test_birds_are_read_as_their_archives_unpack(data, tmp_path):
+    birds = SETS["cub"](data, 16)
+    # Of 36 images 10,000, 788 and 1,000 in 11,788.
+    assert [len(part) for part in (birds.train, birds.validation, birds.test_scored)] == [31, 2, 3]
+    image, mask = birds.test_scored[0]
+    assert image.size == (40, 32)
+    assert np.isin(mask, (0, 1)).all()
+    assert 0 < mask.mean() < 1
+    assert (np.asarray(image).mean(2)[mask == 1] > 128).mean() > 0.9
+    moved = tmp_path / "data"
+    shutil.copytree(data / "CUB_200_2011", moved / "CUB_200_2011")
+    with pytest.raises(DataError, match=r"holds no segmentations/\*/\*; .* as their archives unpack"):
+        SETS["cub"](moved, 16)
+    shutil.copytree(data / "segmentations", moved / "CUB_200_2011" / "segmentations")
+    assert len(SETS["cub"](moved, 16).train) == 31
 
 
 def test_every_method_is_scored_and_stored(benchmark):
