@@ -13,7 +13,8 @@ is read before it. Which region is the object is decided without labels too: it 
 "by dataset" and "by image" where the regions are permuted by the truth instead, once for all images or, as in the
 official code, for each. Images are means over the test part, in the masks' own size. With ``--json`` a finished run is
 not made again, and one that was stopped continues after its last checkpoint; networks and sheets stay beside the file.
-``--curve`` also scores the validation part while training, which changes nothing. Needs the extra ``train``.
+``--curve`` also scores the validation part while training, which changes nothing, and adds rows "oracle": the step that
+its masks choose. Needs the extra ``train``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -38,6 +40,7 @@ if TYPE_CHECKING:  # Needs lightning, which --help does not.
 
 STARTS = ("random", "border-contrast")
 METHODS = ("controls", *STARTS, "supervised")
+ORACLE = "oracle.pt"
 LABELS = (5, 10, 25, 50, 100, 200)
 CONTROLS = ("background", "object", "ellipse", "Otsu", "GrabCut", "BorderContrast")
 SET_NAMES = ("colored-2-mnist", "flowers17", "lfw", "cub")
@@ -79,16 +82,26 @@ def rows_of(runs: Runs) -> list[Row]:
         if not seeds:
             continue
         published = as_published(seeds, PUBLISHED)
-        for permutation in next(iter(seeds.values()))["test"]:
-            for score in ("accuracy", "iou"):
-                title = f"{name}{own[name]}: {'IoU' if score == 'iou' else score}"
-                title += "" if permutation == "none" else f", by {permutation}"
-                values = [run["test"][permutation][score] for run in seeds.values()]
-                paper = PAPER.get(name.split(", ")[0], {}).get(score) if permutation == "image" else None
-                rows.append(over_seeds(title, values, paper if published and "ReDO" in name else None))
+        paper = PAPER.get(name.split(", ")[0], {}) if published and "ReDO" in name else {}
+        rows += scores_of(f"{name}{own[name]}", [run["test"] for run in seeds.values()], paper)
+        chosen_by_masks = [run["oracle"] for run in seeds.values() if "oracle" in run]
+        if len(chosen_by_masks) == len(seeds):
+            rows += scores_of(f"{name}{own[name]}, oracle", chosen_by_masks, {})
         if all("restarts" in run for run in seeds.values()):
             restarts = [float(len(run["restarts"])) for run in seeds.values()]
             rows.append(over_seeds(f"{name}{own[name]}: collapses", restarts, unit="restarts"))
+    return rows
+
+
+def scores_of(title: str, runs: Sequence[dict[str, Any]], paper: dict[str, float]) -> list[Row]:
+    """A row a permutation and score; the paper's scores are by image."""
+    rows = []
+    for permutation in runs[0]:
+        for score in ("accuracy", "iou"):
+            words = f"{title}: {'IoU' if score == 'iou' else score}"
+            words += "" if permutation == "none" else f", by {permutation}"
+            values = [run[permutation][score] for run in runs]
+            rows.append(over_seeds(words, values, paper.get(score) if permutation == "image" else None))
     return rows
 
 
@@ -199,8 +212,9 @@ def complete(args: argparse.Namespace, name: str, start: str, seed: int) -> dict
 def trained(args: argparse.Namespace, name: str, start: str, seed: int, folder: Path) -> dict[str, Any]:
     """Train in a folder, from the checkpoint where there is one, and return what is worth keeping."""
     from benchmarks.redo.sets import SETS
+    from tobias_aug.redo.result import read_result, save_result
     from tobias_aug.redo.step import ReDOStep
-    from tobias_aug.redo.train import train_redo
+    from tobias_aug.redo.train import result_of, train_redo
     from tobias_aug.runtime.files import write_text
     from tobias_aug.training.fabric import launch_on
 
@@ -210,7 +224,11 @@ def trained(args: argparse.Namespace, name: str, start: str, seed: int, folder: 
 
     def watch(step: ReDOStep) -> None:
         points = json.loads(curve.read_text(encoding="utf-8")) if curve.is_file() else {}
-        points[str(step.attempt.step)] = watched(step, data, args.curve)
+        # An attempt that has collapsed is no candidate.
+        before = [iou_of(point) for number, point in points.items() if int(number) > step.attempt.first]
+        points[str(step.attempt.step)] = now = watched(step, data, args.curve)
+        if args.curve and iou_of(now) >= max(before, default=0):
+            save_result(folder / ORACLE, result_of(step))
         write_text(curve, json.dumps(points) + "\n")
 
     begun = perf_counter()
@@ -232,8 +250,16 @@ def trained(args: argparse.Namespace, name: str, start: str, seed: int, folder: 
         "curve": json.loads(curve.read_text(encoding="utf-8")),
         "seconds": seconds,
     }
+    if (folder / ORACLE).is_file():
+        found["oracle"] = segmented(read_result(folder / ORACLE), data.test_scored, data.classes)
     print(f"{name}, {start}, seed {seed}: {found['test']}, {seconds:.0f} s", flush=True)
     return found
+
+
+def iou_of(point: dict[str, Any]) -> float:
+    """What the oracle chooses by: regions as the run numbers them, or of three and more as the truth does."""
+    scores: dict[str, dict[str, float]] = point["validation"]
+    return scores["none" if len(point["areas"]) == 2 else "dataset"]["iou"]
 
 
 def segmented(result: Any, images: Any, classes: int) -> dict[str, dict[str, float]]:

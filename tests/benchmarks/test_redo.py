@@ -161,6 +161,9 @@ def test_every_method_is_scored_and_stored(benchmark):
     run = record["runs"]["lfw, ReDO border-contrast"]["0"]
     assert list(run["curve"]) == ["7"]
     assert "validation" in run["curve"]["7"]
+    # The last step is the only one that was looked at.
+    assert run["oracle"] == run["test"]
+    assert rows["lfw, ReDO border-contrast, oracle: IoU"] == rows["lfw, ReDO border-contrast: IoU"]
 
 
 def test_three_regions_and_a_run_that_is_made_once(benchmark, tmp_path):
