@@ -14,6 +14,8 @@
             augmentation and step one after the other in one process, so that nothing hides behind anything.
 ``orand``   fusing pairs of class maps from file to file against reading and writing their bytes; see
             ``benchmarks/throughput/orand.py``.
+``redo``    a training step of ReDO against a plain loop and in bf16, and ``redo segment`` against the bare network; see
+            ``benchmarks/throughput/redo.py``. Needs the extra ``train``.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from benchmarks.throughput.merge import merge
 from benchmarks.throughput.mixing import mixing
 from benchmarks.throughput.online import online
 from benchmarks.throughput.orand import orand
+from benchmarks.throughput.redo import redo
 from tobias_aug import BorderContrast, RandomCNN, build_masks, half_mask
 from tobias_aug.images import ImageFiles, resize_square, to_tensor
 from tobias_aug.masks import Localizer
@@ -225,6 +228,7 @@ def main() -> None:
         "table": table,
         "collate": collate,
         "orand": orand,
+        "redo": redo,
     }
     parser.add_argument("--only", nargs="+", choices=sections, default=list(sections))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds imagenette128")

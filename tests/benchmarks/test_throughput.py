@@ -10,6 +10,7 @@ from PIL import Image
 from benchmarks.throughput import merge as merge_speed
 from benchmarks.throughput import mixing as mixing_speed
 from benchmarks.throughput import online as online_speed
+from benchmarks.throughput import redo as redo_speed
 from benchmarks.throughput import run as throughput
 from benchmarks.throughput.run import main
 
@@ -60,6 +61,19 @@ def test_merges_stand_beside_a_clone_and_those_out_of_place_beside_cutmix(rows_o
     }
     assert set(rows) == expected
     assert all(row["n"] == 2 and row["ratio"] > 0 for row in rows.values())
+
+
+def test_redo_stands_beside_its_bare_networks(rows_of, monkeypatch):
+    pytest.importorskip("lightning", reason="needs the extra train")
+    monkeypatch.setattr(redo_speed, "STEPS", 1)
+    monkeypatch.setattr(redo_speed, "IMAGES", 3)
+    rows = rows_of("redo")
+    assert [name.split(", ")[-1] for name in rows] == [
+        "against a plain loop",
+        "against fp32",
+        "against the bare mask network",
+    ]
+    assert all(row["ratio"] > 0 for row in rows.values())
 
 
 def test_a_step_trains_on_uint8_batches(monkeypatch):
