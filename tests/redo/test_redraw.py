@@ -145,7 +145,6 @@ def test_pixels_become_signed():
         ({"ema": 1.0}, "ema is a decay from 0 to below 1"),
         ({"size": 100}, "a power of two, got 100; resize or pad"),
         ({"regions": 3, "smallest_region": 0.4}, "a share below 1 / 3"),
-        ({"regions": 3, "start": "border-contrast"}, 'not 3 regions; take start="random"'),
     ],
 )
 def test_impossible_options_are_rejected(options, message):

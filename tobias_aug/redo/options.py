@@ -90,11 +90,6 @@ class ReDOOptions:
                 f"smallest_region is a share below 1 / {self.regions}, which all regions can cover; "
                 f"got {self.smallest_region}"
             )
-        if self.start == "border-contrast" and self.regions != 2:
-            raise ValueError(
-                f'start="border-contrast" knows an object and a background, not {self.regions} regions; '
-                'take start="random"'
-            )
 
     @property
     def lambda_z(self) -> float:

@@ -19,7 +19,7 @@ from tobias_aug.redo.model import ReDOModel, to_signed
 from tobias_aug.redo.networks import MaskNetwork
 from tobias_aug.redo.options import ReDOOptions
 from tobias_aug.redo.redraw import has_collapsed, region_areas
-from tobias_aug.redo.start import start_loss
+from tobias_aug.redo.start import BorderContrastStart
 
 BETAS = (0.0, 0.9)
 Batch = Sequence[UInt8[Tensor, "batch 3 size size"]]
@@ -107,6 +107,7 @@ class ReDOStep:
         if options.ema:
             self.state["average"] = self.mask
         self._optimizers = list(optimizers.values())
+        self._start = BorderContrastStart(train_sample, options.regions if options.fitting_steps else 2)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Make a step.
@@ -163,7 +164,7 @@ class ReDOStep:
 
     def _fit(self, images: Tensor) -> dict[str, Tensor]:
         with self._fabric.autocast():
-            loss = start_loss(self.model.mask, images)
+            loss = self._start.loss(self.model.mask, images)
         self._descend(loss, self.model.mask, self._fitting)
         if self.options.ema:
             self.mask.load_state_dict(self.model.mask.state_dict())
