@@ -23,7 +23,7 @@ def score_of(matrix, center):
 
 def test_the_step_on_a_quadratic_is_the_formula():
     matrix, center, z = quadratic()
-    moved, step = optimized_latent(score_of(matrix, center), z, alpha=ALPHA, beta=BETA, clip=(-9, 9))
+    moved, step = optimized_latent(score_of(matrix, center), z, alpha=ALPHA, beta=BETA, clip=(-9.0, 9.0))
     for index in range(len(z)):
         gradient = -(z[index] - center) @ matrix
         expected = ALPHA / (BETA + gradient.norm() ** 2) * gradient
@@ -40,7 +40,7 @@ def test_each_sample_has_its_own_norm():
 def loss_at(matrix, center, z, second_order=True):
     """What a player descends: the score at the improved noise, and the penalty on the step."""
     score = score_of(matrix, center)
-    moved, step = optimized_latent(score, z, alpha=ALPHA, beta=BETA, clip=(-9, 9), second_order=second_order)
+    moved, step = optimized_latent(score, z, alpha=ALPHA, beta=BETA, clip=(-9.0, 9.0), second_order=second_order)
     return -score(moved).mean() + 0.1 * step_penalty(step)
 
 

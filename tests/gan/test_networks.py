@@ -89,7 +89,7 @@ def test_normal_initialization_is_dcgans():
         ({"size": 48}, "squares of 32, 64, 128 pixels, got 48"),
         ({"network": "biggan"}, "network must be dcgan or bigger-dcgan or resnet18 or resnet34, got 'biggan'"),
         ({"latent": True}, 'latent needs prior="uniform"'),
-        ({"augment": "colour"}, "DiffAugment knows color, translation, cutout, not colour"),
+        ({"augment": "hue"}, "DiffAugment knows color, translation, cutout, not hue"),
         ({"bidirectional": True, "attention": True}, "bidirectional has its own discriminator"),
         ({"attention": True, "width": 4}, "self-attention divides channels by 8, got width 4"),
         ({"latent_share": 0.0}, "latent_share is a share above 0 and up to 1"),
@@ -106,5 +106,5 @@ def test_impossible_options_are_rejected(options, message):
 def test_unknown_models_and_options_are_rejected():
     with pytest.raises(ValueError, match="there is no model 'biggan'; there are dcgan, bigger-dcgan"):
         GANOptions.preset("biggan")
-    with pytest.raises(ValueError, match="there is no option sise; there are alpha"):
-        GANOptions.preset("dcgan", sise=32)
+    with pytest.raises(ValueError, match="there is no option noise; there are alpha"):
+        GANOptions.preset("dcgan", noise=32)

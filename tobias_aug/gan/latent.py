@@ -1,6 +1,6 @@
 """LOGAN: noise that is improved by the discriminator before the generator uses it.
 
-Wu et al., "LOGAN: Latent Optimisation for Generative Adversarial Networks" (2019). Each sample's noise moves by a
+Wu et al., "LOGAN" (arXiv 1912.00953, 2019). Each sample's noise moves by a
 natural-gradient step up the discriminator's score,
 
     ``z' = clip(z + dz, -1, 1)``, ``dz = alpha / (beta + ||g||^2) * g``, ``g = d D(G(z)) / dz``.

@@ -35,8 +35,17 @@ Extractor = Callable[[UInt8[Tensor, "batch 3 height width"]], Features]
 
 
 @torch.no_grad()
-def features_of(extractor: Extractor, images: UInt8[Tensor, "images 3 height width"], batch_size: int = 64) -> Features:
-    """Return the features of images, on the CPU, from tensors as they are: saved images would be other images."""
+def features_of(extractor: Extractor, images: Tensor, batch_size: int = 64) -> Features:
+    """Return the features of images, on the CPU, from tensors as they are: saved images would be other images.
+
+    Args:
+        extractor: sees the images.
+        images: uint8 of shape (images, 3, height, width).
+        batch_size: images that it sees at once.
+
+    Raises:
+        ValueError: if they are not uint8.
+    """
     if images.dtype != torch.uint8:
         raise ValueError(f"features are taken of uint8 images, got {images.dtype}")
     parts = [extractor(part) for part in images.split(batch_size)]
@@ -64,7 +73,7 @@ class FeatureStatistics:
     def __init__(self, width: int) -> None:
         self.count = 0
         self._mean = torch.zeros(width, dtype=torch.float64)
-        # Sum of the products of deviations from the mean, which loses no digits where the mean is large.
+        # Sum of the products of centered features, which loses no digits where the mean is large.
         self._products = torch.zeros(width, width, dtype=torch.float64)
 
     def update(self, features: Float[Tensor, "batch width"]) -> None:
