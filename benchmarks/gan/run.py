@@ -190,6 +190,8 @@ def rows_of(runs: Runs) -> list[Row]:
         rows.append(over_seeds(f"{label}: KID", [run["scores"]["kid"] for run in found], unit="KID"))
         best = [min(run["curve"].values()) for run in found]
         rows.append(over_seeds(f"{label}: best KID of the curve", best, unit="KID"))
+        if early := at_equal_time(runs, name):
+            rows.append(over_seeds(f"{label}: KID after DCGAN's time", early, unit="KID"))
         frechet = found[0]["frechet_name"]
         # The report's FID and Inception score are of other images, other counts and another network.
         fid, inception = PAPER.get(model, (None, None))
@@ -205,6 +207,22 @@ def rows_of(runs: Runs) -> list[Row]:
         seconds = [run["seconds_per_step"] for run in found]
         rows.append(over_seeds(f"{label}: time per step", seconds, unit="s"))
     return rows
+
+
+def at_equal_time(runs: Runs, name: str) -> list[float]:
+    """KID of a slower model when it has trained for as long as DCGAN did in all; empty where that is not known."""
+    data, model, *rest = name.split(", ")
+    base = runs.get(", ".join([data, "dcgan", *rest]), {})
+    if model == "dcgan" or not base:
+        return []
+    budget = min(run["seconds_per_step"] * run["settings"]["steps"] for run in base.values())
+    values = []
+    for run in runs[name].values():
+        reached = [int(step) for step in run["curve"] if int(step) * run["seconds_per_step"] <= budget]
+        if not reached:
+            return []
+        values.append(run["curve"][str(max(reached))])
+    return values
 
 
 if __name__ == "__main__":

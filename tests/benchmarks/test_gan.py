@@ -11,7 +11,7 @@ from PIL import Image
 
 pytest.importorskip("lightning", reason="needs the extra train")
 
-from benchmarks.gan.run import folder_of, main, options_of, parser_of, rows_of, scored
+from benchmarks.gan.run import at_equal_time, folder_of, main, options_of, parser_of, rows_of, scored
 from benchmarks.gan.sets import read_set
 from tests.gan.test_chain import Averages
 from tobias_aug.gan import read_result
@@ -72,6 +72,18 @@ def test_a_run_is_trained_once_scored_and_makes_rows(data, tmp_path, monkeypatch
     assert "cars64, logan: Frechet distance (averages) of real images" in names
     # The report's FID stands beside an FID alone.
     assert all(row.reference is None for row in rows_of(runs) if "Frechet" in row.name)
+
+
+def test_a_slower_model_is_also_read_at_equal_time():
+    settings = {"steps": 100}
+    fast = {"curve": {"50": 0.5, "100": 0.4}, "seconds_per_step": 1.0, "settings": settings}
+    slow = {"curve": {"25": 0.8, "50": 0.7, "100": 0.1}, "seconds_per_step": 3.0, "settings": settings}
+    runs = {"cars64, dcgan": {"0": fast}, "cars64, logan": {"0": slow}, "cars64, sagan, DiffAugment color": {"0": slow}}
+    assert at_equal_time(runs, "cars64, logan") == [0.8]
+    assert at_equal_time(runs, "cars64, dcgan") == []
+    assert at_equal_time(runs, "cars64, sagan, DiffAugment color") == []
+    runs["cars64, logan"]["0"] = slow | {"curve": {"100": 0.1}}
+    assert at_equal_time(runs, "cars64, logan") == []
 
 
 @pytest.mark.parametrize(

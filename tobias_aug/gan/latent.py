@@ -24,8 +24,8 @@ def natural_step(gradient: Float[Tensor, "batch z"], alpha: float = 0.9, beta: f
     Example:
         >>> import torch
         >>> from tobias_aug.gan import natural_step
-        >>> natural_step(torch.tensor([[3.0, 4.0]]), alpha=0.9, beta=5.0).tolist()
-        [[0.09000000357627869, 0.12000000476837158]]
+        >>> natural_step(torch.tensor([[3.0, 4.0]]), alpha=15.0, beta=5.0).tolist()
+        [[1.5, 2.0]]
     """
     return alpha * gradient / (beta + gradient.square().sum(1, keepdim=True))
 
