@@ -100,7 +100,8 @@ def train_gan(
         if fabric.is_global_zero:
             settings = {"stage": "gan", "options": options.as_dict(), "images": about}
             reject_other_settings(folder / SETTINGS, settings | {"processes": fabric.world_size})
-            remove_leftovers(folder)
+            for part in (folder, folder / "samples", folder / "generators"):
+                remove_leftovers(part)
             if isinstance(source, SquareImages):
                 write_failures(folder, source.failures)
         fabric.barrier()

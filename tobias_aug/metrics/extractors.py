@@ -105,7 +105,9 @@ def fid_inception(weights: str | Path) -> Any:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise ImportError("FID needs the network of torch-fidelity: pip install torch-fidelity") from error
-    network = FeatureExtractorInceptionV3("inception", ["2048", "logits"], feature_extractor_weights_path=str(path))
+    network = FeatureExtractorInceptionV3(
+        "inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
+    )
     return _Inception(network.eval())
 
 
