@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from benchmarks.command import require
 from benchmarks.redo.digits import TEST_IMAGES, TRAIN_IMAGES, ColoredDigits
 from tobias_aug.images.decode import to_tensor
-from tobias_aug.redo.data import Squares, square
+from tobias_aug.images.squares import Squares, square
 
 Mask = UInt8[np.ndarray, "height width"]
 Scored = Sequence[tuple[Image.Image, Mask]]

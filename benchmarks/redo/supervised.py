@@ -14,9 +14,8 @@ from torch.nn import functional as F
 
 from benchmarks.redo.sets import Scored
 from tobias_aug.images.decode import to_tensor
+from tobias_aug.images.squares import square, to_signed
 from tobias_aug.redo import MaskNetwork, ReDOOptions, ReDOResult
-from tobias_aug.redo.data import square
-from tobias_aug.redo.model import to_signed
 
 BATCH, RATE, IGNORED = 20, 1e-3, 255
 

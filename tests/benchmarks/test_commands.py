@@ -32,6 +32,7 @@ WANTED = {
 OPTIONAL = ["lightning", "torchmetrics", "soundfile", "mmseg", "mmengine", "mmcv", "detectron2", "matplotlib"]
 OPTIONAL += ["sklearn", "lightly", "kornia", "timm", "albumentations", "skimage"]
 BENCHMARKS = [*(name for name in WANTED if name.strip() == name), "table_lookup", "tables", "runs"]
+BENCHMARKS += ["gan", "gan.gaussians", "gan.speed"]
 
 
 @pytest.mark.parametrize("state", ["no folder", "an empty folder"])

@@ -13,7 +13,8 @@ from benchmarks.report import Row, as_dict
 from benchmarks.runs import as_published, beside, module_of, over_seeds
 
 RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
-TRAININGS = ["adaptation", "between_class", "between_class_sound", "detection", "redo", "segmentation_adaptation"]
+TRAININGS = ["adaptation", "between_class", "between_class_sound", "detection", "gan", "gan.gaussians", "redo"]
+TRAININGS += ["segmentation_adaptation"]
 SETTINGS = {"steps": 10, "lr": 0.1}
 
 

@@ -15,7 +15,8 @@ from benchmarks.report import Row, publish, record_of
 from benchmarks.runs import Job, over_seeds, run_all, told_apart
 
 RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
-TRAININGS = ["adaptation", "between_class", "between_class_sound", "detection", "redo", "segmentation_adaptation"]
+TRAININGS = ["adaptation", "between_class", "between_class_sound", "detection", "gan", "gan.gaussians", "redo"]
+TRAININGS += ["segmentation_adaptation"]
 SETTINGS = {"steps": 10, "lr": 0.1}
 
 

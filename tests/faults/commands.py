@@ -17,12 +17,13 @@ from tests.orand.blobs import write_pairs
 from tests.redo.scenes import write_scenes
 from tobias_aug import BorderContrast, build_masks
 from tobias_aug.class_maps import ClassMaps, write_class_maps
+from tobias_aug.gan.result import FILE as GAN
 from tobias_aug.irn import net
 from tobias_aug.masks.build.builder import UNFINISHED
 from tobias_aug.redo import ReDOOptions, result
 from tobias_aug.redo.model import ReDOModel
 
-RESULTS = (net.FILE, result.FILE)
+RESULTS = (net.FILE, result.FILE, GAN)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def files(out: Path) -> dict[str, object]:
 
 
 def training(run: Path) -> dict[str, object]:
-    """The checkpoint's step and tensors, the losses that are logged on whole lines, and the result of IRN or ReDO."""
+    """The checkpoint's step and tensors, the losses logged on whole lines, and the result of IRN, ReDO or a GAN."""
     found: dict[str, object] = {}
     if (run / "checkpoint.pt").is_file():
         stored = torch.load(run / "checkpoint.pt", weights_only=True)
@@ -236,6 +237,12 @@ def _redo_segment(given: Path, out: Path) -> tuple[object, ...]:
     return "tobias", "redo", "segment", given / "images", "--run", given / "run", "-o", out, *small
 
 
+def _gan_train(given: Path, out: Path) -> tuple[object, ...]:
+    small = ("--size", 32, "--width", 8, "--batch-size", 4, "--z-size", 2, "--device", "cpu")
+    often = ("--steps", 8, "--checkpoint-every", 3, "--sample-every", 2, "--augment", "color,cutout")
+    return "tobias", "gan", "train", given / "images", "-o", out, *small, *often
+
+
 def _damage_one(given: Path, images: int) -> None:
     write_pairs(given, images=images)
     (given / "cnn" / "1.npz").write_bytes(b"damaged")
@@ -276,6 +283,7 @@ COMMANDS = [
     LongCommand("orand irn-train", 4, _with_backbone, _irn_train, training, 0, "a trained network"),
     LongCommand("orand irn-apply", 4, _with_irn, _irn_apply, files, 1, "9 refined maps"),
     LongCommand("redo train", 6, _with_scenes, _redo_train, training, 0, "trained with"),
+    LongCommand("gan train", 6, _with_scenes, _gan_train, training, 0, "trained for 8 steps"),
     LongCommand("redo segment", 6, _with_redo, _redo_segment, files, 1, "13 masks"),
     LongCommand("pretraining", 10, _with_table, _pretraining, training, 0, "median step_seconds:"),
 ]

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from tobias_aug.redo.layers import ConditionalNorm, SelfAttention, convolution
+from tobias_aug.redo.layers import ConditionalNorm
 from tobias_aug.redo.networks import Discriminator, InformationEncoder, MaskNetwork, RegionGenerator, blocks_of
+from tobias_aug.training.layers import SelfAttention, convolution
 
 
 def count(network):

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tobias_aug.redo.model import ReDOModel, to_signed
+from tobias_aug.images.squares import to_signed
+from tobias_aug.redo.model import ReDOModel
 from tobias_aug.redo.options import ReDOOptions
 from tobias_aug.redo.redraw import (
     compose,

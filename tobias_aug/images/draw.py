@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from tobias_aug.images.decode import to_rgb
+from tobias_aug.runtime.files import atomic_path, make_folder
 
 # From cold to hot, the order the field's heatmaps use.
 _HEAT = np.array(
@@ -18,6 +20,13 @@ _HEAT = np.array(
     dtype=np.float32,
 )
 _INK, _PAPER, _FAINT = (32, 32, 32), (250, 250, 248), (110, 110, 110)
+
+
+def save_png(path: Path, image: Image.Image) -> None:
+    """Write an image as PNG, atomically; its folder is made where it is missing."""
+    make_folder(path.parent)
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG")
 
 
 def heat_overlay(image: Image.Image, heatmap: Float[Tensor, "rows columns"], strength: float = 0.55) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tobias_aug.redo.data import SquareImages, Squares
+from tobias_aug.images.squares import SquareImages, Squares
 from tobias_aug.redo.localizer import ReDO
 from tobias_aug.redo.networks import Discriminator, InformationEncoder, MaskNetwork, RegionGenerator
 from tobias_aug.redo.options import ReDOOptions

@@ -1,4 +1,4 @@
-"""Layers that the networks of ReDO share: initialization, spectral norm, attention, residual blocks."""
+"""Layers that the networks of ReDO share: normalization by noise, residual blocks."""
 
 from __future__ import annotations
 
@@ -6,59 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
 
-GAIN = 0.8
-"""Of the orthogonal initialization; the paper found 0.2 and 1.4 not to train at all."""
-
-
-def initialized(layer: nn.Module, spectral: bool = False) -> nn.Module:
-    """Draw a layer's weight as an orthogonal matrix of gain 0.8, and put spectral norm around it where asked.
-
-    In this order: under spectral norm ``weight`` is computed, and what is written into it is lost.
-    """
-    nn.init.orthogonal_(layer.weight, GAIN)  # type: ignore[arg-type]
-    return spectral_norm(layer) if spectral else layer
-
-
-def convolution(inputs: int, outputs: int, kernel: int = 3, *, bias: bool = True) -> nn.Module:
-    """A convolution under spectral norm that keeps height and width."""
-    return initialized(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias), spectral=True)
-
-
-class SelfAttention(nn.Module):
-    """Self-attention over positions, as in BigGAN: keys and values are pooled 2 x 2, and a factor starts at 0.
-
-    Args:
-        channels: of the feature map, a multiple of 8.
-
-    Example:
-        >>> import torch
-        >>> from tobias_aug.redo.layers import SelfAttention
-        >>> features = torch.rand(2, 16, 8, 8)
-        >>> torch.equal(SelfAttention(16)(features), features)  # The factor starts at 0.
-        True
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        if channels % 8:
-            raise ValueError(f"self-attention divides channels by 8, got {channels}")
-        self.query = convolution(channels, channels // 8, 1, bias=False)
-        self.key = convolution(channels, channels // 8, 1, bias=False)
-        self.value = convolution(channels, channels // 2, 1, bias=False)
-        self.out = convolution(channels // 2, channels, 1, bias=False)
-        self.gamma = nn.Parameter(torch.zeros(()))
-
-    def forward(self, features: Float[Tensor, "batch channels height width"]) -> Tensor:
-        """Return the feature map plus ``gamma`` times what it attends to."""
-        query = self.query(features).flatten(2)
-        key = F.max_pool2d(self.key(features), 2).flatten(2)
-        value = F.max_pool2d(self.value(features), 2).flatten(2)
-        weights = (query.transpose(1, 2) @ key).softmax(-1)
-        attended = (value @ weights.transpose(1, 2)).unflatten(2, features.shape[2:])
-        result: Tensor = features + self.gamma * self.out(attended)
-        return result
+from tobias_aug.training.layers import convolution, initialized
 
 
 class ConditionalNorm(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from tobias_aug.redo.networks import Discriminator, InformationEncoder, MaskNetwork, RegionGenerator
@@ -89,15 +89,3 @@ class ReDOModel(nn.Module):
     @staticmethod
     def _fakes(images: Tensor, masks: Tensor, drawn: dict[int, Tensor]) -> Tensor:
         return torch.cat([redraw(images, masks, colors, region) for region, colors in drawn.items()])
-
-
-def to_signed(images: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Bring pixels from 0 to 255 to [-1, 1].
-
-    Example:
-        >>> import torch
-        >>> from tobias_aug.redo.model import to_signed
-        >>> to_signed(torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)).flatten().tolist()
-        [-1.0, 1.0]
-    """
-    return images.float().div(127.5).sub(1)

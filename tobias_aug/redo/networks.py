@@ -14,14 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tobias_aug.redo.layers import (
-    ConditionalNorm,
-    DownBlock,
-    SelfAttention,
-    UpBlock,
-    convolution,
-    initialized,
-)
+from tobias_aug.redo.layers import ConditionalNorm, DownBlock, UpBlock
+from tobias_aug.training.layers import SelfAttention, convolution, initialized
 
 SMALLEST, LARGEST = 16, 512
 PYRAMID = (1, 2, 3, 6)

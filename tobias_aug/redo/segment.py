@@ -21,7 +21,7 @@ from tobias_aug.class_maps import ClassMaps, write_class_maps, write_index_mask
 from tobias_aug.errors import ImageError, WriteError
 from tobias_aug.images.decode import read_rgb, to_tensor
 from tobias_aug.images.sources import ImageFiles
-from tobias_aug.redo.model import to_signed
+from tobias_aug.images.squares import to_signed
 from tobias_aug.redo.result import RULE, ReDOResult, read_result
 from tobias_aug.runtime.batches import Entry, batches_of_one_shape, entries_of
 from tobias_aug.runtime.folder import FolderResult, FolderRun, folder_run

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from tobias_aug.images.draw import contact_sheet
-from tobias_aug.redo.model import ReDOModel, to_signed
+from tobias_aug.images.squares import to_pil, to_signed
+from tobias_aug.redo.model import ReDOModel
 from tobias_aug.redo.networks import MaskNetwork
 from tobias_aug.redo.redraw import redraw
-from tobias_aug.runtime.files import atomic_path, make_folder
 
 COLORS = ((40, 40, 40), (245, 245, 245), (220, 80, 40), (60, 120, 220), (80, 180, 80), (230, 190, 50))
 
@@ -47,22 +44,10 @@ def draw_sheet(
             columns.append(redraw(real, masks, drawn, region))
             titles.append(f"{region}, z {number}")
     model.train(training)
-    rows = [[_image(column[row]) for column in columns] for row in range(len(real))]
+    rows = [[to_pil(column[row]) for column in columns] for row in range(len(real))]
     return contact_sheet(rows, titles, [""] * len(rows), tile)
-
-
-def save_sheet(path: Path, sheet: Image.Image) -> None:
-    """Write a sheet as PNG, atomically."""
-    make_folder(path.parent)
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
 
 
 def _colored(masks: Float[Tensor, "images regions height width"]) -> Float[Tensor, "images 3 height width"]:
     colors = torch.tensor([COLORS[region % len(COLORS)] for region in range(masks.shape[1])], device=masks.device)
     return torch.einsum("brhw,rc->bchw", masks.float(), colors / 127.5 - 1)
-
-
-def _image(signed: Float[Tensor, "3 height width"]) -> Image.Image:
-    pixels = (signed.float().clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
-    return Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()))

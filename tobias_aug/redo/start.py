@@ -12,9 +12,9 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor
 from torch.nn import functional as F
 
+from tobias_aug.images.squares import to_signed
 from tobias_aug.masks.localizer import named_localizer
 from tobias_aug.masks.regions import otsu_threshold
-from tobias_aug.redo.model import to_signed
 from tobias_aug.redo.networks import MaskNetwork
 
 SMOOTHING = 0.1

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from tobias_aug.errors import TobiasError
-from tobias_aug.redo.model import ReDOModel, to_signed
+from tobias_aug.images.squares import to_signed
+from tobias_aug.redo.model import ReDOModel
 from tobias_aug.redo.networks import MaskNetwork
 from tobias_aug.redo.options import ReDOOptions
 from tobias_aug.redo.redraw import has_collapsed, region_areas
 from tobias_aug.redo.start import BorderContrastStart
+from tobias_aug.training.updates import averaged_backward, generator_of, require_finite, seed_of
 
 BETAS = (0.0, 0.9)
 Batch = Sequence[UInt8[Tensor, "batch 3 size size"]]
@@ -122,12 +124,7 @@ class ReDOStep:
         else:
             losses = self._update(to_signed(inputs), to_signed(reals))
         self.attempt.step += 1
-        if not torch.stack(list(losses.values())).isfinite().all():
-            bad = ", ".join(name for name, loss in losses.items() if not loss.isfinite())
-            raise TobiasError(
-                f"step {self.attempt.step}: the loss {bad} is no finite number; the last checkpoint is kept. "
-                "Take lower learning rates (lr, mask_lr) or fp32, into another folder"
-            )
+        require_finite(losses, self.attempt.step, "Take lower learning rates (lr, mask_lr) or fp32")
         return losses
 
     def check(self) -> bool:
@@ -197,18 +194,11 @@ class ReDOStep:
         """Draw the region to redraw, the same on all processes, and noise, which differs; by the number of the step."""
         number = self.attempt.step
         region = np.random.default_rng([self.options.seed, number]).integers(self.options.regions)
-        seed = np.random.SeedSequence([self.options.seed, number, rank]).generate_state(1, np.uint64)[0]
-        noise = self.model.noise(batch, torch.Generator().manual_seed(int(seed >> 1)))
+        noise = self.model.noise(batch, generator_of(self.options.seed, number, rank))
         return int(region) if self.options.redraw == "one" else None, noise
 
     def _descend(self, loss: Tensor, part: nn.Module, *optimizers: Optimizer) -> None:
-        part.zero_grad()
-        self._fabric.backward(loss)
-        if self._fabric.world_size > 1:
-            gradients = [each.grad for each in part.parameters() if each.grad is not None]
-            flat: Any = self._fabric.all_reduce(torch.cat([each.flatten() for each in gradients]), reduce_op="mean")
-            for gradient, mean in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
-                gradient.copy_(mean.view_as(gradient))
+        averaged_backward(self._fabric, loss, part)
         for optimizer in optimizers:
             optimizer.step()
 
@@ -239,7 +229,6 @@ class ReDOStep:
 
 def built(options: ReDOOptions, restarts: int) -> ReDOModel:
     """Return the networks with the first weights of a seed and a number of restarts; no generator is advanced."""
-    seed = np.random.SeedSequence([options.seed, restarts]).generate_state(1, np.uint64)[0]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(seed >> 1))
+        torch.manual_seed(seed_of(options.seed, restarts))
         return ReDOModel(options)

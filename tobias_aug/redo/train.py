@@ -17,10 +17,12 @@ try:
 except ImportError as error:
     raise needs_extra("training ReDO needs lightning", "train") from error
 
-from tobias_aug.redo.data import InputsAndReals, SquareImages, Squares, require_variety, sample_of
+from tobias_aug.images.draw import save_png
+from tobias_aug.images.squares import SquareImages, Squares, sample_of
+from tobias_aug.redo.data import InputsAndReals, require_variety
 from tobias_aug.redo.options import ReDOOptions
 from tobias_aug.redo.result import FILE, ReDOResult, border_shares, read_result, region_order, save_result
-from tobias_aug.redo.sheet import draw_sheet, save_sheet
+from tobias_aug.redo.sheet import draw_sheet
 from tobias_aug.redo.step import ReDOStep
 from tobias_aug.runtime.failures import write_failures
 from tobias_aug.runtime.files import exclusive, remove_leftovers
@@ -134,7 +136,7 @@ def _squares(images: str | os.PathLike[str] | Squares, size: int) -> Squares:
 
 
 def _save_sheet(folder: Path, step: ReDOStep, sample: torch.Tensor) -> None:
-    save_sheet(folder / "sheets" / f"{step.attempt.step:07d}.png", draw_sheet(step.model, step.mask, sample[:ROWS]))
+    save_png(folder / "sheets" / f"{step.attempt.step:07d}.png", draw_sheet(step.model, step.mask, sample[:ROWS]))
 
 
 def result_of(step: ReDOStep) -> ReDOResult:

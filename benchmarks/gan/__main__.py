@@ -1,0 +1,3 @@
+from benchmarks.gan.run import main
+
+main()
