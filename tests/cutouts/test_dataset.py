@@ -34,7 +34,8 @@ def test_classes_are_numbered_by_name_or_as_they_are_told(cutouts):
     assert (picture, target) == ((20, 16), 0)
     pixels = CutoutDataset(cutouts).rgba(0)
     assert torch.equal(pixels[3], torch.from_numpy(masks()[0][4:20, 4:24]).byte() * 255)
-    assert CutoutDataset(cutouts).share(0) == (20 / 60, 16 / 40)
+    assert CutoutDataset(cutouts).measured(0) == ((16, 20), (40, 60))
+    assert repr(dogs) == f"CutoutDataset({str(cutouts)!r}, classes={{'dog': 18}})"
 
 
 def test_what_is_no_folder_of_cutouts_is_rejected(cutouts, tmp_path):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tobias_aug.cutouts.opinions import DetectorOpinion as DetectorOpinion
     from tobias_aug.cutouts.opinions import LocalizerOpinion as LocalizerOpinion
     from tobias_aug.cutouts.options import CutoutOptions as CutoutOptions
+    from tobias_aug.cutouts.paste import CutPaste as CutPaste
     from tobias_aug.cutouts.polygons import polygon_mask as polygon_mask
     from tobias_aug.cutouts.sheet import draw_cutouts as draw_cutouts
     from tobias_aug.cutouts.sources import open_masks as open_masks
@@ -41,6 +42,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "objects": ["GREEN", "Measures", "cut_out", "measure"],
         "opinions": ["DetectorOpinion", "LocalizerOpinion"],
         "options": ["CutoutOptions"],
+        "paste": ["CutPaste"],
         "polygons": ["polygon_mask"],
         "sheet": ["draw_cutouts"],
         "sources": ["open_masks"],

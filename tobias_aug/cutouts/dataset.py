@@ -46,7 +46,7 @@ class CutoutDataset(Dataset[tuple[Any, int]]):
         classes: Sequence[str] | Mapping[str, int] | None = None,
         transform: Callable[[Image.Image], Any] | None = None,
     ) -> None:
-        self.folder, self.transform = local_path(folder), transform
+        self.folder, self.transform, self._given = local_path(folder), transform, classes
         written = [row for row in read_table(self.folder) if row.file is not None]
         names = sorted({str(row.label) for row in written})
         if classes is None:
@@ -94,14 +94,18 @@ class CutoutDataset(Dataset[tuple[Any, int]]):
             )
         return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
-    def share(self, index: int) -> tuple[float, float]:
-        """Return the width and height of what was cut, as shares of its image's."""
+    def measured(self, index: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return height and width of an object, and those of its image, in pixels."""
         row = self.rows[index]
-        assert row.crop is not None
-        assert row.width
-        assert row.height
-        left, top, right, bottom = row.crop
-        return (right - left) / row.width, (bottom - top) / row.height
+        assert row.box is not None
+        assert row.width is not None
+        assert row.height is not None
+        left, top, right, bottom = row.box
+        return (bottom - top, right - left), (row.height, row.width)
+
+    def __repr__(self) -> str:
+        given = "" if self._given is None else f", classes={self._given!r}"
+        return f"CutoutDataset({str(self.folder)!r}{given})"
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         if not -len(self) <= index < len(self):
