@@ -30,8 +30,8 @@ def test_classes_are_numbered_by_name_or_as_they_are_told(cutouts):
     assert CutoutDataset(cutouts, ["dog", "car"]).targets == [1, 0, 1, 1, 0, 1]
     dogs = CutoutDataset(cutouts, {"dog": 18})
     assert (len(dogs), dogs.targets, dogs.key(0)) == (2, [18, 18], "0/1.png")
-    picture, target = CutoutDataset(cutouts, transform=lambda picture: picture.size)[0]
-    assert (picture, target) == ((20, 16), 0)
+    size, target = CutoutDataset(cutouts, transform=lambda image: image.size)[0]
+    assert (size, target) == ((20, 16), 0)
     pixels = CutoutDataset(cutouts).rgba(0)
     assert torch.equal(pixels[3], torch.from_numpy(masks()[0][4:20, 4:24]).byte() * 255)
     assert CutoutDataset(cutouts).measured(0) == ((16, 20), (40, 60))

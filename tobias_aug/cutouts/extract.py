@@ -186,9 +186,9 @@ class _Extraction:
         row.crop = grown(found.box, self.options.margin, (image.shape[0], image.shape[1]))
         path = self.out / file
         make_folder(path.parent)
-        picture = cut_out(image, mask, row.crop, self.options.color(), self.options.size)
+        cut = cut_out(image, mask, row.crop, self.options.color(), self.options.size)
         with atomic_path(path) as temporary:
-            picture.save(temporary, format="PNG")
+            cut.save(temporary, format="PNG")
         return None
 
 
