@@ -66,7 +66,8 @@ def cut_training_objects(dicts: Sequence[dict[str, Any]], data: Path, folder: Pa
     options = CutoutOptions(min_side=32, min_area=1024, truncated=True, refine=refine, min_largest_part=0.5)
     out = folder / ("refined" if refine else "boxes")
     extract_cutouts(folder / "images", open_masks(folder / "annotations"), out, options, quiet=True)
-    return CutoutDataset(out, {"raccoon": 1})
+    # A box without a name is an "object".
+    return CutoutDataset(out, {"raccoon": 1, "object": 1})
 
 
 def flipped(sample: Sample) -> Sample:

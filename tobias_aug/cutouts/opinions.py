@@ -159,7 +159,7 @@ class LocalizerOpinion:
     def _look(self, image: np.ndarray, box: Box) -> tuple[Box, torch.Tensor]:
         view = grown(box, CONTEXT, (image.shape[0], image.shape[1]))
         left, top, right, bottom = view
-        crop = torch.from_numpy(np.ascontiguousarray(image[top:bottom, left:right])).permute(2, 0, 1)[None]
+        crop = torch.from_numpy(image[top:bottom, left:right].copy()).permute(2, 0, 1)[None]
         heatmap = self.localizer.heatmaps(resize_square(crop, input_size(self.localizer)))[0].float().cpu()
         return view, heatmap > otsu_threshold(heatmap.flatten())
 
