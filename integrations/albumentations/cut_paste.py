@@ -52,7 +52,7 @@ class TobiasCutPaste(TwoImages):
         >>> transform = A.Compose([TobiasCutPaste(count=(1, 1), max_covered=1.0, p=1.0)], bbox_params=boxes, seed=0)
         >>> cutouts = [{"image": cut, "label": 5}]
         >>> transform(image=image, bboxes=[[0, 0, 64, 64]], labels=[3], tobias_metadata=cutouts)["labels"]
-        [3, 5]
+        [3.0, 5.0]
     """
 
     _targets = (Targets.IMAGE, Targets.MASK, Targets.BBOXES)
