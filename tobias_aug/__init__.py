@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tobias_aug.between_class.loss import ratio_loss as ratio_loss
     from tobias_aug.between_class.normalize import BetweenClassNormalize as BetweenClassNormalize
     from tobias_aug.cams.cams import class_activation_maps as class_activation_maps
+    from tobias_aug.cutouts.dataset import CutoutDataset as CutoutDataset
+    from tobias_aug.cutouts.paste import CutPaste as CutPaste
     from tobias_aug.errors import FolderInUseError as FolderInUseError
     from tobias_aug.errors import ImageError as ImageError
     from tobias_aug.errors import MissingMaskError as MissingMaskError
@@ -59,6 +61,8 @@ _find, __dir__, __all__ = lazy_names(
         "between_class.loss": ["ratio_loss"],
         "between_class.normalize": ["BetweenClassNormalize"],
         "cams.cams": ["class_activation_maps"],
+        "cutouts.dataset": ["CutoutDataset"],
+        "cutouts.paste": ["CutPaste"],
         "errors": [
             "FolderInUseError",
             "ImageError",

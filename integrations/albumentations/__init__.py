@@ -15,6 +15,7 @@ from .._hosts import require
 
 require("albumentations", extra="albumentations")
 from .between_class import TobiasBetweenClass  # noqa: E402
+from .cut_paste import TobiasCutPaste  # noqa: E402
 from .patch_merge import TobiasPatchMerge  # noqa: E402
 
-__all__ = ["TobiasBetweenClass", "TobiasPatchMerge"]
+__all__ = ["TobiasBetweenClass", "TobiasCutPaste", "TobiasPatchMerge"]

@@ -18,6 +18,7 @@ from .checkpoints import allow_checkpoints  # noqa: E402
 
 allow_checkpoints()
 
+from .cut_paste import CutPasteObjects  # noqa: E402
 from .dataset import TobiasPseudoLabelDataset  # noqa: E402
 from .deeplab_v1 import DeepLabV1Head  # noqa: E402
 from .discrepancy import ADRSegmentor, MCDSegmentor  # noqa: E402
@@ -34,6 +35,7 @@ from .wide_resnet import WideResNet38  # noqa: E402
 
 __all__ = [
     "ADRSegmentor",
+    "CutPasteObjects",
     "DeepLabV1Head",
     "FogAndColor",
     "GeneratorClassifiersConstructor",

@@ -5,19 +5,35 @@ A mix joins by an entry in ``MIXES``; :mod:`tests.contracts.test_mixes` runs ove
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tobias_aug import BetweenClassAudioMix, BetweenClassMix, CutMix, Mixup, PatchMerge, RandomMerge, half_mask
+from tests.cutouts.scenes import write_coco, write_images
+from tobias_aug import (
+    BetweenClassAudioMix,
+    BetweenClassMix,
+    CutMix,
+    CutoutDataset,
+    CutPaste,
+    Mixup,
+    PatchMerge,
+    RandomMerge,
+    half_mask,
+)
 from tobias_aug.between_class import a_weighted_gain
+from tobias_aug.cutouts import CutoutOptions, extract_cutouts, open_masks
 
 CLASSES, RATE = 5, 16_000
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 ALL = (torch.uint8, *FLOATS)
+_FOLDER = tempfile.TemporaryDirectory(prefix="cutouts")
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,8 @@ class Case:
         call: mixes a batch of images and labels with parameters drawn now.
         draw: draws the parameters for it.
         soft: whether labels become distributions; else they stay.
+        targets: whether it carries a detector's targets and semantic masks, which its own tests look at.
+        compiles: whether ``apply`` is arithmetic alone.
     """
 
     make: Callable[..., Any]
@@ -43,6 +61,8 @@ class Case:
     call: Callable[[Any, Tensor, Tensor], Any] = lambda mix, images, labels: mix(images, labels)
     draw: Callable[[Any, Tensor, Tensor], Any] = lambda mix, images, labels: mix.make_params([images, labels])
     soft: bool = True
+    targets: bool = False
+    compiles: bool = True
 
     def batch(self, count: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Images and labels; all classes are there where the batch is large enough."""
@@ -100,6 +120,18 @@ def share_of_loudness(before: Tensor, after: Tensor, partner: Tensor) -> Tensor:
     return torch.stack(shares) if shares else torch.zeros(0, dtype=torch.float64)
 
 
+@lru_cache
+def cutouts() -> CutoutDataset:
+    """Two cut-outs of every scene, in a folder that goes with the process."""
+    folder = Path(_FOLDER.name)
+    write_images(folder / "images")
+    options = CutoutOptions(min_side=8, min_area=20, max_occlusion=0.3)
+    extract_cutouts(
+        folder / "images", open_masks(write_coco(folder / "coco.json")), folder / "out", options, quiet=True
+    )
+    return CutoutDataset(folder / "out")
+
+
 def cells_of(images: Tensor) -> Tensor:
     return half_mask(
         torch.rand(len(images), 4, 4, generator=torch.Generator().manual_seed(len(images)), dtype=torch.float32)
@@ -136,6 +168,13 @@ MIXES = {
         masks=True,
         call=lambda mix, images, labels: mix((images, labels), cells_of(images)),
         draw=lambda mix, images, labels: mix.make_params([images], cells_of(images)),
+    ),
+    "CutPaste": Case(
+        lambda **options: CutPaste(cutouts(), 0.7, count=(1, 2), value_range=(-9.0, 9.0), blend="hard", **options),
+        lambda before, after, partner: (before == after).all(1).double().mean((1, 2)),
+        soft=False,
+        targets=True,
+        compiles=False,
     ),
 }
 

@@ -13,6 +13,7 @@ import torch
 import torchvision
 from PIL import Image
 
+from tests.cutouts.scenes import write_coco, write_images
 from tests.orand.blobs import write_pairs
 from tests.redo.scenes import write_scenes
 from tobias_aug import BorderContrast, build_masks
@@ -243,6 +244,17 @@ def _gan_train(given: Path, out: Path) -> tuple[object, ...]:
     return "tobias", "gan", "train", given / "images", "-o", out, *small, *often
 
 
+def _with_coco(given: Path) -> None:
+    write_images(given / "images", SCENES)
+    write_coco(given / "coco.json", SCENES)
+    (given / "images" / f"{SCENES // 2}.png").write_bytes(b"broken")
+
+
+def _extract(given: Path, out: Path) -> tuple[object, ...]:
+    small = ("--min-side", 8, "--min-area", 20, "--agreement", 0)
+    return "tobias", "cutouts", "extract", given / "images", "--masks", given / "coco.json", "-o", out, *small
+
+
 def _damage_one(given: Path, images: int) -> None:
     write_pairs(given, images=images)
     (given / "cnn" / "1.npz").write_bytes(b"damaged")
@@ -285,5 +297,6 @@ COMMANDS = [
     LongCommand("redo train", 6, _with_scenes, _redo_train, training, 0, "trained with"),
     LongCommand("gan train", 6, _with_scenes, _gan_train, training, 0, "trained for 8 steps"),
     LongCommand("redo segment", 6, _with_redo, _redo_segment, files, 1, "13 masks"),
+    LongCommand("cutouts extract", 6, _with_coco, _extract, files, 1, "26 cut-outs"),
     LongCommand("pretraining", 10, _with_table, _pretraining, training, 0, "median step_seconds:"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from tobias_aug.cli._images import MaxPixels as MaxPixels
 from tobias_aug.cli._localizers import Precision
 
 if TYPE_CHECKING:
+    from tobias_aug.runtime.failures import Failure
     from tobias_aug.runtime.folder import FolderResult
 
 TRAINING, NETWORK, FILES, MACHINE = "Training", "Network", "Files", "Machine"
@@ -69,9 +71,14 @@ def list_without_class(result: FolderResult) -> None:
 
 def list_failures(result: FolderResult) -> None:
     """Print the first failures, and leave with status 1 where there are any."""
-    for failure in result.failures[:5]:
+    list_failed(result.failures)
+
+
+def list_failed(failures: Sequence[Failure]) -> None:
+    """The same of the failures alone."""
+    for failure in failures[:5]:
         print(f"failed: {failure.key}: {failure.reason}")
-    if len(result.failures) > 5:
-        print(f"failed: {len(result.failures) - 5} more")
-    if result.failures:
+    if len(failures) > 5:
+        print(f"failed: {len(failures) - 5} more")
+    if failures:
         raise typer.Exit(1)

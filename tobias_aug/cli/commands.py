@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tobias_aug.cli import INTERRUPTED, demo, env, export, gan, masks, orand, redo, tables
+from tobias_aug.cli import INTERRUPTED, cutouts, demo, env, export, gan, masks, orand, redo, tables
 from tobias_aug.errors import TobiasError
 
 # What a wrong command line raises; the command line's library shows it with the usage, and leaves with status 2.
@@ -90,6 +90,7 @@ masks.app.command("filter")(tables.filter_)
 app.add_typer(masks.app, name="masks")
 app.add_typer(orand.app, name="orand")
 app.add_typer(redo.app, name="redo")
+app.add_typer(cutouts.app, name="cutouts")
 app.add_typer(gan.app, name="gan")
 app.add_typer(export.app, name="export")
 app.command("demo")(demo.demo)

@@ -13,9 +13,10 @@ from torch import Tensor
 from tobias_aug.masks.cells import boolean_cells, cell_edges
 from tobias_aug.mixing.base import BatchMix
 from tobias_aug.mixing.labels import LabelsGetter
+from tobias_aug.mixing.targets import are_targets
 from tobias_aug.patch_merge.functional import check_probability, draw_merge
 from tobias_aug.patch_merge.kernels import merge_cells
-from tobias_aug.patch_merge.targets import are_targets, merge_targets
+from tobias_aug.patch_merge.targets import merge_targets
 from tobias_aug.runtime.devices import reading_waits, to_device
 from tobias_aug.runtime.renamed import current_value
 

@@ -15,20 +15,8 @@ from torchvision.transforms.v2 import functional as F
 
 from tobias_aug.masks.cells import cells_to_pixels
 from tobias_aug.mixing.leftovers import describe, looks_like_image
+from tobias_aug.mixing.targets import OF_THE_IMAGE, checked_boxes, lists_of_objects
 from tobias_aug.patch_merge.boxes import keep_boxes
-
-# Entries that describe the whole image, however many objects it has.
-OF_THE_IMAGE = ("image_id", "size", "orig_size")
-_FORMATS = ("XYXY", "XYWH", "CXCYWH")
-
-
-def are_targets(node: Any) -> bool:
-    """Return whether a node of a batch is a list of targets: mappings, with ``tv_tensors.BoundingBoxes`` in them."""
-    return (
-        isinstance(node, (list, tuple))
-        and all(isinstance(target, Mapping) for target in node)
-        and any(_boxes_of(target) is not None for target in node)
-    )
 
 
 def merge_targets(
@@ -52,36 +40,15 @@ def merge_targets(
     """
     if len(targets) != len(kept):
         raise ValueError(f"expected a target for each of {len(kept)} images, got {len(targets)}")
-    lists = _lists_of_objects(targets)
+    lists = lists_of_objects(targets)
     pairs = enumerate(zip(targets, kept, strict=True))
     return [_merge_target(number, target, cells, height, width, lists) for number, (target, cells) in pairs]
-
-
-def _lists_of_objects(targets: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return names of lists with one entry per object in every target; in one target alone that may be chance."""
-    counted = [(target, boxes) for target in targets if (boxes := _boxes_of(target)) is not None]
-    names = {name for target in targets for name, value in target.items() if isinstance(value, (list, tuple))}
-    return {
-        name
-        for name in names - set(OF_THE_IMAGE)
-        if all(isinstance(t.get(name), (list, tuple)) and len(t[name]) == len(boxes) for t, boxes in counted)
-    }
 
 
 def _merge_target(
     number: int, target: Mapping[str, Any], kept: Tensor, height: int, width: int, lists: set[str]
 ) -> dict[str, Any]:
-    boxes = _boxes_of(target)
-    if boxes is None:
-        raise ValueError(
-            f"target {number} holds no tv_tensors.BoundingBoxes, unlike others; wrap its boxes, also where there are "
-            "none, and after arithmetic, which gives plain tensors"
-        )
-    if tuple(boxes.canvas_size) != (height, width) or boxes.format.name not in _FORMATS:
-        raise ValueError(
-            f"target {number} has {boxes.format.name} boxes on a canvas of {tuple(boxes.canvas_size)} for an image of "
-            f"{(height, width)}; resize them together, and use {', '.join(_FORMATS)}"
-        )
+    boxes = checked_boxes(target, number, height, width)
     plain = boxes.as_subclass(Tensor)
     corners = F.convert_bounding_box_format(plain, boxes.format, tv_tensors.BoundingBoxFormat.XYXY).float()
     kept = kept.to(plain.device)
@@ -121,7 +88,3 @@ def _merge_target(
         else:
             merged[name] = value
     return merged
-
-
-def _boxes_of(target: Mapping[str, Any]) -> tv_tensors.BoundingBoxes | None:
-    return next((value for value in target.values() if isinstance(value, tv_tensors.BoundingBoxes)), None)

@@ -1,0 +1,3 @@
+from benchmarks.cut_paste.run import main
+
+main()
