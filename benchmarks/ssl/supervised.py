@@ -23,7 +23,6 @@ one that was stopped continues after its last epoch, bit for bit, and the networ
 from __future__ import annotations
 
 import argparse
-import math
 import tempfile
 from functools import cache, partial
 from pathlib import Path
@@ -31,10 +30,8 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 
 from benchmarks.command import (
-    CommandError,
     DataError,
     chosen,
     command,
@@ -48,8 +45,8 @@ from benchmarks.records import read_record
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
 from benchmarks.ssl.arms import ARMS, Mixer, run_name
-from benchmarks.ssl.augment import crop, draw_crops, draw_flips, normalized
-from benchmarks.ssl.clock import Clock
+from benchmarks.ssl.classify import Recipe, Training
+from benchmarks.ssl.epochs import Clock
 from benchmarks.ssl.evaluate import accuracy
 from benchmarks.ssl.images import Labeled, held_back, load_folder
 from benchmarks.ssl.networks import make_network
@@ -86,74 +83,6 @@ SHOWN = {
     "pointing": "pointing game",
     "box accuracy": "CAM box",
 }
-
-
-class Training:
-    """One training of a classifier: an arm, a p and a seed."""
-
-    def __init__(self, args: argparse.Namespace, arm: str, p: float, seed: int, data: Labeled, tables: Path) -> None:
-        self.args, self.name, self.seed, self.data = args, run_name(arm, p), seed, data
-        self.generator = torch.Generator()
-        self.mixer = Mixer(arm, p, data, tables, self.generator, args.device)
-        self.pixels, self.labels = data.pixels.to(args.device), data.labels.to(args.device)
-        self.network = make_network(args.arch, len(data.classes), "small", seed).to(args.device)
-        self.optimizer = torch.optim.SGD(
-            self.network.parameters(), args.lr, momentum=0.9, weight_decay=args.weight_decay
-        )
-        self.steps = len(data) // args.batch_size
-
-    def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Make the crops and labels of some images, by their indices on the CPU."""
-        on_device = numbers.to(self.pixels.device)
-        images = self.mixer.merge(self.pixels[on_device], numbers)
-        crops = draw_crops(len(numbers), self.generator, (self.args.least_crop, 1.0))
-        images = crop(images, crops, draw_flips(len(numbers), self.generator), self.args.size)
-        return self.mixer.mix(normalized(images), self.labels[on_device])
-
-    def epoch(self, number: int) -> float:
-        """Train for an epoch, counted from 0, all of whose draws follow from the seed and its number; mean loss."""
-        self.generator.manual_seed(1_000_003 * self.seed + number)
-        order = torch.randperm(len(self.data), generator=self.generator)
-        self.network.train()
-        total = 0.0
-        for step, numbers in enumerate(order.split(self.args.batch_size)[: self.steps]):
-            done = (number * self.steps + step) / (self.args.epochs * self.steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.args.lr * 0.5 * (1 + math.cos(math.pi * done))
-            images, labels = self.batch(numbers)
-            with torch.autocast(self.args.device.split(":")[0], torch.bfloat16, self.args.precision == "bf16"):
-                logits = self.network(images)
-            loss = nn.functional.cross_entropy(logits.float(), labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            total += float(loss.detach())
-        return total / self.steps
-
-    def finish(self, checkpoint: Path, clock: Clock) -> list[dict[str, float]]:
-        """Train to the end, from the checkpoint where there is one; return loss and speed of each epoch."""
-        history: list[dict[str, float]] = []
-        if checkpoint.is_file():
-            stored = torch.load(checkpoint, map_location=self.args.device, weights_only=True)
-            self.network.load_state_dict(stored["network"])
-            self.optimizer.load_state_dict(stored["optimizer"])
-            history = stored["history"]
-            clock.skip(len(history) * len(self.data))
-        for number in range(len(history), self.args.epochs):
-            clock.start()
-            loss = self.epoch(number)
-            if not math.isfinite(loss):
-                raise CommandError(f"{self.name}, seed {self.seed}: the loss is {loss} in epoch {number + 1}")
-            history.append({"loss": loss, "images/s": clock.stop(len(self.data))})
-            print(
-                f"{self.name}, seed {self.seed}, epoch {number + 1}/{self.args.epochs}: loss {loss:.3f}, "
-                f"{history[-1]['images/s']:.1f} images/s, {clock.hours_left():.1f} h left",
-                flush=True,
-            )
-            state = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-            with atomic_path(checkpoint) as temporary:
-                torch.save({**state, "history": history}, temporary)
-        return history
 
 
 def rows_of(runs: Runs) -> list[Row]:
@@ -276,9 +205,12 @@ def trained(
     train, validation, test = data
     name = f"{run_name(arm, p).replace(', p ', '-')}-{seed}"
     checkpoint, tables = home / f"{name}.checkpoint.pt", args.tables or home / "masks"
-    training = Training(args, arm, p, seed, train, tables)
+    names = ("size", "epochs", "batch_size", "lr", "weight_decay", "precision", "device")
+    recipe = Recipe(scale=(args.least_crop, 1.0), **{key: getattr(args, key) for key in names})
+    mixer = Mixer(arm, p, train, tables, torch.Generator(), args.device)
+    network = make_network(args.arch, len(train.classes), "small", seed)
+    training = Training(run_name(arm, p), recipe, network, train, mixer, seed)
     history = training.finish(checkpoint, clock)
-    network = training.network.eval()
     result = scores(network, test) if test else {}
     result["val"] = accuracy(network, resize_square(validation.pixels, args.size), validation.labels)
     with atomic_path(home / f"{name}.pt") as temporary:

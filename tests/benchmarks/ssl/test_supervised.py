@@ -49,19 +49,19 @@ def test_boxed_images_are_left_out_of_the_training(data):
 
 
 def test_every_arm_is_trained_scored_and_stored(benchmark, tmp_path):
-    record = benchmark()
+    record = benchmark("--epochs", "1")
     assert set(record["runs"]) == {name if name == "none" else f"{name}, p 0.5" for name in ARMS}
     run = record["runs"]["border-contrast, p 0.5"]["0"]
     assert run["data"] == {"train": 24, "val": 8, "boxed": 6}
     assert run["gap"] == pytest.approx(run["clean"] - run["swapped"])
-    assert len(run["history"]) == 3
+    assert len(run["history"]) == 1
     assert all(0 <= run[key] <= 100 for key in ("share inside", "pointing", "box accuracy", "background's class"))
     rows = {row["name"]: row for row in record["rows"]}
     assert rows["mixup, p 0.5: swapped"]["reference"] == rows["none: swapped"]["value"]
     folder = tmp_path / "out.runs"
     assert (folder / "cutmix-0.5-0.pt").is_file()
     assert not list(folder.glob("*.checkpoint.pt"))
-    assert benchmark()["runs"] == record["runs"]
+    assert benchmark("--epochs", "1")["runs"] == record["runs"]
 
 
 @pytest.mark.parametrize("arm", ["border-contrast", "cutmix"])
