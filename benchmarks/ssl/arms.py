@@ -78,3 +78,11 @@ class Mixer:
             return images, labels
         mixed, soft = self._mix(images, labels)
         return mixed, soft
+
+    def view(self, images: Tensor, numbers: Tensor) -> Tensor:
+        """Change whole images without labels, each with probability p: by a merge, or by a mix of its pixels."""
+        if self._mix is None:
+            return self.merge(images, numbers)
+        mixed, _ = self._mix(images, torch.zeros(len(images), dtype=torch.long, device=images.device))
+        changed = torch.rand(len(images), generator=self.generator) < self.p
+        return torch.where(changed.to(images.device)[:, None, None, None], mixed, images)
