@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.ssl.arms import Mixer
 from benchmarks.ssl.augment import crop, draw_crops, draw_flips, normalized
-from benchmarks.ssl.epochs import Clock, run_epochs
+from benchmarks.ssl.epochs import Clock, run_epochs, steps_of
 from benchmarks.ssl.images import Labeled
 
 
@@ -61,7 +61,7 @@ class Training:
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
         )
-        self.steps = len(data) // recipe.batch_size
+        self.steps = steps_of(len(data), recipe.batch_size)
 
     def batch(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Make the crops and labels of some images, by their indices on the CPU."""

@@ -91,3 +91,14 @@ def run_epochs(
         with atomic_path(checkpoint) as temporary:
             torch.save({**{key: part.state_dict() for key, part in parts.items()}, "history": history}, temporary)
     return history
+
+
+def steps_of(images: int, batch_size: int) -> int:
+    """Return the number of whole batches.
+
+    Raises:
+        CommandError: if there is none.
+    """
+    if images < batch_size:
+        raise CommandError(f"{images} images to train on do not fill one batch of {batch_size}; use smaller batches")
+    return images // batch_size

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.ssl.arms import Mixer
+from benchmarks.ssl.epochs import steps_of
 from benchmarks.ssl.images import Labeled
 from benchmarks.ssl.methods import DEFAULTS, make_method
 from benchmarks.ssl.views import make_view
@@ -65,7 +66,7 @@ class Pretraining:
         self.rate = defaults.lr * recipe.batch_size / defaults.batch_size
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.SGD(trained, self.rate, momentum=0.9, weight_decay=recipe.weight_decay)
-        self.steps = len(data) // recipe.batch_size
+        self.steps = steps_of(len(data), recipe.batch_size)
 
     def epoch(self, number: int) -> float:
         """Train for an epoch, counted from 0, all of whose draws follow from the seed and its number; mean loss."""

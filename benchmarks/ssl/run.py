@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from benchmarks.ssl.boxed import Boxed
     from benchmarks.ssl.images import Labeled
 
-SETTINGS = ("grid", "set", "size", "batch_size", "queue", "tune_epochs", "draws", "precision")
+SETTINGS = ("grid", "set", "size", "batch_size", "queue", "tune_epochs", "tune_batch_size", "draws", "precision")
 
 
 def rows_of(runs: Runs) -> list[Row]:
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--size", type=positive, default=64, help="side of the views in pixels")
     parser.add_argument("--batch-size", type=positive, default=128)
     parser.add_argument("--tune-epochs", type=positive, default=120, help="of fine-tuning")
+    parser.add_argument("--tune-batch-size", type=positive, default=64, help="of fine-tuning")
     parser.add_argument("--draws", type=positive, default=3, help="backgrounds per object")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16 is autocast")
     parser.add_argument("--tables", type=Path, help="folder of the mask tables. Default: beside the record")

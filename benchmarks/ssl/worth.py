@@ -92,6 +92,7 @@ def fine_tuned(
     recipe = Recipe(
         args.size,
         args.tune_epochs,
+        args.tune_batch_size,
         scale=(TUNE_SHARE, TUNE_SHARE),
         ratio=(1.0, 1.0),
         precision=args.precision,

@@ -34,7 +34,8 @@ def benchmark(monkeypatch, tmp_path):
     file.write_text(json.dumps({"small": SMALL}))
 
     def run(*arguments):
-        words = f"--grid small --grid-file {file} --size 16 --batch-size 8 --tune-epochs 1 --draws 1 --device cpu"
+        words = f"--grid small --grid-file {file} --size 16 --batch-size 8 --draws 1 --device cpu"
+        words += " --tune-epochs 1 --tune-batch-size 8"
         monkeypatch.setattr(sys, "argv", ["ssl", "--data", str(data), *words.split(), *arguments])
         main()
         return json.loads(out.read_text()) if out.is_file() else None
@@ -66,6 +67,12 @@ def test_the_plan_counts_runs_and_hours_and_trains_nothing(benchmark, tmp_path, 
     assert benchmark("--plan", "--seeds", "3") is None
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| small")]
     assert line.split("|")[2].strip() == "6"
+
+
+def test_too_few_images_for_one_batch_are_told(benchmark, capsys):
+    with pytest.raises(SystemExit):
+        benchmark("--batch-size", "64")
+    assert "16 images to train on do not fill one batch of 64" in capsys.readouterr().err
 
 
 def test_the_committed_grids_hold_the_papers_tables():
