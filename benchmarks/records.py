@@ -31,13 +31,13 @@ Record = dict[str, Any]
 
 def origin_now() -> dict[str, Any]:
     """Return this command with its versions and hardware."""
-    # Where the result went is no part of how it came about.
+    # Where the result went, or masks were kept, is no part of how it came about; of other files the name will do.
     words, arguments = iter(sys.argv[1:]), []
     for word in words:
-        if word == "--json":
+        if word in ("--json", "--tables"):
             next(words, None)
-        elif not word.startswith("--json="):
-            arguments.append(word)
+        elif not word.startswith(("--json=", "--tables=")):
+            arguments.append(Path(word).name if Path(word).is_absolute() else word)
     return {
         "command": " ".join(["python -m", benchmark_name(), *arguments]),
         "versions": {name: _version(name) for name in PACKAGES},

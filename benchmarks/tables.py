@@ -22,6 +22,7 @@ from benchmarks.orand.figures import NAMES as ORAND_NAMES
 from benchmarks.orand.figures import PAPER as ORAND_PAPER
 from benchmarks.records import read_record
 from benchmarks.report import Row, markdown
+from benchmarks.ssl.tables import one_line_per_run
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -50,6 +51,8 @@ def table(record: dict[str, Any], only: str | None = None) -> str:
     rows = [Row(**row) for row in record["rows"]]
     if record["benchmark"] == "benchmarks.orand":
         return fused(rows)
+    if record["benchmark"].startswith("benchmarks.ssl"):
+        return one_line_per_run(record, [row for row in rows if only is None or _begins(row.name, only)])
     if record["benchmark"] != "benchmarks.localization":
         return markdown([row for row in rows if only is None or _begins(row.name, only)])
     lines = localizers(rows, only.split(",") if only else None)
@@ -213,6 +216,13 @@ def documents() -> dict[Path, str]:
     return pages
 
 
+def told(records: dict[str, Any], name: str, only: str | None) -> str:
+    """The table of a record, or that there is none: trainings of days are asked for before they are finished."""
+    if name not in records and name.startswith("worth-"):
+        return "No run is finished yet."
+    return table(records[name], only)
+
+
 def filled(text: str, records: dict[str, Any]) -> str:
     """A document with its tables.
 
@@ -220,7 +230,7 @@ def filled(text: str, records: dict[str, Any]) -> str:
         ValueError: if a mark is not of the form above, and its table would stay as it is, unnoticed.
     """
     text, count = MARKED.subn(
-        lambda found: found["head"] + table(records[found["name"]], found["rows"]) + "\n" + found["tail"], text
+        lambda found: found["head"] + told(records, found["name"], found["rows"]) + "\n" + found["tail"], text
     )
     if count != (marks := text.count("<!-- results:")):
         raise ValueError(f"{marks} tables are marked and {count} understood; see the form in benchmarks/tables.py")

@@ -28,6 +28,8 @@ WANTED = {
     "throughput ": (["--only", "collate"], ["imagenette128/val"]),
     "redo": (["--set", "lfw"], ["digits/mnist.npz", "lfw64.tar.gz"]),
     "orand": (["--work", "work"], ["imagenette128/train", "ilsvrc_boxes"]),
+    "ssl.supervised": ([], ["imagenette128/train", "imagenette128/val", "ilsvrc_boxes"]),
+    "ssl": (["--grid", "cub"], ["cub_crops128/train", "cub_crops128/test"]),
 }
 OPTIONAL = ["lightning", "torchmetrics", "soundfile", "mmseg", "mmengine", "mmcv", "detectron2", "matplotlib"]
 OPTIONAL += ["sklearn", "lightly", "kornia", "timm", "albumentations", "skimage"]

@@ -45,7 +45,14 @@ def test_a_difference_names_the_keys_that_differ_alone():
     assert difference({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": None}) == "b 3 (here 2), c None (here nothing stored)"
 
 
-@pytest.mark.parametrize("arguments", [["--json", "x.json"], ["--json=x.json"]])
+def test_a_command_holds_no_folders_of_the_machine(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ssl", "--p-of", "/home/me/select.json", "--data", "../data"])
+    assert origin_now()["command"].endswith(" --p-of select.json --data ../data")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--json", "x.json"], ["--json=x.json"], ["--tables", "/a/masks"], ["--tables=masks", "--json=x"]]
+)
 def test_where_the_result_went_is_no_part_of_the_command(monkeypatch, arguments):
     monkeypatch.setattr(sys, "argv", ["scale", "--images", "5", *arguments, "--seed", "1"])
     origin = origin_now()

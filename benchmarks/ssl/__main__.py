@@ -1,0 +1,3 @@
+from benchmarks.ssl.run import main
+
+main()
