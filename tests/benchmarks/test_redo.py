@@ -17,6 +17,8 @@ pytest.importorskip("lightning", reason="needs the extra train")
 from benchmarks.command import DataError
 from benchmarks.redo import controls
 from benchmarks.redo.digits import EVEN, ODD, ColoredDigits
+from benchmarks.redo.figures import curves
+from benchmarks.redo.figures import main as figures
 from benchmarks.redo.run import main, rows_of
 from benchmarks.redo.sets import SETS
 from tests.redo.scenes import disc_scene
@@ -164,6 +166,26 @@ def test_every_method_is_scored_and_stored(benchmark):
     # The last step is the only one that was looked at.
     assert run["oracle"] == run["test"]
     assert rows["lfw, ReDO border-contrast, oracle: IoU"] == rows["lfw, ReDO border-contrast: IoU"]
+
+
+def test_figures_show_the_training_and_the_labeled_images(benchmark, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    record = benchmark("--set", "lfw", "--method", "controls,border-contrast,supervised", "--curve")
+    drawn = curves(record, "lfw")
+    assert list(drawn) == ["border-contrast, 4 steps, seed 0"]
+    ((step, iou, area),) = drawn["border-contrast, 4 steps, seed 0"]
+    run = record["runs"]["lfw, ReDO border-contrast"]["0"]
+    assert (step, iou) == (7, run["curve"]["7"]["validation"]["none"]["iou"])
+    assert area == pytest.approx(100 * run["areas"][run["curve"]["7"]["order"][-1]])
+    figure = tmp_path / "figure.png"
+    monkeypatch.setattr(sys, "argv", ["figures", str(tmp_path / "out.json"), "-o", str(figure)])
+    figures()
+    assert len(Image.open(figure).convert("RGB").resize((64, 64)).getcolors(4096)) > 10
+    monkeypatch.setattr(sys, "argv", ["figures", str(tmp_path / "out.json"), "--set", "cub", "-o", str(figure)])
+    with pytest.raises(SystemExit) as left:
+        figures()
+    assert left.value.code == 2
+    assert "has no run of ReDO on cub with a curve; train with --curve" in capsys.readouterr().err
 
 
 def test_three_regions_and_a_run_that_is_made_once(benchmark, tmp_path):
