@@ -68,7 +68,7 @@ def drawn(mix: Callable[..., Tensor], images: Tensor, **options: Tensor) -> list
 
 
 def draw(seed: int = 0) -> Image.Image:
-    """A row a mix: the image, its partner, three mixtures."""
+    """A row per mix: the image, its partner, three mixtures."""
     generator = torch.Generator().manual_seed(seed)
     images = load(("chelsea", "coffee"))
     cells = half_mask(BorderContrast().cell_scores(images))

@@ -45,7 +45,7 @@ def boxed(name: str) -> Image.Image:
 
 
 def draw() -> Image.Image:
-    """A row a pair: object, background, the background without its own object, both together."""
+    """A row per pair: object, background, the background without its own object, both together."""
     rows = []
     for name, other in PAIRS:
         (pixels, mask), (background, hole) = load(name), load(other)

@@ -67,7 +67,7 @@ PAPER = {
 
 
 def rows_of(runs: Runs) -> list[Row]:
-    """A row a task, method and metric, over its seeds; oracle rows are named so."""
+    """A row per task, method and metric, over its seeds; oracle rows are named so."""
     rows = []
     own = told_apart(runs)
     for name, seeds in runs.items():

@@ -219,7 +219,7 @@ class Run:
 
 
 def rows_of(runs: Runs) -> list[Row]:
-    """A row a method, over its seeds; beside the paper's error where the run is the paper's."""
+    """A row per method, over its seeds; beside the paper's error where the run is the paper's."""
     rows = []
     own = told_apart(runs)
     for name, seeds in runs.items():

@@ -142,7 +142,7 @@ class Run:
 
 
 def rows_of(runs: Runs) -> list[Row]:
-    """A row a method and set of folds: over folds the mean, over seeds mean and standard deviation.
+    """A row per method and set of folds: over folds the mean, over seeds mean and standard deviation.
 
     The paper's number stands beside all five folds of its recipe alone. Seeds that were tested on other folds have a
     row of their own, since a mean over both would be of neither.

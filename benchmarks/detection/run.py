@@ -41,7 +41,7 @@ SETTINGS = ("backbone", "short_side", "steps", "batch_size", "lr")
 
 
 def rows_of(runs: Runs) -> list[Row]:
-    """A row a method and test set over its seeds, beside the detector that was not adapted; first the floor."""
+    """A row per method and test set over its seeds, beside the detector that was not adapted; first the floor."""
     floors = {seed: run["AP50, median box"] for seeds in runs.values() for seed, run in seeds.items()}
     rows = [over_seeds("median box, no detector, AP50", list(floors.values()))] if floors else []
     own = told_apart(runs)

@@ -76,7 +76,7 @@ BY_SET: dict[str, dict[str, Any]] = {
 
 
 def rows_of(runs: Runs) -> list[Row]:
-    """A row a method, permutation and score, and the number of collapses."""
+    """A row per method, permutation and score, and the number of collapses."""
     rows, own = [], told_apart(runs)
     for name, seeds in runs.items():
         if not seeds:
@@ -94,7 +94,7 @@ def rows_of(runs: Runs) -> list[Row]:
 
 
 def scores_of(title: str, runs: Sequence[dict[str, Any]], paper: dict[str, float]) -> list[Row]:
-    """A row a permutation and score; the paper's scores are by image."""
+    """A row per permutation and score; the paper's scores are by image."""
     rows = []
     for permutation in runs[0]:
         for score in ("accuracy", "iou"):

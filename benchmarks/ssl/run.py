@@ -44,7 +44,7 @@ SETTINGS = ("grid", "set", "size", "batch_size", "queue", "tune_epochs", "tune_b
 
 
 def rows_of(runs: Runs) -> list[Row]:
-    """A row a run's name and score, over its seeds; the reference is the same without a mix, over the same seeds."""
+    """A row per run's name and score, over its seeds; the reference is the same without a mix, over the same seeds."""
     rows, own = [], told_apart(runs)
     for name, seeds in runs.items():
         if not seeds:

@@ -86,7 +86,7 @@ SHOWN = {
 
 
 def rows_of(runs: Runs) -> list[Row]:
-    """A row a run's name and score, over its seeds; the reference is no mix, over the same seeds."""
+    """A row per run's name and score, over its seeds; the reference is no mix, over the same seeds."""
     rows, own = [], told_apart(runs)
     for name, seeds in runs.items():
         if not seeds:
