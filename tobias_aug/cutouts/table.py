@@ -90,7 +90,7 @@ def read_record(path: Path) -> list[CutoutRow]:
     try:
         return [_row(row) for row in json.loads(path.read_text(encoding="utf-8"))]
     except (ValueError, TypeError, KeyError) as error:
-        raise TobiasError(f"{path} is damaged ({error}); remove it, and run the same command again") from error
+        raise TobiasError(f"{path} is damaged ({error}); extract into another folder") from error
 
 
 def write_table(folder: Path, rows: Iterable[CutoutRow]) -> None:
