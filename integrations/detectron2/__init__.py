@@ -16,6 +16,7 @@ from . import roi_heads as _roi_heads  # noqa: E402, F401
 from .backbones import VGG16  # noqa: E402
 from .checkpointer import DomainCheckpointer  # noqa: E402
 from .config import add_tobias_config, config_file, get_tobias_cfg  # noqa: E402
+from .cut_paste import CutPasteMapper  # noqa: E402
 from .data import (  # noqa: E402
     TwoDomainLoader,
     build_source_mapper,
@@ -39,6 +40,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "DA_HEADS_REGISTRY",
     "VGG16",
+    "CutPasteMapper",
     "DomainAdaptiveRCNN",
     "DomainCheckpointer",
     "DomainFeatures",

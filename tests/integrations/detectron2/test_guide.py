@@ -1,4 +1,4 @@
-"""The guide's three snippets run, and do what its text says."""
+"""The guide's snippets run, and do what its text says."""
 
 import re
 from pathlib import Path
@@ -12,6 +12,8 @@ pytest.importorskip("detectron2", reason="needs detectron2, which is installed b
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import tobias_aug
+from tests.cutouts.scenes import write_coco, write_images
+from tobias_aug.cutouts import CutoutOptions, extract_cutouts, open_masks
 from tobias_aug.integrations.detectron2 import config, get_tobias_cfg
 
 GUIDE = Path(__file__).parents[3] / "docs" / "detectron2.md"
@@ -19,7 +21,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "detectron2.md"
 
 def snippet(number):
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     return blocks[number]
 
 
@@ -84,6 +86,18 @@ def test_merge_in_the_mapper(folders, monkeypatch):
     assert len(batch) == 2
     assert all("instances" in image and image["domain"] == "source" for image in batch)
     assert names["mapper"].boxes == "keep-center"
+
+
+def test_objects_pasted_in_the_mapper(folders):
+    write_images(folders / "street")
+    masks = open_masks(write_coco(folders / "coco.json"))
+    extract_cutouts(folders / "street", masks, folders / "CUTOUTS", CutoutOptions(min_side=8, min_area=20), quiet=True)
+    names = {}
+    exec(snippet(3).replace("p=0.5", "p=1.0, count=(1, 1)"), names)
+    source = DatasetCatalog.get("my_source")[0]
+    mapped = names["mapper"](source)["instances"]
+    assert mapped.gt_classes.tolist()[-1] == 2
+    assert len(mapped) <= len(source["annotations"]) + 1
 
 
 def test_the_guide_names_what_there_is(folders):
