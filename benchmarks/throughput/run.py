@@ -14,6 +14,8 @@
             augmentation and step one after the other in one process, so that nothing hides behind anything.
 ``orand``   fusing pairs of class maps from file to file against reading and writing their bytes; see
             ``benchmarks/throughput/orand.py``.
+``cut_paste``  ``CutPaste`` against albumentations' ``OverlayElements`` and a copy of the image; see
+            ``benchmarks/throughput/cut_paste.py``.
 ``redo``    a training step of ReDO against a plain loop and in bf16, and ``redo segment`` against the bare network; see
             ``benchmarks/throughput/redo.py``. Needs the extra ``train``.
 """
@@ -39,6 +41,7 @@ from torch import nn
 from benchmarks.command import DataError, command, new_parser, positive, require
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, interleaved, publish, rate_row, time_row
+from benchmarks.throughput.cut_paste import cut_paste
 from benchmarks.throughput.merge import merge
 from benchmarks.throughput.mixing import mixing
 from benchmarks.throughput.online import online
@@ -228,6 +231,7 @@ def main() -> None:
         "table": table,
         "collate": collate,
         "orand": orand,
+        "cut_paste": cut_paste,
         "redo": redo,
     }
     parser.add_argument("--only", nargs="+", choices=sections, default=list(sections))

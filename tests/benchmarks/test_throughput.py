@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.throughput import cut_paste as paste_speed
 from benchmarks.throughput import merge as merge_speed
 from benchmarks.throughput import mixing as mixing_speed
 from benchmarks.throughput import online as online_speed
@@ -60,6 +61,14 @@ def test_merges_stand_beside_a_clone_and_those_out_of_place_beside_cutmix(rows_o
         if not (place and peer == "CutMix")
     }
     assert set(rows) == expected
+    assert all(row["n"] == 2 and row["ratio"] > 0 for row in rows.values())
+
+
+def test_cut_paste_stands_beside_a_copy_and_the_peer_that_pastes(rows_of, monkeypatch):
+    pytest.importorskip("albumentations", reason="needs the extra albumentations")
+    monkeypatch.setattr(paste_speed, "ROUNDS", 2)
+    rows = rows_of("cut_paste")
+    assert [name.split(", against ")[1] for name in rows] == ["OverlayElements", *["a copy of the image"] * 2]
     assert all(row["n"] == 2 and row["ratio"] > 0 for row in rows.values())
 
 

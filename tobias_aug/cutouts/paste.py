@@ -158,8 +158,8 @@ class CutPaste(BatchMix):
             drawn = zip(donors[index, :number].tolist(), draws[index, :number].tolist(), strict=True)
             made = (self._paste(donor, values, size) for donor, values in drawn)
             pastes.append(layered([paste for paste in made if paste is not None], size, self.max_covered))
-        seen = [(owners(each, size) < 0).double().mean() for each, size in zip(pastes, sizes, strict=True)]
-        ratio = torch.stack(seen).float() if seen else torch.zeros(0, dtype=torch.float32)
+        seen = [int(torch.count_nonzero(owners(each, size) < 0)) for each, size in zip(pastes, sizes, strict=True)]
+        ratio = torch.tensor([count / (rows * columns) for count, (rows, columns) in zip(seen, sizes, strict=True)])
         return {"pastes": pastes, "sizes": list(sizes), "ratio": ratio, "partner": torch.arange(images)}
 
     def apply(self, batch: Any, params: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torchvision import tv_tensors
@@ -53,37 +53,43 @@ def paste_target(
     if not pastes:
         return dict(target)
     owner = to_device(owners(pastes, size), boxes.device)
-    pasted = owner >= 0
     own = _instance_masks(target, len(boxes))
     plain = boxes.as_subclass(Tensor)
     corners = F.convert_bounding_box_format(plain, boxes.format, XYXY).double()
-    seen = _inside(corners, size) if own is None else own.as_subclass(Tensor) > 0
-    left = seen & ~pasted.to(seen.device)
-    area, rest = seen.flatten(1).sum(1), left.flatten(1).sum(1)
-    touched = rest < area
-    stays = ~touched | ((rest > 0) & (area - rest <= max_covered * area))
-    new = owner == torch.arange(len(pastes), device=owner.device)[:, None, None]
-    cut = extents(left).to(corners)
-    if own is None:
-        # A box in parts of pixels is not drawn outwards.
-        cut = torch.cat([cut[:, :2].maximum(corners[:, :2]), cut[:, 2:].minimum(corners[:, 2:])], 1)
-    moved = _back(cut, boxes)
-    kept = torch.where(touched.to(plain.device)[:, None], moved, plain)[stays.to(plain.device)]
+    covers = _Covered(corners, own, owner >= 0, max_covered)
+    # Most objects are touched by nothing, and only the others are looked at pixel by pixel.
+    for index in _near(corners, own, owner >= 0, pastes).tolist():
+        covers.look(index)
+    stays, touched = covers.stays, torch.tensor(covers.touched, dtype=torch.int64)
+    new = [_seen_paste(owner, number, paste) for number, paste in enumerate(pastes)]
+    kept = plain.clone()
+    if covers.touched:
+        kept[touched.to(plain.device)] = _back(torch.stack(covers.cut), boxes)
     updated: dict[str, Any] = {}
     for name, value in target.items():
         if value is boxes:
-            together = torch.cat([kept, _back(extents(new).to(corners), boxes)])
+            added_boxes = torch.stack([_extent(*part) for part in new]).to(corners)
+            together = torch.cat([kept[stays.to(plain.device)], _back(added_boxes, boxes)])
             updated[name] = tv_tensors.wrap(together, like=boxes)
         elif value is own:
-            together = torch.cat([left[stays], new.to(left.device)]).to(own.dtype)
-            updated[name] = tv_tensors.wrap(together, like=own)
+            masks = own.as_subclass(Tensor).clone()
+            if covers.touched:
+                changed = masks[touched.to(own.device)]
+                masks[touched.to(own.device)] = changed.masked_fill_(~torch.stack(covers.left), 0)
+            planes = masks.new_zeros((len(new), *size))
+            for plane, (top, left, part) in zip(planes, new, strict=True):
+                plane[top : top + part.shape[0], left : left + part.shape[1]] = part.to(plane)
+            updated[name] = tv_tensors.wrap(torch.cat([masks[stays.to(own.device)], planes]), like=own)
         elif _has_row_per_object(name, value, len(boxes), size) or name in lists:
             if name == "area":
-                areas = [extents_area(left[stays], own), extents_area(new.to(left.device), own)]
-                now = torch.cat([areas[0], areas[1]])
-                old = torch.as_tensor(value)[stays.to(torch.as_tensor(value).device)].to(now)
-                now[: len(old)] = torch.where(touched[stays], now[: len(old)], old)
-                updated[name] = _like(now, value)
+                areas = torch.as_tensor(value).double().clone()
+                areas[touched.to(areas.device)] = areas.new_tensor(covers.areas)
+                fresh = [
+                    int(part.sum()) if own is not None else _box_area(_extent(top, left, part))
+                    for top, left, part in new
+                ]
+                areas = torch.cat([areas[stays.to(areas.device)], areas.new_tensor(fresh)])
+                updated[name] = _like(areas, value)
             else:
                 added = _added(name, value, pastes, fill or {}, number)
                 updated[name] = _joined(value, stays, added)
@@ -93,12 +99,80 @@ def paste_target(
     return updated
 
 
-def extents_area(masks: Bool[Tensor, "objects height width"], own: Tensor | None) -> Float[Tensor, " objects"]:
-    """Return the area of objects: of their masks where the target has some, else of their boxes."""
-    if own is not None:
-        return masks.flatten(1).sum(1).double()
-    box = extents(masks)
-    return ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])).double()
+def _near(
+    corners: Float[Tensor, "boxes 4"], own: Tensor | None, pasted: Bool[Tensor, "height width"], pastes: Sequence[Paste]
+) -> Int64[Tensor, " near"]:
+    """Return the objects that pasted pixels may touch."""
+    top, left = (min(getattr(paste, side) for paste in pastes) for side in ("top", "left"))
+    bottom = max(paste.top + paste.mask.shape[0] for paste in pastes)
+    right = max(paste.left + paste.mask.shape[1] for paste in pastes)
+    if own is None:
+        rim = corners.new_tensor([left, top, right, bottom])
+        near = (corners[:, :2] < rim[2:]).all(1) & (corners[:, 2:] > rim[:2]).all(1)
+    else:
+        inside = own.as_subclass(Tensor)[:, top:bottom, left:right] > 0
+        near = (inside & pasted[top:bottom, left:right].to(own.device)).flatten(1).view(torch.uint8).amax(1) > 0
+    return near.nonzero()[:, 0]
+
+
+class _Covered:
+    """What pasted pixels cover of an image's own objects.
+
+    Attributes:
+        stays: which objects stay.
+        touched: indices of those that lose pixels, and of each its box, the pixels that are left and their area.
+    """
+
+    def __init__(self, corners: Tensor, own: Tensor | None, pasted: Tensor, max_covered: float) -> None:
+        self.corners, self.own, self.pasted, self.max_covered = corners, own, pasted, max_covered
+        self.stays = torch.ones(len(corners), dtype=torch.bool)
+        self.touched: list[int] = []
+        self.cut: list[Tensor] = []
+        self.left: list[Tensor] = []
+        self.areas: list[float] = []
+
+    def look(self, index: int) -> None:
+        """Count the pixels of an object that are left, and its box's without instance masks."""
+        rim = self.corners[index]
+        if self.own is None:
+            height, width = self.pasted.shape
+            # The pixels that the box touches.
+            left, top = (int(side) for side in rim[:2].floor().clamp(min=0))
+            right, bottom = int(rim[2].ceil().clamp(max=width)), int(rim[3].ceil().clamp(max=height))
+            seen = torch.ones(max(0, bottom - top), max(0, right - left), dtype=torch.bool, device=self.pasted.device)
+        else:
+            left, top = 0, 0
+            seen = self.own.as_subclass(Tensor)[index] > 0
+        rows, columns = seen.shape
+        rest = seen & ~self.pasted[top : top + rows, left : left + columns].to(seen.device)
+        area, remaining = int(seen.sum()), int(rest.sum())
+        if remaining == area:
+            return
+        self.stays[index] = remaining > 0 and area - remaining <= self.max_covered * area
+        cut = _extent(top, left, rest).to(self.corners)
+        if self.own is None:
+            # A box in parts of pixels is not drawn outwards.
+            cut = torch.cat([cut[:2].maximum(rim[:2]), cut[2:].minimum(rim[2:])])
+        self.touched.append(index)
+        self.cut.append(cut)
+        self.left.append(rest)
+        self.areas.append(float(remaining) if self.own is not None else _box_area(_extent(top, left, rest)))
+
+
+def _seen_paste(owner: Tensor, number: int, paste: Paste) -> tuple[int, int, Bool[Tensor, "rows columns"]]:
+    """Return where a pasted object lies, and which of its pixels are seen."""
+    rows, columns = paste.mask.shape
+    return paste.top, paste.left, owner[paste.top : paste.top + rows, paste.left : paste.left + columns] == number
+
+
+def _extent(top: int, left: int, part: Bool[Tensor, "rows columns"]) -> Int64[Tensor, " 4"]:
+    """Return the box around the pixels of a part of an image."""
+    box = extents(part[None])[0]
+    return box + box.new_tensor([left, top, left, top]) if bool(box.any()) else box
+
+
+def _box_area(box: Tensor) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))
 
 
 def reject_image(value: Any, size: tuple[int, ...], where: str, alone: bool = False) -> None:
@@ -156,16 +230,6 @@ def _like(tensor: Tensor, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return tensor.cpu().numpy().astype(value.dtype)
     return tensor.to(value)
-
-
-def _inside(corners: Float[Tensor, "boxes 4"], size: tuple[int, int]) -> Bool[Tensor, "boxes height width"]:
-    """Return the pixels that boxes touch."""
-    height, width = size
-    rows, columns = (torch.arange(length, device=corners.device) for length in (height, width))
-    left, top, right, bottom = corners[:, :, None].unbind(1)
-    across = (columns + 1 > left) & (columns < right)
-    along = (rows + 1 > top) & (rows < bottom)
-    return along[:, :, None] & across[:, None, :]
 
 
 def _back(corners: Tensor, boxes: tv_tensors.BoundingBoxes) -> Tensor:

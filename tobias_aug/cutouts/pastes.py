@@ -144,8 +144,11 @@ def extents(masks: Bool[Tensor, "objects height width"]) -> Int64[Tensor, "objec
     """
     height, width = masks.shape[-2:]
     sides = []
-    for along, length in ((masks.any(1), width), (masks.any(2), height)):
+    # The maximum of bytes is found many times faster than whether any is true.
+    numbers = masks.view(torch.uint8)
+    across = numbers.amax(1) > 0
+    for along, length in ((across, width), (numbers.amax(2) > 0, height)):
         index = torch.arange(length, device=masks.device)
         sides += [torch.where(along, index, length).amin(1), torch.where(along, index + 1, 0).amax(1)]
     left, right, top, bottom = sides
-    return torch.stack([left, top, right, bottom], 1) * masks.flatten(1).any(1)[:, None]
+    return torch.stack([left, top, right, bottom], 1) * across.any(1)[:, None]
