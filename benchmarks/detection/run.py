@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.command import chosen, command, file_named, new_parser, positive, require, seeds_of, training_arguments
-from benchmarks.detection.data import BACKBONES, HEADS, LAYOUT
+from benchmarks.command import chosen, command, file_named, new_parser, positive, seeds_of, training_arguments
+from benchmarks.detection.data import BACKBONES, HEADS, raccoon_folder
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
 
@@ -122,7 +122,7 @@ def main() -> None:
 
 def complete(args: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
     """Make one run whole, continuing after its last checkpoint; fog and checkpoints go with its end."""
-    require(args.data, "raccoon/annotations/*.xml", "raccoon/images/*.jpg", layout=LAYOUT)
+    raccoon_folder(args.data)
     from benchmarks.detection.training import Run
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.command import chosen, command, new_parser, positive, seeds_of
+from benchmarks.command import chosen, command, data_root, new_parser, positive, seeds_of
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, over_seeds, run_all, told_apart
 
@@ -54,7 +54,7 @@ def parser_of() -> argparse.ArgumentParser:
     parser = new_parser(__doc__)
     parser.add_argument("--models", default="dcgan", help=f"of {', '.join(MODELS)}")
     parser.add_argument("--data", default="cars64", help="cars64, cifar10-automobile, or cutouts:DIR")
-    parser.add_argument("--folder", type=Path, default=Path("../shared/data"), help="holds the archives of both")
+    parser.add_argument("--folder", type=Path, default=data_root(), help="holds the first two; %(default)s")
     parser.add_argument("--seeds", type=positive, default=1, help="number of seeds")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--size", type=positive, default=64, help="side of the images: 32, 64 or 128")
