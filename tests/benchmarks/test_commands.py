@@ -17,23 +17,25 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 # Each with what else it must be told, and what its message must name. The last need no data for their other sections.
 WANTED = {
-    "adaptation": ([], ["digits/mnist.npz", "train_images", "torchvision.datasets.MNIST"]),
-    "between_class": ([], ["cifar-10-batches-py", "cifar10_train.tar.gz"]),
-    "between_class_sound": ([], ["meta/esc50.csv", "esc10/CLASS/FOLD-name.wav"]),
-    "detection": ([], ["raccoon/annotations/", "raccoon/images/"]),
+    "adaptation": ([], ["digits/mnist.npz", "MNIST/raw/{train-images", "benchmarks.data --download mnist"]),
+    "between_class": ([], ["cifar-10-batches-py", "cifar10_train.tar.gz", "--download cifar10"]),
+    "between_class_sound": ([], ["meta/esc50.csv", "esc10/*/*", "git clone"]),
+    "detection": ([], ["raccoon/{annotations/", "raccoon_dataset/{", "git clone"]),
     "segmentation_adaptation": ([], ["camvid240", "train", "testannot"]),
     "localization": ([], ["boxes.csv", "VOC", "CUB", "ILSVRC"]),
+    "cut_paste": ([], ["raccoon_dataset/{annotations"]),
+    "refinement": ([], ["VOCdevkit/VOC2012/{Annotations", "--download voc"]),
     "scale": ([], ["images"]),
-    "throughput": (["--only", "masks"], ["imagenette128/train"]),
-    "throughput ": (["--only", "collate"], ["imagenette128/val"]),
+    "throughput": (["--only", "masks"], ["imagenette128/{train", "--download imagenette"]),
+    "throughput ": (["--only", "collate"], ["imagenette128/{train", "imagenette2-160/{train"]),
     "redo": (["--set", "lfw"], ["digits/mnist.npz", "lfw64.tar.gz"]),
-    "orand": (["--work", "work"], ["imagenette128/train", "ilsvrc_boxes"]),
-    "ssl.supervised": ([], ["imagenette128/train", "imagenette128/val", "ilsvrc_boxes"]),
-    "ssl": (["--grid", "cub"], ["cub_crops128/train", "cub_crops128/test"]),
+    "orand": (["--work", "work"], ["imagenette128/{train", "imagenette2-160/", "ilsvrc_boxes"]),
+    "ssl.supervised": ([], ["imagenette128/{train", "--download imagenette", "ilsvrc_boxes"]),
+    "ssl": (["--grid", "cub"], ["cub_crops128/{train", "cropped to its boxes"]),
 }
 OPTIONAL = ["lightning", "torchmetrics", "soundfile", "mmseg", "mmengine", "mmcv", "detectron2", "matplotlib"]
 OPTIONAL += ["sklearn", "lightly", "kornia", "timm", "albumentations", "skimage"]
-BENCHMARKS = [*(name for name in WANTED if name.strip() == name), "table_lookup", "tables", "runs"]
+BENCHMARKS = [*(name for name in WANTED if name.strip() == name), "table_lookup", "tables", "runs", "data"]
 BENCHMARKS += ["gan", "gan.gaussians", "gan.speed"]
 
 
@@ -95,7 +97,7 @@ def test_a_file_of_other_settings_is_rejected_before_anything_is_measured(name, 
     committed = next((ROOT / "benchmarks" / "results").glob(f"{name.replace('_', '-')}*.json"))
     out.write_bytes(committed.read_bytes())
     options = ["--rounds", "1"] if name == "table_lookup" else ["--data", str(tmp_path)]
-    options += ["--images", "7"] if name != "table_lookup" else []
+    options += {"scale": ["--images", "7"], "throughput": ["--count", "7"]}.get(name, [])
     monkeypatch.setattr(sys, "argv", [name, *options, "--json", str(out)])
     with pytest.raises(SystemExit) as ended:
         module.main()
