@@ -1,4 +1,4 @@
-"""The datasets of the benchmarks: where each lies, what it is for, its size, its terms, and how it is had.
+"""The datasets of the benchmarks: where each lies, what it is for, its size, its terms, and how to get it.
 
     python -m benchmarks.data
     python -m benchmarks.data --download mnist usps

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 import torchvision
 
 from benchmarks.command import DataError, command, data_argument, new_parser
-from benchmarks.datasets import locate
+from benchmarks.datasets import locate, other_layouts
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
 from tobias_aug.class_maps import ClassMaps, index_mask, read_index_mask, resize_maps
@@ -133,10 +133,11 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=3, help="take every EVERY-th of the images")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    check_replaceable(args.json, {"every": args.every})
+    settings = {"every": args.every} | other_layouts(args.data, "voc")
+    check_replaceable(args.json, settings)
     # CPU time of several threads would count each of them.
     torch.set_num_threads(1)
-    publish(rows_of(read_samples(locate("voc", args.data).path, args.every)), args.json, every=args.every)
+    publish(rows_of(read_samples(locate("voc", args.data).path, args.every)), args.json, **settings)
 
 
 if __name__ == "__main__":

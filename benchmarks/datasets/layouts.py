@@ -103,7 +103,7 @@ def locate(name: str, root: Path) -> Found:
         root: a data folder, or the dataset's own folder.
 
     Raises:
-        DataError: saying in one line what was looked for, and how it is had.
+        DataError: saying in one line what was looked for, and how to get it.
     """
     return locate_all(root, name)[0]
 
@@ -122,8 +122,21 @@ def locate_all(root: Path, *names: str) -> list[Found]:
     return [each for each in found if each is not None]
 
 
+def other_layouts(root: Path, *names: str) -> dict[str, str]:
+    """Return the setting "layout" of a record whose datasets come in another layout than this project's, else nothing.
+
+    Images of an official archive are larger than this project's copies, so that their runs are no runs of the same
+    settings. Records of before have no such setting, and are of this project's layout.
+    """
+    from benchmarks.datasets.known import DATASETS, OURS
+
+    found = {name: find(DATASETS[name], root) for name in names}
+    others = [f"{name}: {each.layout.origin}" for name, each in found.items() if each and each.layout.origin != OURS]
+    return {"layout": ", ".join(others)} if others else {}
+
+
 def missing(dataset: Dataset, root: Path) -> str:
-    """Return one line that says what was looked for, and how it is had."""
+    """Return one line that says what was looked for, and how to get it."""
     holds = f"{root} holds no" if root.is_dir() else f"there is no folder {root}, which would hold"
     forms = "; or ".join(f"{layout.looked_for()} ({layout.origin})" for layout in dataset.layouts if layout.read)
     return (

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 from benchmarks.command import chosen, command, file_named, new_parser, positive, seeds_of, training_arguments
+from benchmarks.datasets import other_layouts
 from benchmarks.detection.data import BACKBONES, HEADS, raccoon_folder
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
@@ -115,7 +116,7 @@ def main() -> None:
         for seed in seeds_of(args)
         for method in chosen(parser, args.method, HEADS)
     ]
-    runs = run_all(jobs, settings, rows_of, args.json)
+    runs = run_all(jobs, settings | other_layouts(args.data, "raccoon"), rows_of, args.json)
     if args.figure:
         draw_curves(args.figure, runs, args.steps)
 

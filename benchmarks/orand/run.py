@@ -31,7 +31,7 @@ import torch
 from torch import nn
 
 from benchmarks.command import DataError, command, data_argument, new_parser
-from benchmarks.datasets import OURS, locate_all
+from benchmarks.datasets import OURS, locate_all, other_layouts
 from benchmarks.orand.classifiers import NETWORKS, SIDE, Images, accuracy, trained
 from benchmarks.orand.figures import draw_curves, draw_maps
 from benchmarks.orand.mosaics import PARTS, Bed, blobs, competing_ensembles, mosaics, single_images
@@ -191,6 +191,7 @@ def main() -> None:
     if not args.classifiers:
         args.losses = []
     settings = {key: value for key, value in vars(args).items() if key not in ASIDE}
+    settings |= other_layouts(args.data, "imagenette")
     check_replaceable(args.json, settings)
     imagenette, boxes = locate_all(args.data, "imagenette", "ilsvrc")
     if boxes.layout.origin != OURS or (args.bed == "single" and imagenette.layout.origin != OURS):

@@ -40,7 +40,7 @@ from benchmarks.command import (
     seeds_of,
     training_arguments,
 )
-from benchmarks.datasets import OURS, locate_all
+from benchmarks.datasets import OURS, locate_all, other_layouts
 from benchmarks.records import read_record
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
@@ -60,6 +60,8 @@ SETS = {
     "imagenette128": ("train", "val", "ilsvrc"),
     "cub_crops128": ("train", "test", None),
 }
+# The names of both in python -m benchmarks.data; records have this project's folders.
+NAMES = {"imagenette128": "imagenette", "cub_crops128": "cub-crops"}
 SETTINGS = (
     "set",
     "select",
@@ -158,7 +160,14 @@ def main() -> None:
             )
             for arm, p, seed in wanted
         ]
-        run_all(jobs, {key: getattr(args, key) for key in SETTINGS}, rows_of, args.json)
+        settings = {key: getattr(args, key) for key in SETTINGS} | layout_setting(args, args.set)
+        run_all(jobs, settings, rows_of, args.json)
+
+
+def layout_setting(args: argparse.Namespace, name: str) -> dict[str, str]:
+    """Return the setting of a record on a set of ``SETS`` that has another layout than this project's."""
+    boxes = SETS[name][2]
+    return other_layouts(args.data, NAMES[name], *([boxes] if boxes else []))
 
 
 def missing(wanted: list[tuple[str, float, int]], path: Path | None) -> list[tuple[str, float, int]]:
@@ -172,9 +181,7 @@ def load_data(args: argparse.Namespace) -> tuple[Labeled, Labeled, Boxed | None]
     from benchmarks.ssl.boxed import boxed, guessed, load_boxed
 
     train_folder, test_folder, boxes = SETS[args.set]
-    # A record calls the dataset by the folder's name in this project's layout, whichever layout it has.
-    name = "imagenette" if args.set == "imagenette128" else "cub-crops"
-    found = locate_all(args.data, name, *([boxes] if boxes else []))
+    found = locate_all(args.data, NAMES[args.set], *([boxes] if boxes else []))
     root, images = found[0].path, None
     if boxes:
         # The official tree has a thousand classes.

@@ -15,7 +15,7 @@ from PIL import Image
 from benchmarks import data as data_command
 from benchmarks.adaptation.digits import load_digits, sizes_of
 from benchmarks.command import DataError, data_root
-from benchmarks.datasets import DATASETS, find, locate, locate_all
+from benchmarks.datasets import DATASETS, find, locate, locate_all, other_layouts
 from benchmarks.datasets.digits import read_idx
 from benchmarks.localization.images import folder_of, load
 from benchmarks.ssl.images import load_folder
@@ -174,9 +174,11 @@ def test_imagenette_is_read_at_any_size(tmp_path, folder):
 
 def test_this_projects_layout_wins_where_there_are_two(tmp_path):
     write_imagenette(tmp_path / "imagenette2-160")
-    assert locate("imagenette", tmp_path).layout.origin == "torchvision"
+    assert locate("imagenette", tmp_path).layout.origin == "torchvision, 160px"
+    assert other_layouts(tmp_path, "imagenette", "cub") == {"layout": "imagenette: torchvision, 160px"}
     write_imagenette(tmp_path / "imagenette128")
     assert locate("imagenette", tmp_path).path == tmp_path / "imagenette128"
+    assert other_layouts(tmp_path, "imagenette", "cub") == {}
 
 
 def test_what_is_missing_is_one_line_with_the_way_to_get_it(tmp_path):
