@@ -29,10 +29,10 @@ def described(dataset: Dataset, root: Path) -> str:
         f"{dataset.name}: {state}",
         f"  {dataset.title}; {dataset.size}; terms: {dataset.terms}; from {dataset.publisher}",
         f"  for: {', '.join(dataset.benchmarks) or 'no benchmark yet'}",
-        "  read from: " + "; or ".join(f"{layout.looked_for()}" for layout in dataset.layouts if layout.read),
+        f"  read from: {dataset.looked_for()}",
     ]
     if found is None or not found.layout.read:
-        lines.append(f"  get it: {dataset.how()}")
+        lines.append(f"  get it: {dataset.how(root)}")
     return "\n".join(lines)
 
 

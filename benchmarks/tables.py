@@ -52,12 +52,13 @@ python -m benchmarks.throughput --quick
 python -m benchmarks.adaptation --data ROOT --method source,mcd --json FILE
 ```
 
-The first lists the benchmarks, with the paper's table that each repeats. The second lists the datasets: what each is for,
-its size and terms, where it is found or missing, and how to get it. `--data ROOT` names their folder. Default: the
+The first lists the benchmarks, with the paper's table that each repeats. The second lists the datasets: what each is
+for, its size and terms, where it is found or missing, and how to get it. `--data ROOT` names their folder. Default: the
 environment variable `TOBIAS_AUG_DATA`, else `../shared/data` if it is there, else a cache folder. Below it each dataset
-may lie as its official archive unpacks or as torchvision stores it. Nothing is downloaded without `--download`. The
-commands below name `../shared/data`, a folder of small copies; the records of official archives say so in `layout`.
-Throughput needs no dataset; its committed record was made on Imagenette, by `--data`, which was the default then.
+may lie as its official archive unpacks or as torchvision stores it. Nothing is downloaded without `--download`.
+
+The commands below name `../shared/data`, a folder of small copies; records of official archives say so in `layout`.
+Throughput needs no dataset. Its committed record is of Imagenette, which was its default then; `--data ROOT` takes it.
 
 ## Records
 

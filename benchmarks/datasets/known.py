@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.datasets.layouts import Dataset, Layout
+from benchmarks.datasets.layouts import ARCHIVE, OURS, TORCHVISION, Dataset, Layout
 
-OURS, ARCHIVE, TORCHVISION = "this project", "official archive", "torchvision"
 TRAIN_AND_VAL = ("train/*/*", "val/*/*")
 CSV = ("boxes.csv", "images")
 IDX = ("train-images*ubyte*", "train-labels*ubyte*", "t10k-images*ubyte*", "t10k-labels*ubyte*")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import DataError
+from benchmarks.command import DataError, data_root
+
+OURS, ARCHIVE, TORCHVISION = "this project", "official archive", "torchvision"
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Dataset:
         terms: what it may be used for.
         publisher: who made it.
         layouts: forms that are recognized; where there are several, the first wins.
-        get: the command or the files by which it is had.
+        get: the command that brings it, or what to do.
         torchvision: the class of ``torchvision.datasets`` that can download it, with the options of each call.
     """
 
@@ -66,9 +69,17 @@ class Dataset:
     get: str = ""
     torchvision: tuple[str, tuple[dict[str, Any], ...]] | None = None
 
-    def how(self) -> str:
-        """Return the command, or what is to be done, to have it."""
-        return f"python -m benchmarks.data --download {self.name}" if self.torchvision else self.get
+    def how(self, root: Path) -> str:
+        """Return the command that brings it into a folder, or what to do."""
+        if not self.torchvision:
+            return self.get
+        below = "" if root == data_root() else f"--data {shlex.quote(str(root))} "
+        return f"python -m benchmarks.data {below}--download {self.name}"
+
+    def looked_for(self) -> str:
+        """Return the forms that are read, this project's last, since only its own folder has them."""
+        read = sorted((layout for layout in self.layouts if layout.read), key=lambda layout: layout.origin == OURS)
+        return "; or ".join(f"{layout.looked_for()} ({layout.origin})" for layout in read)
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,7 @@ def other_layouts(root: Path, *names: str) -> dict[str, str]:
     Images of an official archive are larger than this project's copies, so that their runs are no runs of the same
     settings. Records of before have no such setting, and are of this project's layout.
     """
-    from benchmarks.datasets.known import DATASETS, OURS
+    from benchmarks.datasets.known import DATASETS
 
     found = {name: find(DATASETS[name], root) for name in names}
     others = [f"{name}: {each.layout.origin}" for name, each in found.items() if each and each.layout.origin != OURS]
@@ -138,8 +149,7 @@ def other_layouts(root: Path, *names: str) -> dict[str, str]:
 def missing(dataset: Dataset, root: Path) -> str:
     """Return one line that says what was looked for, and how to get it."""
     holds = f"{root} holds no" if root.is_dir() else f"there is no folder {root}, which would hold"
-    forms = "; or ".join(f"{layout.looked_for()} ({layout.origin})" for layout in dataset.layouts if layout.read)
     return (
-        f"{holds} {dataset.title}: looked for {forms}. To get it: {dataset.how()}. "
+        f"{holds} {dataset.title}: looked for {dataset.looked_for()}. To get it: {dataset.how(root)}. "
         "All datasets: python -m benchmarks.data"
     )

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 # Each with what else it must be told, and what its message must name. The last need no data for their other sections.
 WANTED = {
-    "adaptation": ([], ["digits/mnist.npz", "MNIST/raw/{train-images", "benchmarks.data --download mnist"]),
+    "adaptation": ([], ["digits/mnist.npz", "MNIST/raw/{train-images", "--download mnist"]),
     "between_class": ([], ["cifar-10-batches-py", "cifar10_train.tar.gz", "--download cifar10"]),
     "between_class_sound": ([], ["meta/esc50.csv", "esc10/*/*", "git clone"]),
     "detection": ([], ["raccoon/{annotations/", "raccoon_dataset/{", "git clone"]),

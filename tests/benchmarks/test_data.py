@@ -1,8 +1,10 @@
 """Datasets as their official archives have them, with made-up content, are read like those of this project."""
 
+import argparse
 import bz2
 import gzip
 import inspect
+import json
 import struct
 import sys
 
@@ -18,6 +20,7 @@ from benchmarks.command import DataError, data_root
 from benchmarks.datasets import DATASETS, find, locate, locate_all, other_layouts
 from benchmarks.datasets.digits import read_idx
 from benchmarks.localization.images import folder_of, load
+from benchmarks.ssl import supervised
 from benchmarks.ssl.images import load_folder
 
 COUNTS = {"train": 30, "test": 20}
@@ -37,6 +40,12 @@ DIGITS = {
 def idx(array):
     """The bytes of an idx file: magic number, dimensions, content."""
     return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_npz(root):
+    (root / "digits").mkdir(parents=True)
+    for name, arrays in DIGITS.items():
+        np.savez(root / "digits" / f"{name}.npz", **arrays)
 
 
 def write_mnist(folder, packed):
@@ -102,9 +111,7 @@ def write_imagenette(folder):
 
 @pytest.mark.parametrize("form", ["torchvision", "torchvision's packed", "the publishers'"])
 def test_digits_of_every_form_are_those_of_the_npz(tmp_path, form):
-    (tmp_path / "ours" / "digits").mkdir(parents=True)
-    for name, arrays in DIGITS.items():
-        np.savez(tmp_path / "ours" / "digits" / f"{name}.npz", **arrays)
+    write_npz(tmp_path / "ours")
     below = {"torchvision": "MNIST/raw", "torchvision's packed": "MNIST/raw", "the publishers'": "mnist"}[form]
     write_mnist(tmp_path / "other" / below, packed=form != "torchvision")
     write_usps(tmp_path / "other" / ("usps" if form == "the publishers'" else ""))
@@ -172,6 +179,17 @@ def test_imagenette_is_read_at_any_size(tmp_path, folder):
         assert images.labels.tolist() == [0, 0, 1, 1]
 
 
+def test_supervised_training_reads_imagenette_and_the_boxes_of_its_classes(tmp_path):
+    write_imagenette(tmp_path / "imagenette2-160")
+    write_ilsvrc(tmp_path / "ILSVRC")
+    args = argparse.Namespace(data=tmp_path, set="imagenette128", size=16, select=False, draws=1)
+    train, validation, boxed = supervised.load_data(args)
+    assert (len(train), len(validation), len(boxed.labels)) == (4, 4, 2)
+    assert train.pixels.shape[-2:] == (32, 32)
+    layout = {"layout": "imagenette: torchvision, 160px, ilsvrc: official archive"}
+    assert supervised.layout_setting(args, args.set) == layout
+
+
 def test_this_projects_layout_wins_where_there_are_two(tmp_path):
     write_imagenette(tmp_path / "imagenette2-160")
     assert locate("imagenette", tmp_path).layout.origin == "torchvision, 160px"
@@ -192,6 +210,24 @@ def test_what_is_missing_is_one_line_with_the_way_to_get_it(tmp_path):
         locate("mnist", tmp_path / "gone")
 
 
+def test_a_benchmark_finds_on_torchvisions_files_what_it_finds_on_the_npz(tmp_path, monkeypatch):
+    pytest.importorskip("lightning", reason="needs the extra train")
+    from benchmarks.adaptation.run import main
+
+    write_npz(tmp_path / "ours")
+    write_mnist(tmp_path / "other" / "MNIST" / "raw", packed=False)
+    write_usps(tmp_path / "other")
+    found = {}
+    for name in ("ours", "other"):
+        options = ["--device", "cpu", "--batch-size", "10", "--iterations", "2", "--n", "1", "--protocol", "full"]
+        where = ["--data", str(tmp_path / name), "--json", str(tmp_path / f"{name}.json")]
+        monkeypatch.setattr(sys, "argv", ["adaptation", *where, *options, "--task", "usps-mnist", "--method", "mcd"])
+        main()
+        found[name] = json.loads((tmp_path / f"{name}.json").read_text())["runs"]["usps-mnist, full, mcd n=1"]["0"]
+    assert found["ours"]["final"] == found["other"]["final"]
+    assert found["ours"]["settings"] == found["other"]["settings"]
+
+
 def listed(monkeypatch, capsys, *options):
     monkeypatch.setattr(sys, "argv", ["data", *map(str, options)])
     data_command.main()
@@ -209,7 +245,7 @@ def test_the_list_tells_what_is_found_and_how_the_rest_is_had(tmp_path, monkeypa
     assert "get it" not in blocks["cub"]
     assert "a layout that no benchmark reads yet" in blocks["flowers17"]
     assert "mnist: missing" in blocks["mnist"]
-    assert "get it: python -m benchmarks.data --download mnist" in blocks["mnist"]
+    assert f"get it: python -m benchmarks.data --data {tmp_path} --download mnist" in blocks["mnist"]
     assert "git clone https://github.com/karolpiczak/ESC-50" in blocks["esc10"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["17flowers", "CUB_200_2011"]
 
@@ -238,7 +274,7 @@ def test_torchvision_takes_what_a_download_asks_for(name):
 
 def test_every_dataset_says_how_it_is_had_and_who_reads_it():
     for dataset in DATASETS.values():
-        assert dataset.how()
+        assert dataset.how(data_root())
         assert any(layout.read for layout in dataset.layouts)
     assert {"mnist", "usps", "cifar10", "imagenette", "voc", "cub", "esc10", "camvid", "lfw"} < set(DATASETS)
 
