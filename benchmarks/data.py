@@ -4,7 +4,7 @@
     python -m benchmarks.data --download mnist usps
 
 Nothing is downloaded without ``--download``, and that only by torchvision, into ROOT. The other datasets name the files
-or the command that bring them. Whoever downloads a dataset accepts the terms of its publisher.
+or the command that bring them. Sizes are rough, and terms are those of the publisher, whose page decides.
 """
 
 from __future__ import annotations

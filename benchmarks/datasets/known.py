@@ -16,7 +16,7 @@ _ALL = (
         "MNIST",
         ("adaptation", "redo"),
         "70,000 digits, 12 MB",
-        "free, with citation",
+        "none stated; cite the authors",
         "Y. LeCun, C. Cortes and C. Burges",
         (
             Layout(OURS, ("",), ("digits/mnist.npz",)),
@@ -30,8 +30,8 @@ _ALL = (
         "USPS",
         ("adaptation",),
         "9,298 digits, 8 MB",
-        "research",
-        "J. Hull; the LIBSVM archive",
+        "none stated; cite the author",
+        "J. Hull; LIBSVM's copy",
         (
             Layout(OURS, ("",), ("digits/usps.npz",)),
             Layout(TORCHVISION, ("", "USPS", "usps"), ("usps.bz2", "usps.t.bz2")),
@@ -43,7 +43,7 @@ _ALL = (
         "CIFAR-10",
         ("between_class", "gan"),
         "60,000 images of 32 x 32, 170 MB",
-        "free, with citation",
+        "none stated; cite the report",
         "A. Krizhevsky, University of Toronto",
         (
             Layout(TORCHVISION, ("",), ("cifar-10-batches-py/data_batch_1",)),
@@ -143,8 +143,8 @@ _ALL = (
         "esc10",
         "ESC-10, a part of ESC-50",
         ("between_class_sound",),
-        "400 of 2,000 clips of 5 s, 600 MB",
-        "CC BY-NC 3.0, ESC-10's clips CC BY 3.0",
+        "400 of 2,000 clips of 5 s, 650 MB",
+        "CC BY-NC, ESC-10's clips CC BY",
         "K. Piczak",
         (
             Layout(ARCHIVE, ("ESC-50-master", "ESC-50", "esc50", "", "*"), ("meta/esc50.csv",)),
@@ -158,7 +158,7 @@ _ALL = (
         ("segmentation_adaptation",),
         "701 images, 200 MB",
         "research",
-        "University of Cambridge; SegNet's version",
+        "University of Cambridge; SegNet's copy",
         (
             Layout(
                 OURS,
@@ -201,7 +201,8 @@ _ALL = (
             Layout(OURS, ("flowers17_128",), ("splits.csv", "images/*", "masks/*")),
             Layout(ARCHIVE, ("17flowers", "flowers17", ""), ("jpg/image_*.jpg", "trimaps/*"), read=False),
         ),
-        "take 17flowers.tgz and trimaps.tgz from the group's page, and store them as flowers17_128: images, masks, and "
+        "take 17flowers.tgz and trimaps.tgz from www.robots.ox.ac.uk/~vgg/data/flowers/17, and store them as "
+        "flowers17_128: images, masks, and "
         "splits.csv with image, class, split, has_mask",
     ),
     Dataset(
@@ -220,8 +221,8 @@ _ALL = (
                 read=False,
             ),
         ),
-        "take lfw-funneled and parts_lfw_funneled_gt_images from the university's page, and store them as "
-        "lfw64.tar.gz: lfw64/{train,val,test}/images and {val,test}/masks of 64 x 64",
+        "take lfw-funneled.tgz and part_labels/parts_lfw_funneled_gt_images.tgz from vis-www.cs.umass.edu/lfw, and "
+        "store them as lfw64.tar.gz: lfw64/{train,val,test}/images and {val,test}/masks of 64 x 64",
     ),
     Dataset(
         "office-caltech",
