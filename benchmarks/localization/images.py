@@ -66,6 +66,11 @@ def folder_of(root: Path, name: str | None = None) -> Path:
     return found.path if found else root
 
 
+def image_root(folder: Path) -> Path:
+    """Return the folder of the images of boxes.csv, CUB or Tiny-ImageNet, or of ILSVRC's validation tree."""
+    return next((path for name in ("images", "Data/CLS-LOC/val") if (path := folder / name).is_dir()), folder)
+
+
 def load(folder: Path, classes: Collection[str] | None = None) -> Images:
     """Read images with boxes.
 
