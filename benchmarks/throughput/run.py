@@ -43,6 +43,7 @@ from PIL import Image
 from torch import nn
 
 from benchmarks.command import DataError, command, needs, new_parser, positive
+from benchmarks.datasets import other_layouts
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, interleaved, publish, rate_row, time_row
 from benchmarks.throughput.images import image_folders
@@ -58,8 +59,8 @@ from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 from tobias_aug.runtime.devices import full_precision
 
 # What --quick changes of the options that are not given.
-QUICK = {"only": ["masks", "merge", "localizers", "table"], "arch": "resnet18", "count": 16, "rounds": 1}
-QUICK["table_rows"] = 50_000
+QUICK_SECTIONS = ["masks", "merge", "localizers", "table"]
+QUICK = {"only": QUICK_SECTIONS, "arch": "resnet18", "count": 16, "rounds": 1, "table_rows": 50_000}
 # Of the section collate.
 BATCHES, BATCH = 4, 64
 
@@ -251,9 +252,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also store the rows here")
     args = parser.parse_args()
-    if args.images is not None and args.images.isdecimal() and not Path(args.images).exists():
+    if args.images is not None and args.images.isdecimal() and int(args.images) and not Path(args.images).exists():
         warnings.warn("--images takes a folder; the number of images is --count", FutureWarning, stacklevel=2)
-        args.count, args.images = positive(args.images), None
+        args.count, args.images = int(args.images), None
     if args.quick:
         for key, value in QUICK.items():
             if getattr(args, key) == parser.get_default(key):
@@ -281,8 +282,10 @@ def settings_of(args: argparse.Namespace, scratch: Path) -> dict[str, str]:
     # Records of other images say so; those that were made before have no such word.
     given = Path(args.images) if args.images is not None else None
     read = not {"masks", "collate"}.isdisjoint(args.only)
-    if read and args.data is None:
+    if read and (given or args.data is None):
         settings["source"] = given.name if given else "made on the spot"
+    elif read:
+        settings |= other_layouts(args.data, "imagenette")
     check_replaceable(args.json, settings)
     if read:
         count = max(args.count, BATCHES * BATCH if "collate" in args.only else 0)
