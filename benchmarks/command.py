@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -64,12 +65,18 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
         except (CommandError, TobiasError) as error:
             _end(str(error))
         except ModuleNotFoundError as error:
-            missing = (error.name or "").split(".")[0]
-            if missing not in _EXTRAS:
+            needed = needs(error)
+            if needed is None:
                 raise
-            _end(f"needs {missing}, {_EXTRAS[missing]}")
+            _end(needed)
 
     return run
+
+
+def needs(error: ModuleNotFoundError) -> str | None:
+    """Return what brings a module that is missing, or ``None`` where it is no optional one."""
+    missing = (error.name or "").split(".")[0]
+    return f"needs {missing}, {_EXTRAS[missing]}" if missing in _EXTRAS else None
 
 
 def _end(message: str) -> None:
@@ -102,9 +109,34 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def data_root() -> Path:
+    """Return the folder that holds the datasets where ``--data`` names none.
+
+    It is the environment variable TOBIAS_AUG_DATA, else ``../shared/data`` where that exists, else a cache folder.
+    """
+    given = os.environ.get("TOBIAS_AUG_DATA")
+    if given:
+        return Path(given)
+    shared = Path("../shared/data")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return shared if shared.is_dir() else cache / "tobias-aug" / "data"
+
+
+def data_argument(parser: argparse.ArgumentParser, holds: str) -> None:
+    """Add the option that names the folder of the datasets."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="ROOT",
+        default=data_root(),
+        help=f"folder that holds {holds}, in a layout that python -m benchmarks.data lists. Default: $TOBIAS_AUG_DATA, "
+        "else ../shared/data if there, else a cache folder; here %(default)s",
+    )
+
+
 def training_arguments(parser: argparse.ArgumentParser, holds: str, methods: Collection[str], default: str) -> None:
     """Add the options that every benchmark of trainings has: data, methods, seeds and where to store."""
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help=f"folder that holds {holds}")
+    data_argument(parser, holds)
     parser.add_argument("--method", default=default, help=f"of {', '.join(methods)}")
     parser.add_argument("--seeds", type=positive, default=1, help="number of seeds")
     parser.add_argument("--first-seed", type=int, default=0)

@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from benchmarks.command import command, new_parser
+from benchmarks.command import DataError, command, data_argument, new_parser
+from benchmarks.datasets import locate, other_layouts
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
 from tobias_aug.class_maps import ClassMaps, index_mask, read_index_mask, resize_maps
@@ -44,9 +45,18 @@ def coarse_maps(truth: np.ndarray, cell: int = 16, shift: int = 8) -> ClassMaps:
 
 
 def read_samples(voc: Path, every: int) -> list[Sample]:
-    """Return image, true mask and coarse maps of every ``every``-th image of a VOC tree."""
+    """Return image, true mask and coarse maps of every ``every``-th image of a VOC tree.
+
+    Raises:
+        DataError: if there are no masks.
+    """
     samples = []
-    for path in sorted((voc / "SegmentationClassAug").glob("*.png"))[::every]:
+    masks = next(
+        (path for name in ("SegmentationClassAug", "SegmentationClass") if (path := voc / name).is_dir()), None
+    )
+    if masks is None:
+        raise DataError(f"{voc} holds neither SegmentationClassAug nor SegmentationClass, the masks of VOC's images")
+    for path in sorted(masks.glob("*.png"))[::every]:
         truth = read_index_mask(path)
         samples.append((np.asarray(read_rgb(voc / "JPEGImages" / f"{path.stem}.jpg")), truth, coarse_maps(truth)))
     return samples
@@ -119,14 +129,15 @@ def rows_of(samples: list[Sample]) -> list[Row]:
 @command
 def main() -> None:
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    data_argument(parser, "PASCAL VOC 2012")
     parser.add_argument("--every", type=int, default=3, help="take every EVERY-th of the images")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    check_replaceable(args.json, {"every": args.every})
+    settings = {"every": args.every} | other_layouts(args.data, "voc")
+    check_replaceable(args.json, settings)
     # CPU time of several threads would count each of them.
     torch.set_num_threads(1)
-    publish(rows_of(read_samples(args.data / "voc60", args.every)), args.json, every=args.every)
+    publish(rows_of(read_samples(locate("voc", args.data).path, args.every)), args.json, **settings)
 
 
 if __name__ == "__main__":

@@ -200,9 +200,10 @@ def told_apart(runs: Runs) -> dict[str, str]:
 
 
 def module_of(benchmark: str) -> Any:
-    """Return the module that holds a benchmark's ``main`` and ``rows_of``."""
+    """Return the module that holds a benchmark's ``main`` and ``rows_of``; of ``benchmarks`` itself, the list."""
     module = importlib.import_module(benchmark)
-    return importlib.import_module(f"{benchmark}.run") if hasattr(module, "__path__") else module
+    part = "run" if "." in benchmark else "__main__"
+    return importlib.import_module(f"{benchmark}.{part}") if hasattr(module, "__path__") else module
 
 
 @command

@@ -23,7 +23,8 @@ import torch
 import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.command import DataError, command, new_parser, positive
+from benchmarks.command import DataError, command, data_root, new_parser, positive
+from benchmarks.datasets import DATASETS, find, missing
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, publish
 from benchmarks.throughput.run import OPEN_TABLE
@@ -63,6 +64,19 @@ class _Keys:
         raise NotImplementedError
 
 
+def image_folder(root: Path) -> Path:
+    """Return a folder of real images below a data folder.
+
+    Raises:
+        DataError: if there is none.
+    """
+    for name in ("ilsvrc", "imagenette"):
+        found = find(DATASETS[name], root)
+        if found is not None:
+            return found.path
+    raise DataError(f"{missing(DATASETS['imagenette'], root)}; --data takes any other folder of images too")
+
+
 def files_of(folder: Path) -> ImageFiles:
     """The images of a folder.
 
@@ -76,7 +90,7 @@ def files_of(folder: Path) -> ImageFiles:
 
 def decoding(args: argparse.Namespace) -> Iterator[Row]:
     """Bytes, decoding and the network, on real images."""
-    files = files_of(args.data)
+    files = files_of(args.data or image_folder(data_root()))
     sizes = [(files.root / key).stat().st_size for key in files.keys]
     yield Row(BYTES, float(np.mean(sizes)), "bytes", n=len(sizes))
     picked = range(0, len(files), max(1, len(files) // args.decoded))
@@ -160,7 +174,7 @@ def plan(args: argparse.Namespace, measured: dict[str, float]) -> Iterator[Row]:
 @command
 def main() -> None:
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of real images")
+    parser.add_argument("--data", type=Path, help="folder of real images. Default: ILSVRC's or Imagenette's, if found")
     parser.add_argument("--images", type=float, default=1e9, help="images that the plan is for")
     parser.add_argument("--decoded", "--pictures", type=positive, default=60, help="images to decode")
     parser.add_argument("--table-rows", type=positive, default=500_000, help="rows of the made-up table")

@@ -18,22 +18,22 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.command import chosen, command, new_parser, positive, require, seeds_of, training_arguments
+from PIL import Image
+
+from benchmarks.command import chosen, command, new_parser, positive, seeds_of, training_arguments
+from benchmarks.datasets import OURS, locate, other_layouts
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
 
 METHODS = ("source", "mcd", "adr")
 SCORED = {"target": "mIoU on the target's test images", "clear": "mIoU on the clear test images"}
-LAYOUT = (
-    "this benchmark reads camvid240 with the folders train, val and test of JPEGs, 240 x 180, and trainannot and "
-    "testannot of PNGs with the classes 0 to 11, which is SegNet's CamVid at half its size"
-)
+PARTS, SIZE = ("train", "val", "test"), (240, 180)
 
 
 @command
 def main() -> None:
     parser = new_parser(__doc__)
-    training_arguments(parser, "camvid240", METHODS, ",".join(METHODS))
+    training_arguments(parser, "CamVid", METHODS, ",".join(METHODS))
     parser.add_argument("--iterations", type=positive, default=4000)
     parser.add_argument("--batch-size", type=positive, default=4, help="of each domain")
     parser.add_argument("--n", type=int, default=4, help="generator updates per iteration, of mcd and adr")
@@ -52,7 +52,7 @@ def main() -> None:
         for seed in seeds_of(args)
         for method in methods
     ]
-    run_all(jobs, settings, rows_of, args.json)
+    run_all(jobs, settings | other_layouts(args.data, "camvid"), rows_of, args.json)
 
 
 def rows_of(runs: Runs) -> list[Row]:
@@ -69,20 +69,43 @@ def rows_of(runs: Runs) -> list[Row]:
 
 def complete(args: argparse.Namespace, method: str, seed: int) -> dict[str, float]:
     """Train one model whole, continuing after a checkpoint of the same run, and score it on both domains."""
-    folders = [f"camvid240/{part}/*.jpg" for part in ("train", "val", "test")]
-    require(args.data, *folders, "camvid240/trainannot/*.png", "camvid240/testannot/*.png", layout=LAYOUT)
+    found = locate("camvid", args.data)
     with tempfile.TemporaryDirectory() as scratch:
+        root = found.path.parent
+        if found.layout.origin != OURS:
+            root = Path(scratch) / "data"
+            half_size(found.path, root / "camvid240")
         folder = Path(scratch)
         if args.json:
             folder = Path(args.json).with_suffix(".checkpoints") / f"{method}-n-{args.n}-seed-{seed}"
-        result = train(args, method, seed, folder)
+        result = train(args, root, method, seed, folder)
         shutil.rmtree(folder, ignore_errors=True)
     return result
 
 
-def train(args: argparse.Namespace, method: str, seed: int, folder: Path) -> dict[str, float]:
+def half_size(camvid: Path, out: Path) -> None:
+    """Write SegNet's CamVid as the configurations read it.
+
+    Args:
+        camvid: images and classes as PNGs of 480 x 360.
+        out: gets images as JPEGs of 240 x 180, means of 2 x 2 pixels, and classes of every second pixel.
+    """
+    for part in PARTS:
+        for folder, filter_, extension in (
+            (part, Image.Resampling.BOX, "jpg"),
+            (f"{part}annot", Image.Resampling.NEAREST, "png"),
+        ):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+            for path in sorted((camvid / folder).glob("*.png")):
+                with Image.open(path) as image:
+                    small = image.resize(SIZE, filter_)
+                small.save(out / folder / f"{path.stem}.{extension}", **({"quality": 88} if extension == "jpg" else {}))
+
+
+def train(args: argparse.Namespace, root: Path, method: str, seed: int, folder: Path) -> dict[str, float]:
+    """Train and score one model; ``root`` holds ``camvid240``."""
     # Before mmengine looks for configurations; and here, so that --help needs no mmseg.
-    os.environ["TOBIAS_AUG_DATA"] = str(args.data)
+    os.environ["TOBIAS_AUG_DATA"] = str(root)
     from tobias_aug.integrations.mmseg import config_path
 
     # isort: split

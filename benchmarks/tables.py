@@ -40,6 +40,28 @@ reference is what the value is compared with in the same run, a limit the librar
 last stands only beside runs with the paper's settings; rows of other settings are called a reduced run. Of the paper's
 images the localization sections have a part, and say how many. `n` counts the runs, images or rounds behind a value.
 
+## Run them
+
+In a clone of the repository:
+
+```bash
+python -m benchmarks
+python -m benchmarks.data
+python -m benchmarks.data --download mnist usps
+python -m benchmarks.throughput --quick
+python -m benchmarks.adaptation --data ROOT --method source,mcd --json FILE
+```
+
+The first lists the benchmarks, with the paper's table that each repeats. The second lists the datasets: what each is
+for, its size and terms, where it is found or missing, and how to get it. `--data ROOT` names their folder. Default: the
+environment variable `TOBIAS_AUG_DATA`, else `../shared/data` if it is there, else a cache folder. Below it each dataset
+may lie as its official archive unpacks or as torchvision stores it. Nothing is downloaded without `--download`.
+
+The commands below name `../shared/data`, a folder of small copies; records of official archives say so in `layout`.
+Throughput needs no dataset. Its committed record is of Imagenette, which was its default then; `--data ROOT` takes it.
+
+## Records
+
 A record holds for every run its settings, and the command, versions and machine that made it. Where a record was begun
 before that was so, the page says that they were stored once for a file. A file that `--json` names is continued by runs
 of the same settings, and never replaced by others. `python -m benchmarks.runs merge` joins two records.

@@ -81,7 +81,7 @@ def argparse_rejects(words: list[str], whole: bool, monkeypatch, root) -> str | 
         patch.setattr(sys, "argv", [name, *given])
         try:
             if words[0] == "-m":
-                (module_of(name) if name.startswith("benchmarks.") else importlib.import_module(name)).main()
+                (module_of(name) if name.split(".")[0] == "benchmarks" else importlib.import_module(name)).main()
             else:
                 runpy.run_path(str(root / name), run_name="__main__")
         except ParsedError:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.command import DataError, require
+from benchmarks.command import DataError
+from benchmarks.datasets.digits import LAYOUT, open_digits
 
 CLOSED = ("source", "dann", "mmd", "mcd", "adr")
 OPEN = ("osbp", "osvm", "mmd-osvm", "bp-osvm")
 SIDE = 28
-LAYOUT = (
-    "this benchmark reads digits/mnist.npz and digits/usps.npz, each with train_images, train_labels, test_images and "
-    "test_labels, uint8, such as torchvision.datasets.MNIST and USPS can download and numpy.savez can store"
-)
 # Images to train and to test on.
 SIZES = {"mnist": [60_000, 10_000], "usps": [7291, 2007]}
 # Random training images of each set in the published protocol.
@@ -46,28 +40,28 @@ class Digits:
 
 
 def load_digits(data: Path, name: str, train: bool, margin: int = 0) -> Digits:
-    """Read ``digits/NAME.npz`` of a data folder; USPS is enlarged from 16 × 16 pixels, bilinearly.
+    """Read MNIST or USPS from a data folder; USPS is enlarged from 16 × 16 pixels, bilinearly.
 
     Args:
-        data: holds ``digits/mnist.npz`` and ``digits/usps.npz``.
+        data: holds the digits as torchvision stores them, or as ``digits/NAME.npz``.
         name: "mnist" or "usps".
         train: the training images (60,000 and 7,291) or the test images (10,000 and 2,007).
         margin: pixels of background around USPS's digits, which else reach the border; MNIST's are drawn in 20 × 20
             pixels of 28, so with 4 both sets are of one scale.
 
     Raises:
-        DataError: if the file is missing or is another's.
+        DataError: if files are missing or are another's.
     """
     part = "train" if train else "test"
-    with _arrays(data, name) as arrays:
+    with open_digits(data, name) as arrays:
         pixels, labels = arrays[f"{part}_images"], torch.from_numpy(arrays[f"{part}_labels"]).long()
     if pixels.ndim != 3 or pixels.dtype != np.uint8 or len(pixels) != len(labels):
         raise DataError(
-            f"{part}_images of {name}.npz are {pixels.dtype} of shape {pixels.shape}, with {len(labels)} labels, "
+            f"{part}_images of {name} are {pixels.dtype} of shape {pixels.shape}, with {len(labels)} labels, "
             f"and should be uint8 of shape (images, height, width), with a label each; {LAYOUT}"
         )
     if sorted(labels.unique().tolist()) != list(range(10)):
-        raise DataError(f"{part}_labels of {name}.npz are not the ten digits 0 to 9; {LAYOUT}")
+        raise DataError(f"{part}_labels of {name} are not the ten digits 0 to 9; {LAYOUT}")
     images = torch.from_numpy(pixels)[:, None].float() / 255
     if images.shape[-1] != SIDE:
         inner = SIDE - 2 * margin
@@ -77,22 +71,9 @@ def load_digits(data: Path, name: str, train: bool, margin: int = 0) -> Digits:
 
 
 def sizes_of(data: Path, name: str) -> list[int]:
-    """Number of training and of test images in a file."""
-    with _arrays(data, name) as arrays:
+    """Number of training and of test images."""
+    with open_digits(data, name) as arrays:
         return [len(arrays[f"{part}_labels"]) for part in ("train", "test")]
-
-
-@contextmanager
-def _arrays(data: Path, name: str) -> Iterator[Any]:
-    require(data, f"digits/{name}.npz", layout=LAYOUT)
-    path = data / "digits" / f"{name}.npz"
-    try:
-        with np.load(path) as arrays:
-            yield arrays
-    except (KeyError, ValueError, BadZipFile, EOFError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} cannot be read ({error}); {LAYOUT}") from error
 
 
 def known_first(digits: Digits, known: Sequence[int]) -> Digits:
@@ -109,7 +90,7 @@ def published_part(digits: Digits, name: str, seed: int) -> Digits:
     """
     if len(digits.images) < PUBLISHED[name]:
         raise DataError(
-            f"{name}.npz has {len(digits.images)} training images, the published protocol draws {PUBLISHED[name]}; "
+            f"{name} has {len(digits.images)} training images, the published protocol draws {PUBLISHED[name]}; "
             "try --protocol full"
         )
     chosen = torch.randperm(len(digits.images), generator=torch.Generator().manual_seed(seed))

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10
 
 from benchmarks.command import DataError
+from benchmarks.datasets import DATASETS, missing
 
 LAYOUT = (
     "this benchmark reads torchvision's cifar-10-batches-py, which torchvision.datasets.CIFAR10(DIR, download=True) "
@@ -39,7 +40,7 @@ def load_cifar10(data: Path, train: bool) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(stored.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(stored.targets)
     archive = data / f"cifar10_{'train' if train else 'test'}.tar.gz"
     if not archive.is_file():
-        raise DataError(f"{data} holds neither {CIFAR10.base_folder} nor {archive.name}; {LAYOUT}")
+        raise DataError(missing(DATASETS["cifar10"], data))
     images = {}
     try:
         with tarfile.open(archive) as members:

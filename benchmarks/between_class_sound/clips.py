@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 from tqdm import tqdm
 
 from benchmarks.command import DataError
+from benchmarks.datasets import locate
 from tobias_aug.between_class import trim_silence
 from tobias_aug.runtime.files import atomic_path
 
@@ -62,8 +63,9 @@ def load_clips(data: Path, sample_rate: int, cache: Path | None = None) -> tuple
     Raises:
         DataError: if there are no clips, or not those of ten classes.
     """
-    tables = [path for pattern in ("meta", "*/meta") for path in sorted(data.glob(f"{pattern}/esc50.csv"))]
-    listed = _of_esc50(tables[0]) if tables else _of_folders(data)
+    found = locate("esc10", data)
+    table = found.path / "meta" / "esc50.csv"
+    listed = _of_esc50(table) if table.is_file() else _of_folders(found.path)
     classes = sorted({name for _, name, _ in listed})
     if len(classes) != CLASSES:
         few = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
@@ -97,7 +99,7 @@ def _of_folders(data: Path) -> list[tuple[Path, str, int]]:
     folder = data / "esc10"
     files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in (".ogg", ".wav", ".flac"))
     if not files:
-        raise DataError(f"{data} holds neither meta/esc50.csv nor esc10/CLASS/FOLD-name.wav; {LAYOUT}")
+        raise DataError(f"{folder} holds no CLASS/FOLD-name.wav, .ogg or .flac; {LAYOUT}")
     if strange := [path.name for path in files if path.name[0] not in "12345"]:
         raise DataError(f"{strange[0]} in {folder} does not start with its fold, 1 to 5; {LAYOUT}")
     return [(path, path.parent.name, int(path.name[0])) for path in files]

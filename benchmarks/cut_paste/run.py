@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.command import chosen, command, new_parser, positive, require, seeds_of, training_arguments
+from benchmarks.command import chosen, command, new_parser, positive, seeds_of, training_arguments
 from benchmarks.cut_paste.training import average_precision, cut_training_objects, load_sample, train
-from benchmarks.detection.data import LAYOUT, load_raccoons, median_box_precision
+from benchmarks.datasets import other_layouts
+from benchmarks.detection.data import load_raccoons, median_box_precision, raccoon_folder
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
 from tobias_aug import CutPaste
@@ -68,13 +69,13 @@ def main() -> None:
         for seed in seeds_of(args)
         for method in chosen(parser, args.method, METHODS)
     ]
-    run_all(jobs, settings, rows_of, args.json)
+    run_all(jobs, settings | other_layouts(args.data, "raccoon"), rows_of, args.json)
 
 
 def complete(args: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
     """Train and score one method of a seed."""
-    require(args.data, "raccoon/annotations/*.xml", "raccoon/images/*.jpg", layout=LAYOUT)
-    dicts = load_raccoons(args.data / "raccoon")
+    folder = raccoon_folder(args.data)
+    dicts = load_raccoons(folder)
     mixed = [dicts[index] for index in np.random.default_rng(seed).permutation(len(dicts)).tolist()]
     train_dicts, test_dicts = mixed[: args.labeled], mixed[args.labeled :]
     samples, held_out = ([load_sample(each, args.short_side) for each in part] for part in (train_dicts, test_dicts))
@@ -82,7 +83,7 @@ def complete(args: argparse.Namespace, method: str, seed: int) -> dict[str, Any]
     with tempfile.TemporaryDirectory() as scratch:
         paste = None
         if method != "plain":
-            cutouts = cut_training_objects(train_dicts, args.data, Path(scratch), method == "refined")
+            cutouts = cut_training_objects(train_dicts, folder / "annotations", Path(scratch), method == "refined")
             result["cut-outs"] = len(cutouts)
             generator = torch.Generator().manual_seed(seed)
             paste = CutPaste(cutouts, args.p, count=(1, args.most), scale=(0.3, 1.0), generator=generator)

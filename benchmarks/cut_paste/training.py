@@ -53,13 +53,15 @@ def load_sample(found: dict[str, Any], short_side: int) -> Sample:
     }
 
 
-def cut_training_objects(dicts: Sequence[dict[str, Any]], data: Path, folder: Path, refine: bool) -> CutoutDataset:
+def cut_training_objects(
+    dicts: Sequence[dict[str, Any]], annotations: Path, folder: Path, refine: bool
+) -> CutoutDataset:
     """Cut the raccoons of the training images out, by their boxes alone or by BorderContrast inside these."""
     for part in ("images", "annotations"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for each in dicts:
         name = each["image_id"]
-        for path in (Path(each["file_name"]), data / "raccoon" / "annotations" / f"{name}.xml"):
+        for path in (Path(each["file_name"]), annotations / f"{name}.xml"):
             link = folder / ("images" if path.suffix == ".jpg" else "annotations") / path.name
             if not link.is_symlink():
                 link.symlink_to(path.absolute())

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.command import DataError, require
+from benchmarks.datasets import locate
 from tobias_aug.adaptation import fog_and_color
 from tobias_aug.images import read_rgb
 from tobias_aug.metrics import Detections, Truth, voc_average_precision
@@ -37,13 +38,25 @@ LAYOUT = (
 )
 
 
+def raccoon_folder(data: Path) -> Path:
+    """Return the folder of the raccoons below a data folder.
+
+    Raises:
+        DataError: if there is none.
+    """
+    return locate("raccoon", data).path
+
+
 def load_raccoons(folder: Path) -> list[dict[str, Any]]:
     """The annotated images as detectron2's dicts, by the numbers in their names.
+
+    Args:
+        folder: holds ``images`` and ``annotations``; see :func:`raccoon_folder`.
 
     Raises:
         DataError: if there are too few to split, or one is not as it should be.
     """
-    require(folder.parent, "raccoon/annotations/*.xml", "raccoon/images/*.jpg", layout=LAYOUT)
+    require(folder, "annotations/*.xml", "images/*.jpg", layout=LAYOUT)
     dicts = []
     files = sorted((folder / "annotations").glob("*.xml"))
     if strange := [file.name for file in files if not file.stem.rpartition("-")[2].isdecimal()]:

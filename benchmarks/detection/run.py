@@ -24,8 +24,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.command import chosen, command, file_named, new_parser, positive, require, seeds_of, training_arguments
-from benchmarks.detection.data import BACKBONES, HEADS, LAYOUT
+from benchmarks.command import chosen, command, file_named, new_parser, positive, seeds_of, training_arguments
+from benchmarks.datasets import other_layouts
+from benchmarks.detection.data import BACKBONES, HEADS, raccoon_folder
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
 
@@ -115,14 +116,14 @@ def main() -> None:
         for seed in seeds_of(args)
         for method in chosen(parser, args.method, HEADS)
     ]
-    runs = run_all(jobs, settings, rows_of, args.json)
+    runs = run_all(jobs, settings | other_layouts(args.data, "raccoon"), rows_of, args.json)
     if args.figure:
         draw_curves(args.figure, runs, args.steps)
 
 
 def complete(args: argparse.Namespace, method: str, seed: int) -> dict[str, Any]:
     """Make one run whole, continuing after its last checkpoint; fog and checkpoints go with its end."""
-    require(args.data, "raccoon/annotations/*.xml", "raccoon/images/*.jpg", layout=LAYOUT)
+    raccoon_folder(args.data)
     from benchmarks.detection.training import Run
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -18,6 +18,7 @@ from benchmarks.detection.data import (
     foggy,
     load_raccoons,
     median_box_precision,
+    raccoon_folder,
     split,
 )
 from tobias_aug.integrations.detectron2 import Trainer, get_tobias_cfg, register_unlabeled_folder
@@ -32,7 +33,7 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, method: str, seed: int, folder: Path) -> None:
         self.args, self.method, self.folder = args, method, folder
-        source, target, test = split(load_raccoons(args.data / "raccoon"), seed)
+        source, target, test = split(load_raccoons(raccoon_folder(args.data)), seed)
         self.data = {"source": len(source), "target": len(target), "test": len(test)}
         self.floor = median_box_precision(source, test)
         self._names: list[str] = []

@@ -1,6 +1,6 @@
 """The car report's table: GANs trained on cars, scored by KID beside the Frechet distance and the Inception score.
 
-    python -m benchmarks.gan --models dcgan,sagan --data cars64 --width 32 --steps 10000 --json FILE
+    python -m benchmarks.gan --models dcgan,sagan --set cars64 --width 32 --steps 10000 --json FILE
 
 Models are the report's: dcgan, bigger-dcgan, sagan, sagan-orthogonal, resnet18, resnet34, logan, logan-b,
 resnet18-logan, resnet18-sa-logan. Their published scores are a shape, not a target: a handful of saved figures was
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import warnings
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -25,12 +26,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.command import chosen, command, new_parser, positive, seeds_of
+from benchmarks.command import chosen, command, data_argument, data_root, new_parser, positive, seeds_of
+from benchmarks.datasets import other_layouts
+from benchmarks.gan.sets import ARCHIVES, Held, read_set
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, over_seeds, run_all, told_apart
 
 if TYPE_CHECKING:  # Needs lightning, which --help does not.
-    from benchmarks.gan.sets import Held
     from tobias_aug.gan import GANOptions
 
 # FID and Inception score of the report's conclusion. The text has 361.14 for LOGAN-B, the table 363.14.
@@ -53,8 +55,9 @@ def parser_of() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = new_parser(__doc__)
     parser.add_argument("--models", default="dcgan", help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--data", default="cars64", help="cars64, cifar10-automobile, or cutouts:DIR")
-    parser.add_argument("--folder", type=Path, default=Path("../shared/data"), help="holds the archives of both")
+    parser.add_argument("--set", default="cars64", help="cars64, cifar10-automobile, or cutouts:DIR")
+    data_argument(parser, "cars64.tar.gz, or CIFAR-10")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=positive, default=1, help="number of seeds")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--size", type=positive, default=64, help="side of the images: 32, 64 or 128")
@@ -83,7 +86,7 @@ def parser_of() -> argparse.ArgumentParser:
 @command
 def main() -> None:
     parser = parser_of()
-    args = parser.parse_args()
+    args = renamed(parser.parse_args())
     models = chosen(parser, args.models, MODELS)
     if args.train_only:
         if args.json is None:
@@ -98,17 +101,31 @@ def main() -> None:
         for seed in seeds_of(args)
     ]
     settings = {name: getattr(args, name) for name in OPTIONS}
-    run_all(jobs, settings | {"features": args.features, "samples": args.samples}, rows_of, args.json)
+    settings |= {"features": args.features, "samples": args.samples}
+    if args.set == "cifar10-automobile":
+        settings |= other_layouts(args.data, "cifar10")
+    run_all(jobs, settings, rows_of, args.json)
+
+
+def renamed(args: argparse.Namespace) -> argparse.Namespace:
+    """Accept the options of before: ``--data`` named the dataset, and ``--folder`` the folder that holds it."""
+    if str(args.data) in ARCHIVES or str(args.data).startswith("cutouts:"):
+        warnings.warn("--data takes the folder that holds the datasets; the dataset is --set", FutureWarning, 2)
+        args.set, args.data = str(args.data), data_root()
+    if args.folder is not None:
+        warnings.warn("--folder is called --data", FutureWarning, 2)
+        args.data = args.folder
+    return args
 
 
 def title(args: argparse.Namespace, model: str) -> str:
     """The name of a model's runs."""
-    return f"{args.data}, {model}" + (f", DiffAugment {args.augment}" if args.augment else "")
+    return f"{args.set}, {model}" + (f", DiffAugment {args.augment}" if args.augment else "")
 
 
 def folder_of(args: argparse.Namespace, home: Path, model: str, seed: int) -> Path:
     """The folder of a run."""
-    data = args.data.replace(":", "-").replace("/", "-")
+    data = args.set.replace(":", "-").replace("/", "-")
     augment = f"-{args.augment.replace(',', '-')}" if args.augment else ""
     return home / f"{data}-{model}{augment}-{seed}"
 
@@ -123,11 +140,10 @@ def options_of(args: argparse.Namespace, model: str, seed: int) -> GANOptions:
 
 def trained(args: argparse.Namespace, model: str, seed: int, folder: Path) -> Held:
     """Train in a folder, from the checkpoint where there is one, and return the data."""
-    from benchmarks.gan.sets import read_set
     from tobias_aug.gan import train_gan
     from tobias_aug.training import launch_on
 
-    data = read_set(args.data, args.folder, args.size)
+    data = read_set(args.set, args.data, args.size)
     train_gan(
         data,
         folder,

@@ -12,11 +12,14 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.datasets import CIFAR10
 
-from benchmarks.command import DataError, require
-from tobias_aug.images.decode import to_tensor
+from benchmarks.between_class.cifar import load_cifar10
+from benchmarks.command import DataError
+from benchmarks.datasets import DATASETS, missing
+from tobias_aug.images.decode import resize_square, to_tensor
 
-LAYOUT = "this benchmark reads cars64.tar.gz and cifar10_train.tar.gz; see benchmarks/gan/sets.py for their layouts"
+AUTOMOBILE = 1  # Its label in CIFAR-10.
 ARCHIVES = {
     "cars64": ("cars64.tar.gz", "cars64/images/"),
     "cifar10-automobile": ("cifar10_train.tar.gz", "automobile/"),
@@ -45,7 +48,7 @@ def read_set(name: str, folder: Path, size: int) -> Held:
 
     Args:
         name: "cars64", "cifar10-automobile", or "cutouts:DIR", a folder of images.
-        folder: holds the archives.
+        folder: holds the archives, or CIFAR-10 as torchvision stores it.
         size: side of the squares.
 
     Raises:
@@ -60,7 +63,11 @@ def read_set(name: str, folder: Path, size: int) -> Held:
     if name not in ARCHIVES:
         raise DataError(f"there is no dataset {name}; there are {', '.join(ARCHIVES)} and cutouts:DIR")
     archive, part = ARCHIVES[name]
-    require(folder, archive, layout=LAYOUT)
+    if name == "cifar10-automobile" and (folder / CIFAR10.base_folder).is_dir():
+        images, labels = load_cifar10(folder, train=True)
+        return Held(resize_square(images[labels == AUTOMOBILE], size), name)
+    if not (folder / archive).is_file():
+        raise DataError(missing(DATASETS["cars" if name == "cars64" else "cifar10"], folder))
     return Held(torch.stack([to_tensor(image) for image in _images(folder / archive, part, size)]), name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import xml.etree.ElementTree as ET
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,14 +14,17 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.command import DataError, require
+from benchmarks.datasets import DATASETS, find, locate
 from tobias_aug.images import read_rgb, resize_square, to_tensor
 
 SIDE = 224
 LAYOUT = (
     "images with boxes are read from a folder with boxes.csv (image, class, xmin, ymin, xmax, ymax, and if resized "
     "original_width, original_height) and images, from VOC (Annotations, JPEGImages; "
-    "torchvision.datasets.VOCDetection brings it), CUB-200-2011 or ILSVRC (Annotations/CLS-LOC/val)"
+    "torchvision.datasets.VOCDetection brings it), CUB-200-2011, ILSVRC (Annotations/CLS-LOC/val) or Tiny-ImageNet's "
+    "val; python -m benchmarks.data says how to get them"
 )
+SETS = ("ilsvrc", "cub", "voc", "tiny-imagenet")
 
 
 @dataclass
@@ -44,8 +48,38 @@ class Images:
         return masks
 
 
-def load(folder: Path) -> Images:
-    """Read a folder with ``boxes.csv``, a VOC tree, CUB-200-2011's official test split, or ILSVRC's validation tree.
+def folder_of(root: Path, name: str | None = None) -> Path:
+    """Return the folder of images with boxes: the one that is given, or a dataset's below it.
+
+    Args:
+        root: the dataset's own folder, or a data folder.
+        name: one of ``SETS``. Default: the folder itself where it has boxes, else the first dataset that is found.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if name is not None:
+        return locate(name, root).path
+    require(root, layout=LAYOUT)
+    own = any((root / mark).is_file() for mark in ("boxes.csv", "bounding_boxes.txt")) or _xml_layout(root) is not None
+    found = None if own else next(filter(None, (find(DATASETS[each], root) for each in SETS)), None)
+    return found.path if found else root
+
+
+def image_root(folder: Path) -> Path:
+    """Return the folder of the images of boxes.csv, CUB or Tiny-ImageNet, or of ILSVRC's validation tree."""
+    return next((path for name in ("images", "Data/CLS-LOC/val") if (path := folder / name).is_dir()), folder)
+
+
+def load(folder: Path, classes: Collection[str] | None = None) -> Images:
+    """Read images with boxes.
+
+    They come from a folder with ``boxes.csv``, a VOC tree, CUB-200-2011's official test split, ILSVRC's validation
+    tree, or Tiny-ImageNet's ``val``.
+
+    Args:
+        folder: holds them.
+        classes: read images of these alone. Default: all.
 
     Raises:
         DataError: if the folder is none of these, or names images that are not there.
@@ -55,8 +89,12 @@ def load(folder: Path) -> Images:
         rows = _from_csv(folder)
     elif (folder / "bounding_boxes.txt").is_file():
         rows = _from_cub(folder)
+    elif (folder / "val_annotations.txt").is_file():
+        rows = _from_tiny(folder)
     else:
         rows = _from_xml(folder)
+    if classes is not None:
+        rows = {path: row for path, row in rows.items() if row[0] in classes}
     if not rows:
         raise DataError(f"{folder} has boxes of no image that is there; {LAYOUT}")
     if missing := [path for path in sorted(rows) if not path.is_file()]:
@@ -109,13 +147,31 @@ def _from_cub(folder: Path) -> Found:
     return found
 
 
-def _from_xml(folder: Path) -> Found:
+def _from_tiny(folder: Path) -> Found:
+    """The list of Tiny-ImageNet: image, class, xmin, ymin, xmax and ymax per line."""
+    found: Found = {}
+    try:
+        for line in (folder / "val_annotations.txt").read_text(encoding="utf-8").splitlines():
+            name, kind, *box = line.split()
+            xmin, ymin, xmax, ymax = map(float, box)
+            found[folder / "images" / name] = (kind, None, [[xmin, ymin, xmax, ymax]])
+    except ValueError as error:
+        raise DataError(f"{folder / 'val_annotations.txt'} cannot be read ({error}); {LAYOUT}") from error
+    return found
+
+
+def _xml_layout(folder: Path) -> tuple[str, str, str] | None:
+    """Return the folders of the annotations and images and the extension of images, or ``None``."""
     layouts = [
         ("Annotations", "JPEGImages", "jpg"),
         ("annotations", "images", "jpg"),
         ("Annotations/CLS-LOC/val", "Data/CLS-LOC/val", "JPEG"),
     ]
-    layout = next((layout for layout in layouts if any((folder / layout[0]).glob("*.xml"))), None)
+    return next((layout for layout in layouts if any((folder / layout[0]).glob("*.xml"))), None)
+
+
+def _from_xml(folder: Path) -> Found:
+    layout = _xml_layout(folder)
     if layout is None:
         raise DataError(
             f"{folder} holds no boxes.csv, no bounding_boxes.txt of CUB and no XML annotations of VOC or ILSVRC; "

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.command import command, file_named, new_parser, positive
+from benchmarks.command import command, data_argument, file_named, new_parser, positive
 from benchmarks.localization.figures import draw_cases, draw_depth
-from benchmarks.localization.images import SIDE, Images, load
+from benchmarks.localization.images import SETS, SIDE, Images, folder_of, load
 from benchmarks.localization.rows import (
     DETERMINISTIC,
     EVERY,
@@ -103,7 +103,8 @@ def speed_of(row: str, dataset: Images, setting: Setting, rounds: int = 3) -> Ro
 @command
 def main() -> None:
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with boxes.csv, or a VOC, CUB or ILSVRC tree")
+    data_argument(parser, "images with boxes, or these themselves: boxes.csv, or a VOC, CUB or ILSVRC tree")
+    parser.add_argument("--set", choices=SETS, help="dataset below --data. Default: the first that is found")
     parser.add_argument("--rows", default=",".join(EVERY), help=f"of {', '.join(EVERY)}, or torchvision's names")
     parser.add_argument("--seeds", type=positive, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -118,12 +119,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="store every finished row here, and skip the rows already there")
     parser.add_argument("--figures", type=Path, help="folder for depth.png and a sheet of best and worst cases a row")
     args = parser.parse_args()
-    images = load(args.data)
+    folder = folder_of(args.data, args.set)
+    images = load(folder)
     setting = Setting(args.device, args.precision, args.weights)
-    described: dict[str, Any] = {"data": args.data.name, "images": len(images.pixels), "precision": args.precision}
+    described: dict[str, Any] = {"data": folder.name, "images": len(images.pixels), "precision": args.precision}
     if args.weights:
         described["weights"] = file_named(args.weights)
-    described["paper"] = args.paper or data_of_the_paper(args.data)
+    described["paper"] = args.paper or data_of_the_paper(folder)
     record = record_of(args.json, **described)
     on_cub = described["paper"] == "cub"
     for row in args.rows.split(","):

@@ -19,7 +19,7 @@ from torchvision import models
 from torchvision.models import VisionTransformer
 from torchvision.models.vision_transformer import ConvStemConfig
 
-from tobias_aug.images import ImageFiles, normalize, to_tensor, to_unit
+from tobias_aug.images import ImageFiles, normalize, resize_square, to_tensor, to_unit
 
 SIDE = 128
 
@@ -53,6 +53,8 @@ CROPS = {"resnet18": 96, "vit": SIDE, "cnn": 64}
 class Images:
     """A folder of classes in memory: uint8 of shape (n, 3, 128, 128), and the number of each one's class.
 
+    Images of another size are resized.
+
     Args:
         folder: one folder per class.
         without: stems of file names to leave out.
@@ -63,7 +65,7 @@ class Images:
         self.classes = files.classes
         chosen = [index for index in range(len(files)) if Path(files.key(index)).stem not in left_out]
         self.keys = [files.key(index) for index in chosen]
-        self.images = torch.stack([to_tensor(files.load(index)) for index in chosen])
+        self.images = torch.stack([resize_square(to_tensor(files.load(index)), SIDE) for index in chosen])
         self.labels = torch.tensor([files.target(index) for index in chosen])
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.datasets import locate
+from benchmarks.localization.images import image_root
 from benchmarks.orand.classifiers import SIDE, Images
 from benchmarks.orand.scores import boxes_as_masks
 from tobias_aug.class_maps import ClassMaps, read_class_maps, write_class_maps
@@ -74,7 +76,7 @@ def side_by_side(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def single_images(data: Path, dataset: Images, count: int | None, part: str, seed: int) -> Bed:
-    """The images as they are, of one class each."""
+    """The images as they are, of one class each; in this project's layout alone."""
     truth = boxes_as_masks(data / "ilsvrc_boxes", dataset.classes)
     names = chosen_part(list(truth), part)
     scored = ImageFiles(data / "ilsvrc_boxes" / "images")
@@ -91,10 +93,9 @@ def single_images(data: Path, dataset: Images, count: int | None, part: str, see
 def mosaics(data: Path, dataset: Images, count: int | None, part: str, seed: int, work: Path) -> Bed:
     """Write mosaics of training images and of scored images into ``work``; as many scored ones as there are images."""
     random = np.random.default_rng(seed)
-    masks = boxes_as_masks(data / "ilsvrc_boxes", dataset.classes, SIDE)
-    files = {
-        _name(key): data / "ilsvrc_boxes" / "images" / key for key in ImageFiles(data / "ilsvrc_boxes" / "images").keys
-    }
+    boxes = locate("ilsvrc", data).path
+    masks = boxes_as_masks(boxes, dataset.classes, SIDE)
+    files = {_name(key): image_root(boxes) / key for key in ImageFiles(image_root(boxes)).keys}
     labels: dict[str, dict[str, list[int]]] = {"train": {}, "scored": {}}
     truth: dict[str, np.ndarray] = {}
     for folder in ("train", "scored"):

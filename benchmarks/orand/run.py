@@ -30,7 +30,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.command import command, new_parser, require
+from benchmarks.command import DataError, command, data_argument, new_parser
+from benchmarks.datasets import OURS, locate_all, other_layouts
+from benchmarks.localization.images import image_root
 from benchmarks.orand.classifiers import NETWORKS, SIDE, Images, accuracy, trained
 from benchmarks.orand.figures import draw_curves, draw_maps
 from benchmarks.orand.mosaics import PARTS, Bed, blobs, competing_ensembles, mosaics, single_images
@@ -43,10 +45,9 @@ from tobias_aug.orand import MapPairs, ORANDNet, apply_orandnet, fuse_folder, fu
 from tobias_aug.orand.loss import VARIANTS
 from tobias_aug.runtime.files import write_text
 
-WANTED = ("imagenette128/train/*/*", "imagenette128/val/*/*", "ilsvrc_boxes/images", "ilsvrc_boxes/boxes.csv")
 LAYOUT = (
-    "this benchmark reads ten classes of ImageNet at 128 x 128 in imagenette128/train and imagenette128/val, "
-    "one folder per class, and images with boxes in ilsvrc_boxes"
+    "--bed single reads imagenette128, all images 128 x 128, and ilsvrc_boxes, with images in one folder per class; "
+    "--bed mosaics takes Imagenette of any size and ILSVRC's validation images"
 )
 # Options of paths, repetitions and devices, which do not change a seed's numbers.
 ASIDE = {"data", "work", "json", "figure", "sheet", "device", "seeds", "first_seed"}
@@ -124,7 +125,7 @@ def fuse_and_train(args: argparse.Namespace, bed: Bed, work: Path, seed: int) ->
 
 def options() -> argparse.ArgumentParser:
     parser = new_parser(__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    data_argument(parser, "Imagenette, and ILSVRC's validation images")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and maps; a run resumes there")
     parser.add_argument("--bed", choices=["single", "mosaics"], default="single")
     parser.add_argument("--part", choices=PARTS, default="all", help="which of the images with boxes are scored")
@@ -191,10 +192,13 @@ def main() -> None:
     if not args.classifiers:
         args.losses = []
     settings = {key: value for key, value in vars(args).items() if key not in ASIDE}
+    settings |= other_layouts(args.data, "imagenette", "ilsvrc")
     check_replaceable(args.json, settings)
-    require(args.data, *WANTED, layout=LAYOUT)
-    left_out = {Path(key).stem for key in ImageFiles(args.data / "ilsvrc_boxes" / "images").keys}
-    images, held_out = (Images(args.data / "imagenette128" / part, without=left_out) for part in ("train", "val"))
+    imagenette, boxes = locate_all(args.data, "imagenette", "ilsvrc")
+    if args.bed == "single" and {imagenette.layout.origin, boxes.layout.origin} != {OURS}:
+        raise DataError(LAYOUT)
+    left_out = {Path(key).stem for key in ImageFiles(image_root(boxes.path)).keys}
+    images, held_out = (Images(imagenette.path / part, without=left_out) for part in ("train", "val"))
     print(f"{len(images.images)} images to train on, {len(held_out.images)} to test the classifiers on", flush=True)
     found = classifiers(args, images, held_out)
     networks = {name: network for name, (network, _) in found.items()}

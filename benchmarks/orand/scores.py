@@ -9,7 +9,7 @@ from statistics import mean, stdev
 
 import numpy as np
 
-from benchmarks.localization.images import SIDE, load
+from benchmarks.localization.images import SIDE, image_root, load
 from benchmarks.report import Row
 from tobias_aug.class_maps import UNCERTAIN, class_map_files, read_class_maps, strongest_class
 from tobias_aug.metrics import SegmentationScores, ThresholdSweep
@@ -24,14 +24,17 @@ SCORES = ("IoU", "precision", "recall")
 
 
 def boxes_as_masks(folder: Path, classes: list[str], side: int = SIDE) -> dict[str, np.ndarray]:
-    """Index masks of the images' boxes, side × side, by the image's path without extension; 0 is background."""
-    images = load(folder)
+    """Index masks of the images' boxes, side × side, by the image's path without extension; 0 is background.
+
+    Of ILSVRC's own tree the images of these classes are read; a folder with ``boxes.csv`` holds no others.
+    """
+    images, root = load(folder, None if (folder / "boxes.csv").is_file() else classes), image_root(folder)
     masks = {}
     for path, name, boxes in zip(images.paths, images.classes, images.boxes, strict=True):
         mask = np.zeros((side, side), dtype=np.uint8)
         for xmin, ymin, xmax, ymax in (boxes * side / SIDE).round().long().clamp(0, side).tolist():
             mask[ymin:ymax, xmin:xmax] = classes.index(name) + 1
-        masks[path.relative_to(folder / "images").with_suffix("").as_posix()] = mask
+        masks[path.relative_to(root).with_suffix("").as_posix()] = mask
     return masks
 
 

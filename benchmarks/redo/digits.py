@@ -28,7 +28,7 @@ class ColoredDigits(Dataset[Tensor]):
     """Images (3, size, size), uint8; each is drawn from the seed and its number alone.
 
     Args:
-        data: folder that holds ``digits/mnist.npz``.
+        data: folder that holds MNIST.
         size: side of the canvas.
         train: of MNIST's training digits, else of its test digits.
         count: number of images.

@@ -26,8 +26,8 @@ Mask = UInt8[np.ndarray, "height width"]
 Scored = Sequence[tuple[Image.Image, Mask]]
 LABELED = 1000
 LAYOUT = (
-    "this benchmark reads digits/mnist.npz, flowers17_128/{splits.csv,images,masks}, lfw64.tar.gz, and "
-    "CUB_200_2011 and segmentations as their archives unpack; see benchmarks/redo/sets.py"
+    "this benchmark reads MNIST as torchvision stores it or digits/mnist.npz, flowers17_128/{splits.csv,images,masks}, "
+    "lfw64.tar.gz, and CUB_200_2011 and segmentations as their archives unpack; python -m benchmarks.data says more"
 )
 CUB_PARTS = {"train": 10_000, "val": 788, "test": 1000}
 """Sizes of the paper's parts; its lists of images are not public here, so that these are drawn by a seed."""

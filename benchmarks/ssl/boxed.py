@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,9 +55,9 @@ def boxed(images: Images, classes: Sequence[str], side: int, draws: int) -> Boxe
     return Boxed(resize_square(images.pixels, side), labels, boxes, shares >= 0.5, small)
 
 
-def load_boxed(folder: Path) -> Images:
+def load_boxed(folder: Path, classes: Collection[str] | None = None) -> Images:
     """Read images with boxes, as the localization benchmark does."""
-    return load(folder)
+    return load(folder, classes)
 
 
 def guessed(data: Labeled) -> Images:

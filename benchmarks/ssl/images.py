@@ -58,7 +58,7 @@ def load_folder(folder: Path, side: int, without: Collection[str] = (), count: i
     Raises:
         DataError: if there is no image, or fewer than ``count``.
     """
-    require(folder, "*/*.jp*g", layout=LAYOUT)
+    require(folder, "*/*.[jJ][pP]*[gG]", layout=LAYOUT)
     paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in (".jpg", ".jpeg"))
     paths = [path for path in paths if path.stem not in without]
     if count is not None and len(paths) < count:

@@ -113,6 +113,8 @@ def plan(args: argparse.Namespace, grids: dict[str, dict[str, Any]]) -> str:
 
 def run_grid(args: argparse.Namespace, name: str, grid: dict[str, Any]) -> None:
     """Make the runs of a grid that the record lacks."""
+    from benchmarks.ssl.supervised import layout_setting
+
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) if args.json is None else args.json.with_suffix(".runs")
         home.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,7 @@ def run_grid(args: argparse.Namespace, name: str, grid: dict[str, Any]) -> None:
         jobs = [Job(cell.name, str(seed), partial(make, cell, seed)) for cell, seed in wanted]
         fixed = {"grid": name, "set": grid["set"], "queue": grid["queue"]}
         settings = {key: fixed[key] if key in fixed else getattr(args, key) for key in SETTINGS}
-        run_all(jobs, settings, rows_of, args.json)
+        run_all(jobs, settings | layout_setting(args, grid["set"]), rows_of, args.json)
 
 
 def load_data(args: argparse.Namespace, grid: dict[str, Any]) -> tuple[Labeled, Labeled, Boxed | None]:

@@ -37,10 +37,10 @@ from benchmarks.command import (
     command,
     new_parser,
     positive,
-    require,
     seeds_of,
     training_arguments,
 )
+from benchmarks.datasets import OURS, locate_all, other_layouts
 from benchmarks.records import read_record
 from benchmarks.report import Row
 from benchmarks.runs import Job, Runs, beside, over_seeds, run_all, told_apart
@@ -57,9 +57,11 @@ if TYPE_CHECKING:
 
 # Training folder and test folder of a set, and the folder with boxes of its classes.
 SETS = {
-    "imagenette128": ("train", "val", "ilsvrc_boxes"),
+    "imagenette128": ("train", "val", "ilsvrc"),
     "cub_crops128": ("train", "test", None),
 }
+# The names of both in python -m benchmarks.data; records have this project's folders.
+NAMES = {"imagenette128": "imagenette", "cub_crops128": "cub-crops"}
 SETTINGS = (
     "set",
     "select",
@@ -158,7 +160,14 @@ def main() -> None:
             )
             for arm, p, seed in wanted
         ]
-        run_all(jobs, {key: getattr(args, key) for key in SETTINGS}, rows_of, args.json)
+        settings = {key: getattr(args, key) for key in SETTINGS} | layout_setting(args, args.set)
+        run_all(jobs, settings, rows_of, args.json)
+
+
+def layout_setting(args: argparse.Namespace, name: str) -> dict[str, str]:
+    """Return the setting of a record on a set of ``SETS`` that has another layout than this project's."""
+    boxes = SETS[name][2]
+    return other_layouts(args.data, NAMES[name], *([boxes] if boxes else []))
 
 
 def missing(wanted: list[tuple[str, float, int]], path: Path | None) -> list[tuple[str, float, int]]:
@@ -172,10 +181,13 @@ def load_data(args: argparse.Namespace) -> tuple[Labeled, Labeled, Boxed | None]
     from benchmarks.ssl.boxed import boxed, guessed, load_boxed
 
     train_folder, test_folder, boxes = SETS[args.set]
-    root = args.data / args.set
-    wanted = [f"{args.set}/{folder}" for folder in (train_folder, test_folder)] + ([boxes] if boxes else [])
-    require(args.data, *wanted, layout=f"this benchmark reads {', '.join(wanted)}; see benchmarks/ssl/images.py")
-    images = load_boxed(args.data / boxes) if boxes else None
+    found = locate_all(args.data, NAMES[args.set], *([boxes] if boxes else []))
+    root, images = found[0].path, None
+    if boxes:
+        # The official tree has a thousand classes.
+        whole = found[1].layout.origin == OURS
+        classes = None if whole else [path.name for path in (root / train_folder).iterdir()]
+        images = load_boxed(found[1].path, classes)
     train = load_folder(root / train_folder, 2 * args.size, {path.stem for path in images.paths} if images else ())
     if args.select:
         train, test = held_back(train)

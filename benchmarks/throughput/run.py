@@ -1,6 +1,11 @@
 """Speed as ratios, ours against the peer or the limit, in one run.
 
-    python -m benchmarks.throughput --data ../shared/data --only masks merge
+    python -m benchmarks.throughput --quick
+    python -m benchmarks.throughput --data ROOT --only masks merge
+
+No dataset is needed: ``masks`` and ``collate`` read crops of scikit-image's photographs where it is installed, else
+made-up images. ``--images FOLDER`` takes the user's own, ``--data ROOT`` Imagenette, as the committed records do.
+``--quick`` is a trial of some sections in a minute or two, with few images and a ResNet-18.
 
 ``masks``   ``masks build`` end to end against the bare network on ready tensors (same network, dtype and layout),
             and against the published script's way: one image at a time, NCHW, fp32, Pillow's resize.
@@ -26,6 +31,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -38,10 +44,12 @@ import torchvision
 from PIL import Image
 from torch import nn
 
-from benchmarks.command import DataError, command, new_parser, positive, require
+from benchmarks.command import DataError, command, needs, new_parser, positive
+from benchmarks.datasets import other_layouts
 from benchmarks.records import check_replaceable
 from benchmarks.report import Row, interleaved, publish, rate_row, time_row
 from benchmarks.throughput.cut_paste import cut_paste
+from benchmarks.throughput.images import image_folders
 from benchmarks.throughput.merge import merge
 from benchmarks.throughput.mixing import mixing
 from benchmarks.throughput.online import online
@@ -53,18 +61,17 @@ from tobias_aug.masks import Localizer
 from tobias_aug.masks.table.parts import TableDescription, part_path, write_part
 from tobias_aug.runtime.devices import full_precision
 
-LAYOUT = (
-    "--only masks reads imagenette128/train and --only collate imagenette128/val, folders of images in one folder per "
-    "class, such as torchvision.datasets.Imagenette brings; the other sections need no data"
-)
+# What --quick changes of the options that are not given.
+QUICK_SECTIONS = ["masks", "merge", "localizers", "table"]
+QUICK = {"only": QUICK_SECTIONS, "arch": "resnet18", "count": 16, "rounds": 1, "table_rows": 50_000}
 # Of the section collate.
 BATCHES, BATCH = 4, 64
 
 
 def masks(args: argparse.Namespace) -> Iterator[Row]:
     """Rates on the same images, taking turns: end to end, bare, and as the published script does it."""
-    everything = ImageFiles(args.data / "imagenette128" / "train")
-    picked = np.random.default_rng(args.seed).permutation(len(everything))[: args.images]
+    everything = ImageFiles(args.masks_from)
+    picked = np.random.default_rng(args.seed).permutation(len(everything))[: args.count]
     files = ImageFiles(everything.root, [everything.keys[int(n)] for n in sorted(picked)])
     ready = torch.stack([resize_square(to_tensor(files.load(n, 224)), 224) for n in range(len(files))])
     cells = {}
@@ -188,11 +195,13 @@ def collate(args: argparse.Namespace) -> Iterator[Row]:
 
     from tobias_aug.integrations.lightly import TobiasCollate
 
-    root = args.data / "imagenette128" / "val"
+    root = args.collate_from
     views = MoCoV2Transform(input_size=112)
     plain, images = LightlyDataset(str(root), transform=views), LightlyDataset(str(root))
     if len(plain) < BATCHES * BATCH:
-        raise DataError(f"{root} has {len(plain)} images, {BATCHES * BATCH} are wanted; {LAYOUT}")
+        raise DataError(
+            f"{root} has {len(plain)} images, {BATCHES * BATCH} are wanted; --images FOLDER or --data ROOT brings more"
+        )
     batches = np.random.default_rng(args.seed).permutation(len(plain))[: BATCHES * BATCH].reshape(BATCHES, BATCH)
     network = torchvision.models.resnet18(num_classes=128).to(args.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3)
@@ -234,25 +243,59 @@ def main() -> None:
         "cut_paste": cut_paste,
         "redo": redo,
     }
-    parser.add_argument("--only", nargs="+", choices=sections, default=list(sections))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder that holds imagenette128")
+    parser.add_argument("--only", nargs="+", choices=sections, help="Default: all whose modules are installed")
+    parser.add_argument("--quick", action="store_true", help="a trial of some sections in a minute or two")
+    parser.add_argument("--images", metavar="FOLDER", help="images for masks and collate. Default: some are made")
+    parser.add_argument("--data", type=Path, metavar="ROOT", help="folder that holds Imagenette, for masks and collate")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--arch", default="resnet50")
-    parser.add_argument("--images", type=positive, default=256, help="images a round of --only masks")
+    parser.add_argument("--count", type=positive, default=256, help="images per round of --only masks")
     parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--table-rows", type=positive, default=1_280_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also store the rows here")
     args = parser.parse_args()
-    settings = {key: str(value) for key, value in vars(args).items() if key not in ("json", "data")}
+    if args.images is not None and args.images.isdecimal() and int(args.images) and not Path(args.images).exists():
+        warnings.warn("--images takes a folder; the number of images is --count", FutureWarning, stacklevel=2)
+        args.count, args.images = int(args.images), None
+    if args.quick:
+        for key, value in QUICK.items():
+            if getattr(args, key) == parser.get_default(key):
+                setattr(args, key, value)
+    chosen = args.only is not None
+    args.only = args.only or list(sections)
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = settings_of(args, Path(scratch))
+        rows: list[Row] = []
+        torch.manual_seed(args.seed)
+        for name in args.only:
+            try:
+                rows += sections[name](args)
+            except ModuleNotFoundError as error:
+                if chosen or (needed := needs(error)) is None:
+                    raise
+                print(f"no rows of {name}: {needed}", flush=True)
+        publish(rows, args.json, **settings)
+
+
+def settings_of(args: argparse.Namespace, scratch: Path) -> dict[str, str]:
+    """Return the settings of a record, and note in ``args`` where the images are, once it is free for them."""
+    names = ("only", "device", "arch", "count", "batch_size", "rounds", "table_rows", "seed")
+    settings = {key.replace("count", "images"): str(getattr(args, key)) for key in names}
+    # Records of other images say so; those that were made before have no such word.
+    given = Path(args.images) if args.images is not None else None
+    read = not {"masks", "collate"}.isdisjoint(args.only)
+    if read and (given or args.data is None):
+        settings["source"] = given.name if given else "made on the spot"
+    elif read:
+        settings |= other_layouts(args.data, "imagenette")
     check_replaceable(args.json, settings)
-    for name, part in (("masks", "train"), ("collate", "val")):
-        if name in args.only:
-            require(args.data, f"imagenette128/{part}/*/*", layout=LAYOUT)
-    torch.manual_seed(args.seed)
-    rows = [row for name in args.only for row in sections[name](args)]
-    publish(rows, args.json, **settings)
+    if read:
+        count = max(args.count, BATCHES * BATCH if "collate" in args.only else 0)
+        title, args.masks_from, args.collate_from = image_folders(given, args.data, scratch, count, args.seed)
+        print(f"images: {title}", flush=True)
+    return settings
 
 
 if __name__ == "__main__":

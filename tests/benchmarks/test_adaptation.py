@@ -206,7 +206,7 @@ def test_a_set_smaller_than_the_published_share_is_rejected(benchmark, capsys):
     with pytest.raises(SystemExit) as ended:
         benchmark("--method", "source")
     assert ended.value.code == 2
-    assert "mnist.npz has 60 training images, the published protocol draws 2000; try --protocol full" in (
+    assert "mnist has 60 training images, the published protocol draws 2000; try --protocol full" in (
         capsys.readouterr().err
     )
 

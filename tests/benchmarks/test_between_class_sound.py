@@ -91,7 +91,7 @@ def test_esc50s_own_folder_is_read_by_its_table(tones, tmp_path, below):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: (root / "esc10").rename(root / "gone"), r"holds neither meta/esc50.csv nor esc10/CLASS/FOLD"),
+        (lambda root: (root / "esc10").rename(root / "gone"), r"holds no ESC-10, .*meta/esc50.csv .*esc10/"),
         (lambda root: [path.rename(root / path.name) for path in (root / "esc10").glob("0[1-9]*")], r"of 1 classes"),
         (lambda root: (root / "esc10" / "05 - tone").rename(root / "esc10" / "04 - tone" / "in"), r"of 9 classes"),
         (

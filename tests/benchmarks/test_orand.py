@@ -94,6 +94,34 @@ def test_blobs_need_no_classifier(data, monkeypatch, bed, methods):
     assert not (data / "work" / "cnn").exists()
 
 
+def test_mosaics_are_also_made_of_the_official_archives(data, monkeypatch, capsys):
+    """Imagenette at another size, and ILSVRC's flat folder with an annotation per image, beside a class too many."""
+    (data / "imagenette128").rename(data / "imagenette2-160")
+    for path in (data / "imagenette2-160").glob("*/*/*.png"):
+        Image.open(path).resize((200, 160)).save(path.with_suffix(".JPEG"), format="JPEG")
+        path.unlink()
+    flat, notes = (data / "ILSVRC" / part / "CLS-LOC" / "val" for part in ("Data", "Annotations"))
+    flat.mkdir(parents=True)
+    notes.mkdir(parents=True)
+    for number, path in enumerate([*sorted((data / "ilsvrc_boxes" / "images").glob("*/*.png")), None], 1):
+        image, name = Image.open(path) if path else Image.new("RGB", (224, 224)), path.parent.name if path else "fox"
+        image.save(flat / f"ILSVRC2012_val_{number:08d}.JPEG", format="JPEG")
+        box = "<xmin>53</xmin><ymin>71</ymin><xmax>141</xmax><ymax>159</ymax>"
+        (notes / f"ILSVRC2012_val_{number:08d}.xml").write_text(
+            f"<annotation><size><width>224</width><height>224</height></size><object><name>{name}</name>"
+            f"<bndbox>{box}</bndbox></object></annotation>"
+        )
+    (data / "ilsvrc_boxes").rename(data / "gone")
+    found = run(monkeypatch, data, "--bed", "mosaics", "--losses", "competing", "--json", str(data / "official.json"))
+    rows = {row["name"]: row for row in found["rows"]}
+    assert rows["blob-told: IoU at its own threshold"]["value"] > rows["blob: IoU at its own threshold"]["value"]
+    assert found["settings"]["layout"] == "imagenette: torchvision, 160px, ilsvrc: official archive"
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, data, "--bed", "single", "--json", str(data / "single.json"))
+    assert ended.value.code == 2
+    assert "--bed single reads imagenette128" in capsys.readouterr().err
+
+
 def test_one_classifier_is_too_few(data, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, data, "--classifiers", "cnn")

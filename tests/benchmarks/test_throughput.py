@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from benchmarks.throughput import mixing as mixing_speed
 from benchmarks.throughput import online as online_speed
 from benchmarks.throughput import redo as redo_speed
 from benchmarks.throughput import run as throughput
+from benchmarks.throughput.images import write_images
 from benchmarks.throughput.run import main
 
 pytestmark = pytest.mark.slow
@@ -109,9 +111,10 @@ def test_epochs_are_fed_ahead_and_when_asked_for(monkeypatch):
 
 
 def test_building_masks_stands_beside_the_bare_network_and_the_published_way(rows_of, photos, tmp_path):
-    (tmp_path / "imagenette128").mkdir()
-    photos.rename(tmp_path / "imagenette128" / "train")
-    rows = rows_of("masks", more=["--data", str(tmp_path), "--images", "5", "--batch-size", "4"])
+    (tmp_path / "imagenette2-160").mkdir()
+    photos.rename(tmp_path / "imagenette2-160" / "train")
+    (tmp_path / "imagenette2-160" / "val").symlink_to(tmp_path / "imagenette2-160" / "train")
+    rows = rows_of("masks", more=["--data", str(tmp_path), "--count", "5", "--batch-size", "4"])
     assert list(rows) == [
         "masks build, fp32, against the bare network",
         "masks build, fp32, against one by one",
@@ -154,16 +157,72 @@ def test_a_step_fed_by_the_collate_stands_beside_the_plain_one(rows_of, tmp_path
     pytest.importorskip("lightly", reason="needs the extra lightly")
     monkeypatch.setattr(throughput, "BATCHES", 1)
     monkeypatch.setattr(throughput, "BATCH", 2)
-    folder = tmp_path / "imagenette128" / "val" / "cat"
+    folder = tmp_path / "own" / "cat"
     folder.mkdir(parents=True)
     Image.new("RGB", (40, 40), "red").save(folder / "0.png")
     with pytest.raises(SystemExit) as ended:
-        rows_of("collate", more=["--data", str(tmp_path)])
+        rows_of("collate", more=["--images", str(tmp_path / "own")])
     assert ended.value.code == 2
     assert "has 1 images, 2 are wanted" in capsys.readouterr().err
     for number in range(1, 3):
         Image.new("RGB", (40, 40), (80 * number, 90, 0)).save(folder / f"{number}.png")
-    rows = rows_of("collate", more=["--data", str(tmp_path)])
+    rows = rows_of("collate", more=["--images", str(tmp_path / "own")])
     (row,) = rows.values()
     assert row["ratio"] == pytest.approx(row["value"] / row["reference"])
     assert row["n"] == 1
+
+
+def test_without_a_dataset_images_are_made_and_the_record_says_so(rows_of, tmp_path, capsys):
+    rows = rows_of("masks", more=["--count", "3", "--batch-size", "2"])
+    assert len(rows) == 6
+    assert "images: crops of scikit-image's photographs" in capsys.readouterr().out or find_spec("skimage") is None
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["settings"]["source"] == "made on the spot"
+    assert record["settings"]["images"] == "3"
+
+
+def test_made_images_are_alike_for_a_seed_and_differ_from_one_another(tmp_path):
+    for name in ("one", "two"):
+        write_images(tmp_path / name, 12, seed=0)
+    files = sorted((tmp_path / "one").glob("*/*.jpg"))
+    contents = [path.read_bytes() for path in files]
+    assert len(set(contents)) == 12
+    assert contents == [path.read_bytes() for path in sorted((tmp_path / "two").glob("*/*.jpg"))]
+    assert {Image.open(path).size for path in files} == {(500, 375)}
+
+
+def test_a_number_of_images_is_still_understood(rows_of, tmp_path):
+    with pytest.warns(FutureWarning, match="--images takes a folder; the number of images is --count"):
+        rows_of("table", more=["--table-rows", "100", "--images", "7"])
+    assert json.loads((tmp_path / "out.json").read_text())["settings"]["images"] == "7"
+
+
+def test_a_trial_reads_no_dataset_and_changes_only_what_is_not_given(monkeypatch, tmp_path):
+    seen = []
+
+    def section(args):
+        seen.append((args.arch, args.count, args.rounds, args.table_rows))
+        return []
+
+    for name in ("masks", "merge", "localizers", "table"):
+        monkeypatch.setattr(throughput, name, section)
+    monkeypatch.setattr(sys, "argv", ["throughput", "--quick", "--rounds", "2", "--json", str(tmp_path / "out.json")])
+    main()
+    assert seen == [("resnet18", 16, 2, 50_000)] * 4
+
+
+def test_a_section_whose_module_is_missing_is_left_out_of_all_and_asked_for_by_name(monkeypatch, capsys):
+    def lacking(args):
+        raise ModuleNotFoundError("No module named 'lightly'", name="lightly")
+
+    for name in ("masks", "merge", "mixing", "online", "localizers", "table", "orand", "redo"):
+        monkeypatch.setattr(throughput, name, lambda args: [])
+    monkeypatch.setattr(throughput, "collate", lacking)
+    monkeypatch.setattr(throughput, "BATCHES", 1)
+    monkeypatch.setattr(sys, "argv", ["throughput", "--count", "2"])
+    main()
+    assert "no rows of collate: needs lightly, pip install 'tobias-aug[lightly]'" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["throughput", "--count", "2", "--only", "collate"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
