@@ -159,7 +159,8 @@ class CutPaste(BatchMix):
             made = (self._paste(donor, values, size) for donor, values in drawn)
             pastes.append(layered([paste for paste in made if paste is not None], size, self.max_covered))
         seen = [int(torch.count_nonzero(owners(each, size) < 0)) for each, size in zip(pastes, sizes, strict=True)]
-        ratio = torch.tensor([count / (rows * columns) for count, (rows, columns) in zip(seen, sizes, strict=True)])
+        shares = [count / (rows * columns) for count, (rows, columns) in zip(seen, sizes, strict=True)]
+        ratio = torch.tensor(shares, dtype=torch.float32, device="cpu")
         return {"pastes": pastes, "sizes": list(sizes), "ratio": ratio, "partner": torch.arange(images)}
 
     def apply(self, batch: Any, params: dict[str, Any]) -> Any:
